@@ -1,0 +1,19 @@
+# Flags for every target: warnings, the CPU baseline (SSE4.2 for CRC32C), sanitizers.
+add_library(lks_flags INTERFACE)
+target_include_directories(lks_flags INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/include)
+target_compile_definitions(lks_flags INTERFACE _GNU_SOURCE)
+target_compile_options(lks_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes
+  -Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wwrite-strings -Wundef -Wvla
+  -Wformat=2 -Wno-format-nonliteral -fno-strict-aliasing -fno-omit-frame-pointer)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  target_compile_options(lks_flags INTERFACE -msse4.2)
+endif()
+if(LKS_WERROR)
+  target_compile_options(lks_flags INTERFACE -Werror)
+endif()
+if(LKS_SANITIZE)
+  target_compile_options(lks_flags INTERFACE -fsanitize=${LKS_SANITIZE} -fno-sanitize-recover=all)
+  target_link_options(lks_flags INTERFACE -fsanitize=${LKS_SANITIZE})
+  target_compile_definitions(lks_flags INTERFACE LKS_SANITIZED=1)
+endif()
