@@ -1,0 +1,145 @@
+/*
+ * One replica without its surroundings: journal, core, fabric, gateway and service, driven by
+ * lks_replica_step. It reads no clock and opens no socket: the caller gives the time and the
+ * fabric, so that the node's loop and a simulator drive the same code. One thread.
+ */
+#ifndef LKS_NODE_REPLICA_H
+#define LKS_NODE_REPLICA_H
+
+#include "base/error.h"
+#include "base/log.h"
+#include "lockstep/service.h"
+#include "pmem/journal.h"
+#include "verbs/fabric.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct lks_replica;
+
+/* How acknowledged entries are made durable on one replica's medium (design 3.3). */
+enum lks_durability {
+    LKS_DURABILITY_AUTO,         /* configuration only: the best that the medium allows */
+    LKS_DURABILITY_MEMORY,       /* no flush */
+    LKS_DURABILITY_WRITER_FLUSH, /* shm: the writer writes the lines back */
+    LKS_DURABILITY_PMEM_ACK,     /* the follower's core persists and acknowledges */
+    LKS_DURABILITY_PMEM_READ     /* rdma: a READ behind the writes */
+};
+
+/* "auto", "memory", "writer-flush", "pmem-ack", "pmem-read". */
+const char *lks_durability_name(enum lks_durability durability);
+/* The reverse; -EINVAL. */
+int lks_durability_parse(const char *name, enum lks_durability *durability);
+
+/* What takes time on a slow medium is posted here; the node gives a flusher thread, a simulator a
+ * queue. NULL functions: the replica persists inline (memory-like media). */
+struct lks_persister {
+    /* Starts making [from, to) durable; exactly one `lks_replica_persisted` with this id follows.
+     * Never more than 4 at a time are posted. */
+    void (*post)(void *ctx, uint64_t from, uint64_t to, uint64_t id);
+    void *ctx;
+};
+
+struct lks_replica_options {
+    uint32_t replica;
+    uint32_t replicas;
+    struct lks_journal *journal;        /* opened, not recovered; stays the caller's */
+    struct lks_fabric *fabric;          /* stays the caller's */
+    const struct lks_service *service;
+    enum lks_durability durability;     /* of this replica's own medium, already resolved */
+    uint64_t entry_bytes_max;
+    uint64_t election_timeout_ns;       /* leader's counter unmoved this long: suspicion */
+    uint64_t heartbeat_ns;              /* how often the counter moves at least */
+    uint64_t pending_bytes_max;         /* commands of own clients not yet answered */
+    uint64_t seed;                      /* of the core's random delays */
+    struct lks_persister persister;
+    const struct lks_log *log_sink;
+    /* An answer to lks_replica_submit; in the order of submission. reply: one RESP3 value. */
+    void (*on_reply)(void *ctx, uint64_t cookie, const void *reply, size_t bytes);
+    void *ctx;
+};
+
+/* Sizes of the regions that the caller's fabric must expose for a replica. */
+#define LKS_REPLICA_WORDS_BYTES 4096u
+#define LKS_REPLICA_INBOX_BYTES (2u << 20)
+#define LKS_REPLICA_SCRATCH_BYTES (1u << 20)
+
+int lks_replica_new(struct lks_replica **replica, const struct lks_replica_options *options,
+                    struct lks_error *err);
+void lks_replica_free(struct lks_replica *replica);
+
+/*
+ * Does everything that is ready at time now_ns (monotonic) and returns how many pieces of work
+ * were done (0: nothing to do). realtime_ns is the time that a leader logs. A negative return is
+ * fatal for this replica: err says why (damaged history, no durable promise, ...).
+ */
+int lks_replica_step(struct lks_replica *replica, uint64_t now_ns, uint64_t realtime_ns,
+                     struct lks_error *err);
+
+/* Latest time at which _step must be called again though nothing arrives. */
+uint64_t lks_replica_deadline_ns(const struct lks_replica *replica);
+
+/* A posted persist has ended: status 0 or the errno that made it fail. */
+void lks_replica_persisted(struct lks_replica *replica, uint64_t id, int status);
+
+/*
+ * Takes a command of an own client; copies it. Its answer comes by on_reply, exactly once, maybe
+ * after a change of leader; it takes effect exactly once. Refused before it gets a sequence
+ * number: -LKS_EBUSY (pending_bytes_max), -LKS_ETOOBIG, -LKS_ERINGFULL, -LKS_ENOLEADER (none for 10
+ * election timeouts or more).
+ */
+int lks_replica_submit(struct lks_replica *replica, const void *command, size_t bytes,
+                       uint64_t cookie);
+
+/* Asks for an end in order: a leader hands over to the best follower first. True once done (or
+ * 2 s after the first call); call _step in between. */
+bool lks_replica_stop(struct lks_replica *replica, uint64_t now_ns);
+
+enum lks_role {
+    LKS_ROLE_STARTING,
+    LKS_ROLE_FOLLOWER,
+    LKS_ROLE_PRE_CANDIDATE,
+    LKS_ROLE_CANDIDATE,
+    LKS_ROLE_ADOPTING,
+    LKS_ROLE_LEADER
+};
+
+const char *lks_role_name(enum lks_role role);
+
+struct lks_peer_status {
+    bool connected;
+    bool granted;   /* this leader may write there */
+    uint64_t written_offset;
+    uint64_t durable_offset;
+    uint64_t applied_index; /* as the peer publishes it */
+    uint64_t lag_bytes;
+    enum lks_durability durability; /* of the peer's medium, from its handshake */
+    char medium[16];
+};
+
+struct lks_replica_status {
+    enum lks_role role;
+    uint32_t leader; /* 0: unknown */
+    uint64_t term;
+    uint64_t incarnation;
+    uint64_t commit_offset;
+    uint64_t applied_index;
+    uint64_t applied_offset;
+    uint64_t last_index;  /* of the own log */
+    uint64_t tail_offset;
+    uint64_t base_offset;
+    uint64_t ring_bytes;
+    uint64_t pending; /* commands of own clients without an answer */
+    uint64_t elections; /* times that this replica became leader in this life */
+    bool amnesiac;
+    bool serving; /* knows a leader and has applied up to its start of term */
+    enum lks_durability durability;
+    struct lks_peer_status peers[LKS_REPLICAS_MAX + 1]; /* by id; leader only but `connected` */
+};
+
+void lks_replica_status(const struct lks_replica *replica, struct lks_replica_status *status);
+
+/* A hash of the service's state and the session table, with the index that it belongs to. */
+uint64_t lks_replica_hash(struct lks_replica *replica, uint64_t *index);
+
+#endif
