@@ -1,0 +1,64 @@
+/*
+ * The client port: RESP2/RESP3 over TCP. Parses, answers what concerns the connection alone, hands
+ * every other command to its backend, and sends answers back in the order of each connection.
+ * One thread, never blocks: the node's loop watches lks_server_fd and calls lks_server_poll.
+ */
+#ifndef LKS_SERVER_SERVER_H
+#define LKS_SERVER_SERVER_H
+
+#include "base/error.h"
+#include "base/log.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct lks_server;
+
+/* What stands behind the port: the replica, or a fake in tests. */
+struct lks_server_backend {
+    /* Takes an encoded command (copied during the call); lks_server_reply with this cookie must
+     * follow, in any order between connections, exactly once, possibly from inside this call (inline execution).
+     * Refusals: -LKS_EBUSY, -LKS_ETOOBIG, -LKS_ERINGFULL, -LKS_ENOLEADER, each with its own error reply. */
+    int (*submit)(void *ctx, const void *command, size_t bytes, uint64_t cookie);
+    /* Appends the replication part of INFO ("# Lockstep\r\nrole:leader\r\n...") to text; returns
+     * the bytes written, at most bytes_max. */
+    size_t (*info)(void *ctx, char *text, size_t bytes_max);
+    void *ctx;
+};
+
+struct lks_server_options {
+    const char *address; /* numeric; "127.0.0.1" */
+    uint16_t port;       /* 0: any free one, see lks_server_port */
+    uint32_t connections_max;
+    size_t command_bytes_max; /* greatest encoded command: the entry limit */
+    struct lks_server_backend backend;
+    const struct lks_log *log_sink;
+};
+
+/* Listens. Errors: -EADDRINUSE, -EACCES, -EINVAL, errno; err names address and port. */
+int lks_server_new(struct lks_server **server, const struct lks_server_options *options,
+                   struct lks_error *err);
+
+/* Closes all connections and frees; NULL is allowed. */
+void lks_server_free(struct lks_server *server);
+
+uint16_t lks_server_port(const struct lks_server *server);
+
+/* An epoll descriptor, readable when there is something to do. */
+int lks_server_fd(const struct lks_server *server);
+
+/* Does what is ready: accepts, reads, parses, submits, writes. Bounded work. Returns how many
+ * pieces of work were done. */
+int lks_server_poll(struct lks_server *server);
+
+/* The answer to a submitted command; reply: one RESP3 value, copied. An unknown cookie (its
+ * connection has gone) is ignored. Output is sent by the next _flush or _poll. */
+void lks_server_reply(struct lks_server *server, uint64_t cookie, const void *reply, size_t bytes);
+
+/* Sends what _reply has queued: once per turn of the loop, so that replies leave in batches. */
+void lks_server_flush(struct lks_server *server);
+
+/* Stops accepting and reading; what was submitted is still answered. */
+void lks_server_drain(struct lks_server *server);
+
+#endif
