@@ -21,8 +21,9 @@ struct lks_server_backend {
      * Refusals: -LKS_EBUSY, -LKS_ETOOBIG, -LKS_ERINGFULL, -LKS_ENOLEADER, each with its own error reply. */
     int (*submit)(void *ctx, const void *command, size_t bytes, uint64_t cookie);
     /* Appends the replication part of INFO ("# Lockstep\r\nrole:leader\r\n...") to text; returns
-     * the bytes written, at most bytes_max. */
-    size_t (*info)(void *ctx, char *text, size_t bytes_max);
+     * the bytes written, at most bytes_max. section: INFO's argument as the client gave it, NULL
+     * without one; 0 bytes for a section that the backend does not know. */
+    size_t (*info)(void *ctx, const char *section, char *text, size_t bytes_max);
     void *ctx;
 };
 
