@@ -1,0 +1,88 @@
+/*
+ * The mailbox to one peer: control messages in both directions, by one-sided writes alone. Eight
+ * messages may be under way each way; they arrive in order, at most once, and only over the
+ * connection on which they were sent: nothing survives a reconnection. What arrives is checked
+ * (token of this connection, sequence, length, CRC32C) before a byte of it is handed out.
+ * Owned by the replica, one for each peer, used on its one thread.
+ */
+#ifndef LKS_NODE_MAILBOX_H
+#define LKS_NODE_MAILBOX_H
+
+#include "node/inbox_layout.h"
+#include "verbs/fabric.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A message that was accepted, until the peer has acknowledged it. */
+struct lks_mailbox_staged {
+    struct lks_mailbox_header header;
+    uint8_t body[LKS_MAILBOX_MESSAGE_MAX];
+    bool wake;
+};
+
+struct lks_mailbox_counts {
+    uint64_t sent;
+    uint64_t received;
+    uint64_t damaged; /* slots whose word was right and whose content was not: dropped */
+};
+
+/* Private to mailbox.c; given here so that the replica can embed one. */
+struct lks_mailbox {
+    struct lks_fabric *fabric;
+    uint32_t peer;
+    uint64_t incarnation;
+    uint64_t connections; /* of this life: half of the own token */
+
+    bool connected;
+    bool established;      /* the peer's token is known to belong to this connection */
+    bool peer_established; /* the peer is known to know so too */
+    uint64_t token;        /* own, of this connection */
+    uint64_t peer_token;   /* last seen; valid for sending once established */
+    uint32_t hello_wait;   /* polls until the hello is repeated */
+    uint32_t hello_delay;
+
+    uint64_t accepted;     /* sequence of the last message taken by _send */
+    uint64_t posted;       /* sequence of the last message wholly posted */
+    uint32_t posted_bytes; /* of message posted + 1: header and body bytes already posted */
+    uint64_t acknowledged; /* sequence of the last message that the peer has taken */
+
+    uint64_t received;          /* sequence of the last message taken out of the own inbox */
+    uint64_t received_reported; /* the same, as last written to the peer */
+
+    struct lks_mailbox_counts counts;
+    struct lks_mailbox_staged staged[LKS_MAILBOX_SLOTS];
+};
+
+/* Not connected. incarnation: of this replica, raised at every boot; fabric stays the caller's. */
+void lks_mailbox_init(struct lks_mailbox *mailbox, struct lks_fabric *fabric, uint32_t peer,
+                      uint64_t incarnation);
+
+/* At LKS_FABRIC_CONNECTED, before anything else is done with the mailbox. */
+void lks_mailbox_connected(struct lks_mailbox *mailbox);
+
+/* At LKS_FABRIC_DISCONNECTED: what was under way is gone. Allowed at any time. */
+void lks_mailbox_disconnected(struct lks_mailbox *mailbox);
+
+/*
+ * Takes a copy of a message of 1..LKS_MAILBOX_MESSAGE_MAX bytes (asserted) and posts it, or keeps
+ * it for _poll while the two sides still greet each other. wake: wake the peer if it sleeps.
+ * -LKS_EBUSY: eight messages are unacknowledged. -LKS_EBROKEN: not connected.
+ */
+int lks_mailbox_send(struct lks_mailbox *mailbox, const void *message, uint32_t bytes, bool wake);
+
+/* Takes the next message out: its length (1 or more) with buffer filled, or -ENODATA. The buffer
+ * holds LKS_MAILBOX_MESSAGE_MAX bytes. */
+int lks_mailbox_receive(struct lks_mailbox *mailbox, void *buffer);
+
+/*
+ * Carries on what is under way: greeting, messages that were kept, acknowledgements. Call it once
+ * in every turn of the loop, after the messages were received. Returns how many pieces of work
+ * were done; 0 when there was nothing to do.
+ */
+int lks_mailbox_poll(struct lks_mailbox *mailbox);
+
+/* Messages accepted and not yet acknowledged. */
+uint32_t lks_mailbox_pending(const struct lks_mailbox *mailbox);
+
+#endif
