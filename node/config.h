@@ -1,0 +1,85 @@
+/*
+ * The configuration of a cluster: one YAML file, shared by all its replicas. Loaded once at start
+ * by the daemon and the client's commands, on their main thread; every value is checked against
+ * its limits before anything else begins, and each error names file, line, key, value and the way
+ * out. A loaded configuration holds no pointers and needs no freeing.
+ *
+ *   name: demo                   # [a-z0-9-]{1,32}
+ *   id: 4f6e0c1e-...             # 16 bytes in hexadecimal: one cluster's journals and peers
+ *   directory: .                 # sockets and pid files; relative to this file's folder
+ *   fabric: shm                  # processes of one host
+ *   durability: auto             # auto | memory | writer-flush | pmem-ack
+ *   ring: 64M                    # bytes of log that each replica keeps
+ *   entry_max: 1M                # greatest command, at most ring / 8
+ *   spin: 20us                   # look for new work this long before sleeping
+ *   busy_poll: no                # never sleep; for cores that do nothing else
+ *   log: info                    # error | warn | info | debug
+ *   connections_max: 10240       # clients of one replica
+ *   pending_max: 32M             # commands of one replica's clients without an answer
+ *   timing:
+ *     election_timeout: 25ms     # a leader's counter unmoved this long is suspicious
+ *     heartbeat: 5ms             # how often that counter moves at least
+ *     silent_writer: 10ms        # a peer stopped inside a write this long is killed
+ *   replicas:                    # 1, 3, 5 or 7; ids 1, 2, ...
+ *     - id: 1
+ *       journal: r1.journal      # relative to this file's folder
+ *       listen: 127.0.0.1:7001   # clients connect here
+ *
+ * name, id and replicas are needed; everything else has the default shown.
+ */
+#ifndef LKS_NODE_CONFIG_H
+#define LKS_NODE_CONFIG_H
+
+#include "base/error.h"
+#include "base/log.h"
+#include "node/replica.h"
+#include "node/value.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define LKS_CONFIG_PATH_MAX 1024u
+#define LKS_CONFIG_NAME_MAX 33u
+#define LKS_CONFIG_FILE_BYTES_MAX (64u << 10)
+#define LKS_CONFIG_ENTRY_BYTES_MAX (UINT64_C(1) << 20) /* a forwarded entry fits in an inbox */
+
+struct lks_config_replica {
+    char journal[LKS_CONFIG_PATH_MAX];
+    char address[LKS_ADDRESS_TEXT_MAX]; /* numeric */
+    uint16_t port;
+};
+
+struct lks_config {
+    char name[LKS_CONFIG_NAME_MAX];
+    uint8_t cluster_id[LKS_CLUSTER_ID_BYTES];
+    char directory[LKS_CONFIG_PATH_MAX];
+    enum lks_durability durability; /* as wished; see node/durability.h */
+    uint64_t ring_bytes;
+    uint64_t entry_bytes_max;
+    uint64_t spin_ns;
+    bool busy_poll;
+    enum lks_log_level log_level;
+    uint64_t connections_max;
+    uint64_t pending_bytes_max;
+    uint64_t election_timeout_ns;
+    uint64_t heartbeat_ns;
+    uint64_t silent_writer_ns;
+    uint32_t replicas_count;
+    struct lks_config_replica replicas[LKS_REPLICAS_MAX + 1]; /* by id; [0] unused */
+};
+
+/* Loads and checks a file. -LKS_ECONFIG, errno of opening or reading it. */
+int lks_config_load(struct lks_config *config, const char *path, struct lks_error *err);
+
+/* The same for text in memory. file: what messages call it; relative paths begin at its folder. */
+int lks_config_parse(struct lks_config *config, const char *text, size_t bytes, const char *file,
+                     struct lks_error *err);
+
+/* Every default, with no name, id, directory and replicas. */
+void lks_config_defaults(struct lks_config *config);
+
+/* Writes a new file (mode 0600) that _load reads back as the same. -EEXIST, errno; err says the
+ * way out, and no file is left behind. */
+int lks_config_write(const struct lks_config *config, const char *path, struct lks_error *err);
+
+#endif

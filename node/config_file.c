@@ -1,0 +1,145 @@
+/* The configuration on disk: reading and writing the file; see config.h. */
+#include "node/config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int read_file(const char *path, char *text, size_t text_bytes, size_t *bytes,
+                     struct lks_error *err)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        const int code = -errno;
+        return lks_error_set(err, code, "%s: %s: give the cluster's file with --config, or make "
+                             "one with `lockstep init --dir D`", path, lks_error_text(code));
+    }
+    size_t got = 0;
+    int rc = 0;
+    while (got < text_bytes) {
+        const ssize_t part = read(fd, text + got, text_bytes - got);
+        if (part < 0 && errno == EINTR) {
+            continue;
+        }
+        if (part < 0) {
+            rc = lks_error_set(err, -errno, "%s: cannot read: %s", path, lks_error_text(-errno));
+            break;
+        }
+        if (part == 0) {
+            break;
+        }
+        got += (size_t)part;
+    }
+    (void)close(fd);
+    if (rc == 0 && got == text_bytes) {
+        rc = lks_error_set(err, -LKS_ECONFIG, "%s: larger than %u bytes: not a configuration",
+                           path, LKS_CONFIG_FILE_BYTES_MAX);
+    }
+    *bytes = got;
+    return rc;
+}
+
+int lks_config_load(struct lks_config *config, const char *path, struct lks_error *err)
+{
+    const size_t text_bytes = LKS_CONFIG_FILE_BYTES_MAX + 1;
+    char *text = malloc(text_bytes);
+    if (text == NULL) {
+        return lks_error_set(err, -ENOMEM, "%s: out of memory", path);
+    }
+    size_t bytes = 0;
+    int rc = read_file(path, text, text_bytes, &bytes, err);
+    if (rc == 0) {
+        rc = lks_config_parse(config, text, bytes, path, err);
+    }
+    free(text);
+    return rc;
+}
+
+static void write_timing(FILE *out, const struct lks_config *config)
+{
+    char text[32];
+    fprintf(out, "spin: %s\n", lks_value_duration_text(config->spin_ns, text, sizeof text));
+    fprintf(out, "busy_poll: %s\n", config->busy_poll ? "yes" : "no");
+    fprintf(out, "log: %s\n", lks_log_level_name(config->log_level));
+    fprintf(out, "connections_max: %" PRIu64 "\n", config->connections_max);
+    fprintf(out, "pending_max: %s\n",
+            lks_value_size_text(config->pending_bytes_max, text, sizeof text));
+    fprintf(out, "timing:\n");
+    fprintf(out, "  election_timeout: %s\n",
+            lks_value_duration_text(config->election_timeout_ns, text, sizeof text));
+    fprintf(out, "  heartbeat: %s\n",
+            lks_value_duration_text(config->heartbeat_ns, text, sizeof text));
+    fprintf(out, "  silent_writer: %s\n",
+            lks_value_duration_text(config->silent_writer_ns, text, sizeof text));
+}
+
+/* A path as a YAML scalar: single quotes, doubled inside. */
+static void write_path(FILE *out, const char *path)
+{
+    fputc('\'', out);
+    for (const char *at = path; *at != '\0'; at++) {
+        if (*at == '\'') {
+            fputc('\'', out);
+        }
+        fputc(*at, out);
+    }
+    fputs("'\n", out);
+}
+
+static void write_all(FILE *out, const struct lks_config *config)
+{
+    char id[LKS_CLUSTER_ID_TEXT];
+    char text[32];
+    lks_value_cluster_id_text(config->cluster_id, id);
+    fprintf(out, "# One Lockstep cluster; every replica reads this same file.\n");
+    fprintf(out, "name: %s\nid: %s\n", config->name, id);
+    fprintf(out, "directory: ");
+    write_path(out, config->directory);
+    fprintf(out, "fabric: shm\n");
+    fprintf(out, "durability: %s\n", lks_durability_name(config->durability));
+    fprintf(out, "ring: %s\n", lks_value_size_text(config->ring_bytes, text, sizeof text));
+    fprintf(out, "entry_max: %s\n",
+            lks_value_size_text(config->entry_bytes_max, text, sizeof text));
+    write_timing(out, config);
+    fprintf(out, "replicas:\n");
+    for (uint32_t id_number = 1; id_number <= config->replicas_count; id_number++) {
+        const struct lks_config_replica *replica = &config->replicas[id_number];
+        const bool bracket = strchr(replica->address, ':') != NULL;
+        fprintf(out, "  - id: %u\n    journal: ", id_number);
+        write_path(out, replica->journal);
+        fprintf(out, "    listen: '%s%s%s:%u'\n", bracket ? "[" : "", replica->address,
+                bracket ? "]" : "", replica->port);
+    }
+}
+
+int lks_config_write(const struct lks_config *config, const char *path, struct lks_error *err)
+{
+    const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        const int code = -errno;
+        return lks_error_set(err, code, "%s: %s%s", path, lks_error_text(code),
+                             code == -EEXIST ? ": nothing is overwritten; use it with --config, "
+                                               "or name another folder"
+                                             : "");
+    }
+    FILE *out = fdopen(fd, "w");
+    if (out == NULL) {
+        const int code = -errno;
+        (void)close(fd);
+        (void)unlink(path);
+        return lks_error_set(err, code, "%s: %s", path, lks_error_text(code));
+    }
+    write_all(out, config);
+    const bool failed = fflush(out) != 0 || ferror(out) != 0 || fsync(fd) != 0;
+    const int code = failed ? (errno != 0 ? -errno : -EIO) : 0;
+    (void)fclose(out);
+    if (code != 0) {
+        (void)unlink(path);
+        return lks_error_set(err, code, "%s: cannot write: %s", path, lks_error_text(code));
+    }
+    return 0;
+}
