@@ -1,0 +1,154 @@
+/* A replica with its surroundings on this machine; see assembly.h. */
+#include "node/assembly.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "node/hello.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define OUTSTANDING_MAX 1024u /* one-sided operations in flight, per peer and kind */
+
+void lks_assembly_journal_options(const struct lks_config *config, uint32_t replica,
+                                  struct lks_journal_options *options)
+{
+    *options = (struct lks_journal_options){
+        .path = config->replicas[replica].journal,
+        .replica = replica,
+        .ring_bytes = config->ring_bytes,
+        .entry_bytes_max = config->entry_bytes_max,
+        .forgetful = config->durability == LKS_DURABILITY_MEMORY,
+    };
+    memcpy(options->cluster_id, config->cluster_id, sizeof options->cluster_id);
+}
+
+static int persist_journal(void *ctx, uint64_t from, uint64_t to)
+{
+    return lks_journal_persist_range(ctx, from, to);
+}
+
+static int open_fabric(struct lks_assembly *assembly, const struct lks_assembly_options *options,
+                       struct lks_error *err)
+{
+    const struct lks_config *config = options->config;
+    const struct lks_medium *medium = lks_journal_medium(assembly->journal);
+    struct lks_identity identity;
+    struct lks_log_memory memory;
+    lks_journal_identity(assembly->journal, &identity);
+    lks_journal_log_memory(assembly->journal, &memory);
+    struct lks_fabric_options fabric = {
+        .replica = options->replica,
+        .replicas = config->replicas_count,
+        .incarnation = identity.incarnation,
+        .directory = config->directory,
+        .log = {memory.address, memory.bytes, memory.fd, memory.fd_offset},
+        .words_bytes = LKS_REPLICA_WORDS_BYTES,
+        .inbox_bytes = LKS_REPLICA_INBOX_BYTES,
+        .scratch_bytes = LKS_REPLICA_SCRATCH_BYTES,
+        .outstanding_max = OUTSTANDING_MAX,
+        .silent_writer_ns = config->silent_writer_ns,
+        .shared_process = options->shared_process,
+        .log_sink = options->log_sink,
+    };
+    memcpy(fabric.cluster_id, config->cluster_id, sizeof fabric.cluster_id);
+    struct lks_hello hello = {
+        .version = LKS_HELLO_VERSION,
+        .durability = assembly->durability.durability,
+        .medium = medium->kind,
+        .domain = medium->domain,
+    };
+    _Static_assert(sizeof hello.boot_id == sizeof identity.boot_id, "boot ids are of one size");
+    memcpy(hello.boot_id, identity.boot_id, sizeof hello.boot_id);
+    hello.boot_id[sizeof hello.boot_id - 1] = '\0';
+    memcpy(fabric.hello, &hello, sizeof hello);
+    return lks_fabric_shm_new(&assembly->fabric, &fabric, err);
+}
+
+/* Persisting blocks only where the page cache stands before the medium. */
+static int start_flusher(struct lks_assembly *assembly, struct lks_error *err)
+{
+    const bool blocks = !lks_journal_medium(assembly->journal)->flush_by_cpu &&
+                        assembly->durability.durability != LKS_DURABILITY_MEMORY;
+    return blocks ? lks_flusher_new(&assembly->flusher, persist_journal, assembly->journal, err)
+                  : 0;
+}
+
+static uint64_t random_seed(uint32_t replica)
+{
+    uint64_t seed = 0;
+    if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != (ssize_t)sizeof seed) {
+        seed = lks_clock_monotonic_ns() ^ ((uint64_t)getpid() << 32);
+    }
+    return seed ^ replica;
+}
+
+static int make_replica(struct lks_assembly *assembly, const struct lks_assembly_options *options,
+                        struct lks_error *err)
+{
+    const struct lks_config *config = options->config;
+    struct lks_replica_options replica = {
+        .replica = options->replica,
+        .replicas = config->replicas_count,
+        .journal = assembly->journal,
+        .fabric = assembly->fabric,
+        .service = options->service,
+        .durability = assembly->durability.durability,
+        .entry_bytes_max = config->entry_bytes_max,
+        .election_timeout_ns = config->election_timeout_ns,
+        .heartbeat_ns = config->heartbeat_ns,
+        .pending_bytes_max = config->pending_bytes_max,
+        .seed = random_seed(options->replica),
+        .log_sink = options->log_sink,
+        .on_reply = options->on_reply,
+        .ctx = options->ctx,
+    };
+    if (assembly->flusher != NULL) {
+        replica.persister = (struct lks_persister){lks_flusher_post, assembly->flusher};
+    }
+    return lks_replica_new(&assembly->replica, &replica, err);
+}
+
+int lks_assembly_init(struct lks_assembly *assembly, const struct lks_assembly_options *options,
+                      struct lks_error *err)
+{
+    const struct lks_config *config = options->config;
+    *assembly = (struct lks_assembly){.config = config, .replica_id = options->replica};
+    if (options->replica < 1 || options->replica > config->replicas_count) {
+        return lks_error_set(err, -LKS_ECONFIG, "replica %u: this cluster has replicas 1 to %u",
+                             options->replica, config->replicas_count);
+    }
+    struct lks_journal_options journal;
+    lks_assembly_journal_options(config, options->replica, &journal);
+    int rc = lks_journal_open(&assembly->journal, &journal, err);
+    if (rc == 0) {
+        rc = lks_durability_resolve(&assembly->durability, config->durability,
+                                    lks_journal_medium(assembly->journal), journal.path, err);
+    }
+    if (rc == 0) {
+        rc = start_flusher(assembly, err);
+    }
+    if (rc == 0) {
+        rc = open_fabric(assembly, options, err);
+    }
+    if (rc == 0) {
+        rc = make_replica(assembly, options, err);
+    }
+    if (rc != 0) {
+        lks_assembly_fini(assembly, false);
+    }
+    return rc;
+}
+
+void lks_assembly_fini(struct lks_assembly *assembly, bool clean)
+{
+    if (assembly->replica != NULL) {
+        lks_replica_free(assembly->replica);
+    }
+    lks_fabric_free(assembly->fabric);
+    lks_flusher_free(assembly->flusher);
+    lks_journal_close(assembly->journal, clean);
+    *assembly = (struct lks_assembly){0};
+}

@@ -1,0 +1,47 @@
+/*
+ * A replica with its surroundings on this machine: journal, fabric, flusher and the replica that
+ * joins them, made from the configuration. The daemon adds a client port and a loop; a benchmark
+ * drives it itself. Made, used and ended on one thread. Creates no file.
+ */
+#ifndef LKS_NODE_ASSEMBLY_H
+#define LKS_NODE_ASSEMBLY_H
+
+#include "node/config.h"
+#include "node/durability.h"
+#include "node/flusher.h"
+#include "node/replica.h"
+
+struct lks_assembly_options {
+    const struct lks_config *config;
+    uint32_t replica;
+    const struct lks_service *service;
+    bool shared_process; /* the peers are threads of this process (tests, thread sanitizer) */
+    const struct lks_log *log_sink;
+    void (*on_reply)(void *ctx, uint64_t cookie, const void *reply, size_t bytes);
+    void *ctx;
+};
+
+/* Zeroed is valid for _fini. What options point at stays the caller's until then. */
+struct lks_assembly {
+    const struct lks_config *config;
+    uint32_t replica_id;
+    struct lks_journal *journal;
+    struct lks_durability_choice durability;
+    struct lks_flusher *flusher; /* NULL where persisting does not block */
+    struct lks_fabric *fabric;
+    struct lks_replica *replica;
+};
+
+/* Errors: those of opening the journal, the fabric and the replica; -LKS_ECONFIG (no such
+ * replica, durability that the medium cannot keep). err says the way out; nothing is left open. */
+int lks_assembly_init(struct lks_assembly *assembly, const struct lks_assembly_options *options,
+                      struct lks_error *err);
+
+/* clean: everything ended in order; the journal notes it. */
+void lks_assembly_fini(struct lks_assembly *assembly, bool clean);
+
+/* What lks_journal_open and lks_journal_create need to know of a replica. */
+void lks_assembly_journal_options(const struct lks_config *config, uint32_t replica,
+                                  struct lks_journal_options *options);
+
+#endif

@@ -1,0 +1,148 @@
+/* One replica's process; see daemon.h. */
+#include "node/daemon.h"
+
+#include "node/assembly.h"
+#include "node/info.h"
+#include "node/loop.h"
+#include "server/server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct daemon {
+    const struct lks_daemon_options *options;
+    struct lks_assembly assembly;
+    struct lks_server *server;
+};
+
+static void on_reply(void *ctx, uint64_t cookie, const void *reply, size_t bytes)
+{
+    struct daemon *daemon = ctx;
+    lks_server_reply(daemon->server, cookie, reply, bytes);
+}
+
+static int submit(void *ctx, const void *command, size_t bytes, uint64_t cookie)
+{
+    struct daemon *daemon = ctx;
+    return lks_replica_submit(daemon->assembly.replica, command, bytes, cookie);
+}
+
+static size_t info(void *ctx, const char *section, char *text, size_t bytes_max)
+{
+    const struct daemon *daemon = ctx;
+    return lks_info_text(&daemon->assembly, section, text, bytes_max);
+}
+
+static int open_server(struct daemon *daemon, struct lks_error *err)
+{
+    const struct lks_config *config = daemon->options->config;
+    const struct lks_config_replica *replica = &config->replicas[daemon->options->replica];
+    const struct lks_server_options options = {
+        .address = replica->address,
+        .port = replica->port,
+        .connections_max = (uint32_t)config->connections_max,
+        .command_bytes_max = config->entry_bytes_max,
+        .backend = {submit, info, daemon},
+        .log_sink = daemon->options->log_sink,
+    };
+    return lks_server_new(&daemon->server, &options, err);
+}
+
+static void pid_path(const struct lks_daemon_options *options, char *path, size_t bytes)
+{
+    (void)snprintf(path, bytes, "%s/r%u.pid", options->config->directory, options->replica);
+}
+
+static int write_pid(const struct lks_daemon_options *options, struct lks_error *err)
+{
+    char path[LKS_CONFIG_PATH_MAX + 16];
+    pid_path(options, path, sizeof path);
+    const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        return lks_error_set(err, -errno, "%s: cannot write the process id: %s", path,
+                             lks_error_text(-errno));
+    }
+    const int printed = dprintf(fd, "%ld\n", (long)getpid());
+    (void)close(fd);
+    if (printed < 0) {
+        (void)unlink(path);
+        return lks_error_set(err, -EIO, "%s: cannot write the process id", path);
+    }
+    return 0;
+}
+
+static void log_start(const struct daemon *daemon)
+{
+    const struct lks_daemon_options *options = daemon->options;
+    const struct lks_config_replica *replica = &options->config->replicas[options->replica];
+    const struct lks_medium *medium = lks_journal_medium(daemon->assembly.journal);
+    struct lks_identity identity;
+    lks_journal_identity(daemon->assembly.journal, &identity);
+    lks_log_info(options->log_sink, "replica %u of %u in cluster %s, clients at %s:%u, pid %ld",
+                 options->replica, options->config->replicas_count, options->config->name,
+                 replica->address, replica->port, (long)getpid());
+    lks_log_info(options->log_sink, "journal %s: medium %s (%s), incarnation %" PRIu64 "%s%s",
+                 replica->journal, lks_medium_name(medium->kind), medium->reason,
+                 identity.incarnation, identity.clean_stop ? ", stopped in order before" : "",
+                 identity.amnesiac ? ", may have forgotten acknowledged commands" : "");
+    lks_log_info(options->log_sink, "durability %s: %s",
+                 lks_durability_name(daemon->assembly.durability.durability),
+                 daemon->assembly.durability.reason);
+}
+
+static int run_loop(struct daemon *daemon, struct lks_error *err)
+{
+    const struct lks_config *config = daemon->options->config;
+    const struct lks_loop_options options = {
+        .replica = daemon->assembly.replica,
+        .fabric = daemon->assembly.fabric,
+        .server = daemon->server,
+        .flusher = daemon->assembly.flusher,
+        .stop_fd = daemon->options->stop_fd,
+        .spin_ns = config->spin_ns,
+        .busy_poll = config->busy_poll,
+    };
+    return lks_loop_run(&options, err);
+}
+
+int lks_daemon_run(const struct lks_daemon_options *options, struct lks_error *err)
+{
+    struct daemon daemon = {.options = options};
+    const struct lks_assembly_options assembly = {
+        .config = options->config,
+        .replica = options->replica,
+        .service = options->service,
+        .shared_process = options->shared_process,
+        .log_sink = options->log_sink,
+        .on_reply = on_reply,
+        .ctx = &daemon,
+    };
+    int rc = lks_assembly_init(&daemon.assembly, &assembly, err);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = open_server(&daemon, err);
+    if (rc != 0) {
+        goto end_assembly;
+    }
+    rc = write_pid(options, err);
+    if (rc != 0) {
+        goto end_server;
+    }
+    log_start(&daemon);
+    rc = run_loop(&daemon, err);
+    lks_log_info(options->log_sink, rc == 0 ? "ended in order" : "cannot go on");
+    char path[LKS_CONFIG_PATH_MAX + 16];
+    pid_path(options, path, sizeof path);
+    (void)unlink(path);
+
+end_server:
+    lks_server_free(daemon.server);
+end_assembly:
+    lks_assembly_fini(&daemon.assembly, rc == 0);
+    return rc;
+}

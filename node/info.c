@@ -1,0 +1,145 @@
+/* What a replica says of itself in INFO; see info.h. */
+#include "node/info.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+struct writer {
+    char *text;
+    size_t bytes;
+    size_t bytes_max;
+};
+
+/* Appends a line and its CRLF, or nothing where it does not fit. */
+__attribute__((format(printf, 2, 3))) static void add(struct writer *out, const char *format, ...)
+{
+    char line[512];
+    va_list args;
+    va_start(args, format);
+    const int length = vsnprintf(line, sizeof line - 2, format, args);
+    va_end(args);
+    if (length < 0) {
+        return;
+    }
+    size_t bytes = strnlen(line, sizeof line - 3);
+    line[bytes++] = '\r';
+    line[bytes++] = '\n';
+    if (bytes <= out->bytes_max - out->bytes) {
+        memcpy(out->text + out->bytes, line, bytes);
+        out->bytes += bytes;
+    }
+}
+
+static void add_identity(struct writer *out, const struct lks_assembly *assembly)
+{
+    char id[LKS_CLUSTER_ID_TEXT];
+    lks_value_cluster_id_text(assembly->config->cluster_id, id);
+    add(out, "# Lockstep");
+    add(out, "pid:%ld", (long)getpid());
+    add(out, "cluster:%s", assembly->config->name);
+    add(out, "cluster_id:%s", id);
+    add(out, "replica:%u", assembly->replica_id);
+    add(out, "replicas:%u", assembly->config->replicas_count);
+}
+
+static void add_role(struct writer *out, const struct lks_assembly *assembly,
+                     const struct lks_replica_status *status)
+{
+    add(out, "role:%s", lks_role_name(status->role));
+    add(out, "leader:%u", status->leader);
+    if (status->leader >= 1 && status->leader <= assembly->config->replicas_count) {
+        const struct lks_config_replica *leader = &assembly->config->replicas[status->leader];
+        add(out, "leader_address:%s:%u", leader->address, leader->port);
+    }
+    add(out, "term:%" PRIu64, status->term);
+    add(out, "incarnation:%" PRIu64, status->incarnation);
+    add(out, "elections:%" PRIu64, status->elections);
+    add(out, "serving:%d", status->serving);
+    add(out, "amnesiac:%d", status->amnesiac);
+    add(out, "pending:%" PRIu64, status->pending);
+}
+
+static void add_log(struct writer *out, const struct lks_replica_status *status)
+{
+    const uint64_t lag = status->commit_offset > status->applied_offset
+                             ? status->commit_offset - status->applied_offset
+                             : 0;
+    add(out, "last_index:%" PRIu64, status->last_index);
+    add(out, "applied_index:%" PRIu64, status->applied_index);
+    add(out, "base_offset:%" PRIu64, status->base_offset);
+    add(out, "applied_offset:%" PRIu64, status->applied_offset);
+    add(out, "commit_offset:%" PRIu64, status->commit_offset);
+    add(out, "tail_offset:%" PRIu64, status->tail_offset);
+    add(out, "apply_lag_bytes:%" PRIu64, lag);
+    add(out, "ring_bytes:%" PRIu64, status->ring_bytes);
+}
+
+static void add_medium(struct writer *out, const struct lks_assembly *assembly)
+{
+    const struct lks_medium *medium = lks_journal_medium(assembly->journal);
+    add(out, "fabric:%s", assembly->fabric->ops->name);
+    add(out, "durability:%s", lks_durability_name(assembly->durability.durability));
+    add(out, "durability_reason:%s", assembly->durability.reason);
+    add(out, "medium:%s", lks_medium_name(medium->kind));
+    add(out, "medium_domain:%s", lks_domain_name(medium->domain));
+    add(out, "medium_survives_power:%d", medium->survives_power);
+    add(out, "medium_reason:%s", medium->reason);
+}
+
+static void add_peers(struct writer *out, const struct lks_assembly *assembly,
+                      const struct lks_replica_status *status)
+{
+    for (uint32_t id = 1; id <= assembly->config->replicas_count; id++) {
+        const struct lks_peer_status *peer = &status->peers[id];
+        if (id == assembly->replica_id) {
+            continue;
+        }
+        if (status->role != LKS_ROLE_LEADER) {
+            add(out, "peer%u:connected=%d", id, peer->connected);
+            continue;
+        }
+        add(out,
+            "peer%u:connected=%d,granted=%d,written=%" PRIu64 ",durable=%" PRIu64
+            ",applied_index=%" PRIu64 ",lag_bytes=%" PRIu64 ",durability=%s,medium=%.16s",
+            id, peer->connected, peer->granted, peer->written_offset, peer->durable_offset,
+            peer->applied_index, peer->lag_bytes, lks_durability_name(peer->durability),
+            peer->medium);
+    }
+}
+
+static bool is_one_of(const char *section, const char *const *names)
+{
+    for (; *names != NULL; names++) {
+        if (strcasecmp(section, *names) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+size_t lks_info_text(const struct lks_assembly *assembly, const char *section, char *text,
+                     size_t bytes_max)
+{
+    static const char *const usual[] = {"lockstep", "all", "everything", "default", NULL};
+    struct writer out = {.text = text, .bytes_max = bytes_max};
+    if (section != NULL && strcasecmp(section, "lockstep_hash") == 0) {
+        uint64_t index = 0;
+        const uint64_t hash = lks_replica_hash(assembly->replica, &index);
+        add(&out, "# Lockstep_hash");
+        add(&out, "state_hash:%016" PRIx64, hash);
+        add(&out, "state_hash_index:%" PRIu64, index);
+    } else if (section == NULL || is_one_of(section, usual)) {
+        struct lks_replica_status status;
+        lks_replica_status(assembly->replica, &status);
+        add_identity(&out, assembly);
+        add_role(&out, assembly, &status);
+        add_log(&out, &status);
+        add_medium(&out, assembly);
+        add_peers(&out, assembly, &status);
+    }
+    return out.bytes;
+}
