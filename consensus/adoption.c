@@ -1,0 +1,102 @@
+/*
+ * A candidate with a majority of grants takes over the best log among them: the one with the
+ * highest (last term, last offset). Every committed entry is durable on a majority, so some
+ * grantor holds it, and a log that lacked it could not be the best (docs/protocol.md).
+ *
+ * Only standing grants count: if one breaks while its log is read, the choice is made again, the
+ * own log counted as it now is.
+ */
+#include "consensus/core_internal.h"
+
+#include <errno.h>
+
+static bool log_is_better(const struct lks_position *a, const struct lks_position *b)
+{
+    return a->term != b->term ? a->term > b->term : a->offset > b->offset;
+}
+
+void lks_adoption_begin(struct lks_core *core)
+{
+    lks_core_set_role(core, LKS_CORE_ADOPTING);
+    lks_adoption_choose(core);
+}
+
+static void read_from(struct lks_core *core, uint32_t best)
+{
+    const struct lks_message *report = &core->peers[best].report;
+    const uint64_t from = lks_runs_common(
+        core->runs.items, core->runs.count, core->view.tail.offset, report->runs,
+        report->runs_count, report->tail.offset, core->view.commit_offset);
+    LKS_ASSERT(from >= core->view.commit_offset); /* never over an unrecycled committed prefix */
+    core->reading = true;
+    core->reading_peer = best;
+    core->cancelled = false;
+    struct lks_effect *effect = lks_core_emit(core, LKS_EFFECT_READ_LOG, best);
+    effect->from = from;
+    effect->to = report->tail.offset;
+    effect->term = core->promise_term;
+    effect->expect = report->tail;
+}
+
+void lks_adoption_choose(struct lks_core *core)
+{
+    LKS_ASSERT(core->view.role == LKS_CORE_ADOPTING);
+    if (core->reading || core->handover.phase != HANDOVER_IDLE) {
+        return;
+    }
+    uint32_t standing = 1;
+    uint32_t best = core->options.replica;
+    const struct lks_position *best_tail = &core->view.tail;
+    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+        const struct peer *peer = &core->peers[p];
+        if (!peer->path_open) {
+            continue;
+        }
+        standing++;
+        if (log_is_better(&peer->report.tail, best_tail)) {
+            best = p;
+            best_tail = &peer->report.tail;
+        }
+    }
+    if (standing < lks_quorum_majority(core->options.replicas)) {
+        return; /* wait for more grants, or for the tick that gives up */
+    }
+    if (best == core->options.replica) {
+        lks_leader_enter(core);
+    } else {
+        read_from(core, best);
+    }
+}
+
+void lks_adoption_path_lost(struct lks_core *core, uint32_t peer)
+{
+    if (core->reading && core->reading_peer == peer && !core->cancelled) {
+        core->cancelled = true;
+        lks_core_emit(core, LKS_EFFECT_CANCEL_READ, peer);
+    }
+    lks_adoption_choose(core);
+}
+
+void lks_adoption_read(struct lks_core *core, const struct lks_core_event *event)
+{
+    LKS_ASSERT(core->reading);
+    const uint32_t peer = core->reading_peer;
+    core->reading = false;
+    core->cancelled = false;
+    lks_core_set_log(core, &event->position, event->runs);
+    core->own_durable = event->position.offset;
+    if (core->view.role != LKS_CORE_ADOPTING) {
+        lks_handover_drained(core);
+        return;
+    }
+    if (event->status == 0) {
+        lks_adoption_choose(core);
+    } else if (event->status == -EPERM) {
+        /* An entry of the own term or a higher one: somebody newer writes there. */
+        lks_election_step_down(core, core->options.election_timeout_ns);
+    } else if (core->peers[peer].path_open) {
+        lks_election_path_lost(core, peer);
+    } else {
+        lks_adoption_choose(core);
+    }
+}

@@ -1,0 +1,180 @@
+/*
+ * The consensus core: a pure function from events to effects (design, section 2 and 3).
+ *
+ * It reads no clock, allocates nothing after start, takes no lock, makes no system call and knows
+ * neither the fabric nor the journal. node/ and sim/ carry the effects out, in the order given,
+ * and feed their completions back as events. One thread.
+ *
+ * A command's life here: APPENDED -> WRITE, FLUSH and PERSIST_LOG effects -> FLUSHED and
+ * LOG_PERSISTED events -> commit_offset of the update rises -> COMMIT_WORD effects.
+ */
+#ifndef LKS_CONSENSUS_CORE_H
+#define LKS_CONSENSUS_CORE_H
+
+#include "consensus/runs.h"
+#include "consensus/types.h"
+
+struct lks_core;
+
+struct lks_core_options {
+    uint32_t replica;  /* own id, 1..replicas */
+    uint32_t replicas; /* 1..7 */
+    uint64_t incarnation;
+    uint64_t promise_term; /* as the journal holds it */
+    uint32_t promise_candidate;
+    uint64_t promise_incarnation;
+    bool amnesiac;
+    bool promise_lost;
+    uint64_t election_timeout_ns;
+    uint64_t heartbeat_ns;
+    uint64_t ring_bytes;
+    uint64_t write_bytes_max; /* one WRITE effect moves at most this much */
+    uint32_t writes_max;      /* flushes in flight to one peer */
+    uint64_t seed;
+    uint64_t now_ns;
+};
+
+enum lks_core_role {
+    LKS_CORE_STARTING,      /* fencing the writers of an earlier life, then scanning */
+    LKS_CORE_FOLLOWER,
+    LKS_CORE_PRE_CANDIDATE, /* asking whether an election would succeed */
+    LKS_CORE_CANDIDATE,     /* own ring handed over to itself, then asking for grants */
+    LKS_CORE_ADOPTING,      /* majority granted: reading the best log */
+    LKS_CORE_LEADER,
+    LKS_CORE_ROLES
+};
+
+enum lks_core_event_kind {
+    LKS_EVENT_TICK,           /* time; sent at least at the deadline of the last update */
+    LKS_EVENT_CONNECTED,      /* peer */
+    LKS_EVENT_DISCONNECTED,   /* peer, dead */
+    LKS_EVENT_MESSAGE,        /* peer, message */
+    LKS_EVENT_HEARTBEAT_READ, /* peer, status, beat, term, leading, amnesiac */
+    LKS_EVENT_REVOKED,        /* peer */
+    LKS_EVENT_GRANTED,        /* peer, status, key */
+    LKS_EVENT_OPENED,         /* peer, grant, status */
+    LKS_EVENT_PROMISE_PERSISTED,
+    LKS_EVENT_TAIL_PERSISTED, /* position: the tail; runs; offset: what the commit word says */
+    LKS_EVENT_LOG_PERSISTED,  /* offset, term: own log durable below it, appended in term */
+    LKS_EVENT_FLUSHED,        /* end of a WRITE: peer, grant, status; offset: durable there below it,
+                                 or 0 if the peer itself will say so (pmem-ack) */
+    LKS_EVENT_PROBED,         /* peer, grant, status */
+    LKS_EVENT_LOG_READ,       /* end of READ_LOG. status; position, runs: own log as it now is, durable */
+    LKS_EVENT_APPENDED,       /* position: own tail after appending entries of the own term */
+    LKS_EVENT_COMMIT_SEEN,    /* offset: the commit word in own memory (followers) */
+    LKS_EVENT_AMNESIA_CLEARED, /* the journal has recorded it */
+    LKS_EVENT_TRANSFER        /* the owner wants to stop: hand over leadership */
+};
+
+struct lks_core_event {
+    enum lks_core_event_kind kind;
+    uint32_t peer;
+    uint64_t now_ns; /* in every event; never goes back */
+    int status;
+    bool dead;
+    bool leading;
+    bool amnesiac;
+    uint64_t beat;
+    uint64_t term;
+    uint64_t grant;
+    uint64_t offset;
+    uint64_t key[LKS_KEY_WORDS];
+    struct lks_position position;
+    const struct lks_runs *runs;       /* valid during the step */
+    const struct lks_message *message; /* valid during the step, checked */
+};
+
+enum lks_effect_kind {
+    LKS_EFFECT_WRITE,          /* peer, from, to: log bytes and a flush; completes as FLUSHED */
+    LKS_EFFECT_COMMIT_WORD,    /* peer, to: write the commit word after the entries */
+    LKS_EFFECT_PROBE,          /* peer: zero-effect write; completes as PROBED */
+    LKS_EFFECT_READ_HEARTBEAT, /* peer */
+    LKS_EFFECT_READ_LOG,       /* peer, from, to, expect: read into own ring, check, persist */
+    LKS_EFFECT_CANCEL_READ,    /* end the READ_LOG under way; its LOG_READ still comes */
+    LKS_EFFECT_REVOKE,         /* peer */
+    LKS_EFFECT_GRANT,          /* peer */
+    LKS_EFFECT_OPEN,           /* peer, key */
+    LKS_EFFECT_PERSIST_PROMISE, /* term, candidate (peer), incarnation */
+    LKS_EFFECT_PERSIST_TAIL,   /* from: scan the visible tail, make all of it durable */
+    LKS_EFFECT_PERSIST_LOG,    /* from, to, term: own appended entries */
+    LKS_EFFECT_APPEND_NOOP,    /* term; the APPENDED event follows */
+    LKS_EFFECT_SEND,           /* peer, message */
+    LKS_EFFECT_BEAT,           /* advance the own heartbeat counter */
+    LKS_EFFECT_CLEAR_AMNESIA   /* durably; AMNESIA_CLEARED follows */
+};
+
+struct lks_effect {
+    enum lks_effect_kind kind;
+    uint32_t peer;
+    uint8_t message; /* SEND: its place in update.messages */
+    uint64_t from;
+    uint64_t to;
+    uint64_t term;
+    uint64_t incarnation;
+    uint64_t grant; /* WRITE, COMMIT_WORD, PROBE: the path's */
+    uint64_t key[LKS_KEY_WORDS];
+    struct lks_position expect; /* READ_LOG: the tail that must result; term: read below it only */
+};
+
+#define LKS_EFFECTS_MAX 64u
+#define LKS_UPDATE_MESSAGES_MAX 16u
+
+/* What a step wants done. Owned by the caller, filled by the step, valid until the next. */
+struct lks_update {
+    uint32_t count;
+    uint32_t messages_count;
+    struct lks_effect effects[LKS_EFFECTS_MAX];
+    struct lks_message messages[LKS_UPDATE_MESSAGES_MAX];
+};
+
+/* Everything about the core that its surroundings may read. */
+struct lks_core_view {
+    enum lks_core_role role;
+    uint64_t term;          /* the promise's */
+    uint32_t leader;        /* 0: unknown */
+    uint64_t commit_offset; /* entries below are committed: apply them */
+    uint64_t deadline_ns;   /* send a TICK at the latest then */
+    struct lks_position tail;
+    bool accepts;           /* leader: commands may be appended */
+    bool established;       /* leader: an entry of the own term has committed */
+    bool amnesiac;
+    bool majority_amnesiac; /* nobody can be elected without accepting a loss */
+    bool transferring;
+    uint64_t noop_offset;   /* leader: end of the term's first entry */
+    struct {                /* the write permission that stands on the own ring */
+        uint32_t peer;      /* 0: none */
+        uint64_t number;
+        uint64_t term;
+        uint64_t incarnation;
+        uint64_t commit_offset; /* known when it was granted: writes start at or above it */
+    } grant;
+    uint64_t elected_count;
+    struct {
+        bool connected;
+        bool path_open;
+        bool counted; /* its durability counts towards commits */
+        uint64_t written_offset;
+        uint64_t durable_offset;
+    } peers[LKS_CORE_PEERS];
+};
+
+/* The bytes a core takes: the caller gives the memory, aligned to 64. */
+size_t lks_core_bytes(void);
+
+/* Makes a core in role STARTING and fills the first update. Options are trusted. */
+struct lks_core *lks_core_init(void *memory, const struct lks_core_options *options,
+                               struct lks_update *update);
+
+/* One event in, effects out: bounded work. Asserts the invariants of design 3.7 that one replica can see. */
+void lks_core_step(struct lks_core *core, const struct lks_core_event *event,
+                   struct lks_update *update);
+
+/* Valid until the next step. */
+const struct lks_core_view *lks_core_view(const struct lks_core *core);
+
+const char *lks_core_role_name(enum lks_core_role role);
+const char *lks_effect_name(enum lks_effect_kind kind);
+const char *lks_core_event_name(enum lks_core_event_kind kind);
+const char *lks_message_name(uint32_t kind);
+
+#endif

@@ -1,0 +1,188 @@
+/*
+ * The core's state, shared by the files of consensus/ and seen by nobody else.
+ *
+ * One struct lks_core a replica, changed only inside lks_core_step. The invariants that tie its
+ * fields together are in lks_core_check_invariants, run after every step.
+ */
+#ifndef LKS_CONSENSUS_CORE_INTERNAL_H
+#define LKS_CONSENSUS_CORE_INTERNAL_H
+
+#include "base/assert.h"
+#include "consensus/core.h"
+#include "consensus/quorum.h"
+
+/* Steps of giving the own ring to a new holder, in the only safe order (docs/protocol.md). */
+enum handover_phase {
+    HANDOVER_IDLE,
+    HANDOVER_DRAINING,  /* own adoption reads must have ended: they write the own ring */
+    HANDOVER_REVOKING,  /* nothing under the old permission may land any more */
+    HANDOVER_PROMISING, /* the promise must be durable before anyone learns of it */
+    HANDOVER_SCANNING,  /* the whole visible tail must be durable before it is reported */
+    HANDOVER_GRANTING
+};
+
+/* Whom the ring is handed to: another replica, or this one as a candidate. */
+struct handover_target {
+    uint32_t candidate; /* 0: none */
+    bool established;
+    uint64_t term;
+    uint64_t incarnation;
+    uint64_t request;
+};
+
+struct handover {
+    enum handover_phase phase;
+    struct handover_target target;
+    struct handover_target next; /* arrived meanwhile; taken up when the phase ends */
+};
+
+enum amnesia_phase {
+    AMNESIA_NONE,
+    AMNESIA_CATCHING_UP, /* until durable >= target, and committed >= proof */
+    AMNESIA_ENDING       /* AMNESIA_OVER sent */
+};
+
+struct peer {
+    bool connected;
+    bool prevote; /* accepted our present pre-vote */
+    /* what its words showed */
+    bool leading;
+    bool amnesiac;
+    uint64_t beat;
+    uint64_t beat_term;
+    uint64_t beat_seen_ns; /* observed time at which beat last changed */
+    /* our permission on its ring */
+    uint64_t request; /* VOTE_REQUEST without an answer; 0: none on this connection */
+    uint64_t request_ns;
+    bool granted;
+    bool path_open;
+    uint64_t grant;
+    uint64_t retry_ns; /* observed time before which no new request is sent */
+    struct lks_message report;
+    /* replication, while this replica leads */
+    bool counted;
+    uint32_t inflight;
+    bool probing;
+    uint64_t inflight_since_ns;
+    uint64_t written;     /* posted on this path, or found equal at its grant */
+    uint64_t durable;
+    uint64_t commit_sent;
+    uint64_t ok_ns; /* observed time of the last completion */
+    enum amnesia_phase amnesia;
+    uint64_t amnesia_target;
+    uint64_t amnesia_proof; /* UINT64_MAX until the entry that proves it is appended */
+};
+
+struct lks_core {
+    struct lks_core_options options;
+    struct lks_core_view view;
+    struct lks_update *update; /* during a step only */
+    uint64_t random;
+    uint64_t now_ns;
+    uint64_t observed_ns; /* like now_ns, but a pause of this replica counts little */
+
+    uint64_t promise_term;
+    uint32_t promise_candidate;
+    uint64_t promise_incarnation;
+    uint64_t term_seen; /* highest term heard of */
+
+    struct lks_runs runs;
+    uint64_t own_durable;
+    uint64_t tail_from; /* everything below was made durable at an earlier hand-over */
+
+    struct handover handover;
+    uint32_t granted_to; /* permission posted to this peer and not revoked since; 0: none */
+    uint32_t revokes_left; /* STARTING: fences still under way */
+
+    bool reading;          /* a READ_LOG is under way */
+    uint32_t reading_peer;
+    bool cancelled;
+
+    uint64_t requests;     /* numbers given to own requests */
+    uint64_t prevote_request;
+    uint64_t suspect_ns;   /* observed time at which the leader is taken for dead */
+    uint64_t leaderless_ns; /* observed time since which no leader is known; 0: it died */
+    uint64_t beat_ns;      /* when the next heartbeat work is due (now_ns) */
+    uint64_t resend_ns;    /* pre-vote: when to ask again (now_ns) */
+    uint64_t give_up_ns;   /* candidates: observed time at which to give up */
+    bool noop_pending;     /* APPEND_NOOP emitted, APPENDED not yet seen */
+    bool transfer_sent;
+
+    struct peer peers[LKS_CORE_PEERS];
+};
+
+/* core.c */
+struct lks_effect *lks_core_emit(struct lks_core *core, enum lks_effect_kind kind, uint32_t peer);
+struct lks_message *lks_core_send(struct lks_core *core, uint32_t peer, uint32_t kind);
+void lks_core_set_role(struct lks_core *core, enum lks_core_role role);
+void lks_core_set_leader(struct lks_core *core, uint32_t leader);
+uint64_t lks_core_random_below(struct lks_core *core, uint64_t bound);
+void lks_core_due(struct lks_core *core, uint64_t in_ns);
+bool lks_core_is_peer(const struct lks_core *core, uint32_t peer);
+void lks_core_set_log(struct lks_core *core, const struct lks_position *tail,
+                      const struct lks_runs *runs);
+void lks_core_raise_commit(struct lks_core *core, uint64_t offset);
+
+/* handover.c */
+void lks_handover_begin(struct lks_core *core, const struct handover_target *target);
+void lks_handover_vote_request(struct lks_core *core, uint32_t peer,
+                               const struct lks_message *message);
+void lks_handover_drained(struct lks_core *core);
+void lks_handover_revoked(struct lks_core *core, uint32_t peer);
+void lks_handover_promised(struct lks_core *core);
+void lks_handover_tail(struct lks_core *core, const struct lks_core_event *event);
+void lks_handover_granted(struct lks_core *core, const struct lks_core_event *event);
+void lks_handover_take_next(struct lks_core *core);
+
+/* follower.c */
+void lks_follower_tick(struct lks_core *core);
+void lks_follower_heartbeat(struct lks_core *core, const struct lks_core_event *event);
+void lks_follower_lost_leader(struct lks_core *core, bool dead);
+void lks_follower_enter(struct lks_core *core, uint64_t patience_ns);
+void lks_follower_amnesia_over(struct lks_core *core, uint32_t peer,
+                               const struct lks_message *message);
+void lks_follower_amnesia_cleared(struct lks_core *core);
+void lks_follower_prevote_request(struct lks_core *core, uint32_t peer,
+                                  const struct lks_message *message);
+
+/* election.c */
+void lks_election_start_prevote(struct lks_core *core);
+void lks_election_start(struct lks_core *core);
+void lks_election_prevote_reply(struct lks_core *core, uint32_t peer,
+                                const struct lks_message *message);
+void lks_election_own_ring_ready(struct lks_core *core);
+void lks_election_request(struct lks_core *core, uint32_t peer);
+void lks_election_vote_reply(struct lks_core *core, uint32_t peer,
+                             const struct lks_message *message);
+void lks_election_refused(struct lks_core *core, uint32_t peer, const struct lks_message *message);
+void lks_election_opened(struct lks_core *core, const struct lks_core_event *event);
+void lks_election_tick(struct lks_core *core);
+void lks_election_beat(struct lks_core *core);
+void lks_election_path_lost(struct lks_core *core, uint32_t peer);
+void lks_election_step_down(struct lks_core *core, uint64_t patience_ns);
+
+/* adoption.c */
+void lks_adoption_begin(struct lks_core *core);
+void lks_adoption_choose(struct lks_core *core);
+void lks_adoption_read(struct lks_core *core, const struct lks_core_event *event);
+void lks_adoption_path_lost(struct lks_core *core, uint32_t peer);
+
+/* leader.c */
+void lks_leader_enter(struct lks_core *core);
+void lks_leader_leave(struct lks_core *core);
+void lks_leader_path_open(struct lks_core *core, uint32_t peer);
+void lks_leader_appended(struct lks_core *core, const struct lks_position *tail);
+void lks_leader_persisted(struct lks_core *core, uint64_t offset, uint64_t term);
+void lks_leader_flushed(struct lks_core *core, const struct lks_core_event *event);
+void lks_leader_probed(struct lks_core *core, const struct lks_core_event *event);
+void lks_leader_durable_message(struct lks_core *core, uint32_t peer,
+                                const struct lks_message *message);
+void lks_leader_amnesia_cleared(struct lks_core *core, uint32_t peer,
+                                const struct lks_message *message);
+void lks_leader_tick(struct lks_core *core);
+void lks_leader_transfer(struct lks_core *core);
+
+/* invariants.c */
+void lks_core_check_invariants(const struct lks_core *core);
+
+#endif

@@ -1,0 +1,319 @@
+/*
+ * Becoming a candidate: pre-vote, own ring handed over to itself, requests for grants, and
+ * stepping down. A grant is a vote: whoever holds a majority of write permissions in its term is
+ * the only one who can get anything committed.
+ */
+#include "consensus/core_internal.h"
+
+#define REQUEST_TIMEOUTS 10u /* election timeouts after which an unanswered request is repeated */
+
+static uint32_t majority(const struct lks_core *core)
+{
+    return lks_quorum_majority(core->options.replicas);
+}
+
+static void send_prevotes(struct lks_core *core)
+{
+    const uint64_t term =
+        (core->term_seen > core->promise_term ? core->term_seen : core->promise_term) + 1;
+    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+        if (lks_core_is_peer(core, p) && core->peers[p].connected && !core->peers[p].prevote) {
+            struct lks_message *message = lks_core_send(core, p, LKS_MESSAGE_PREVOTE_REQUEST);
+            message->term = term;
+            message->request = core->prevote_request;
+            message->tail = core->view.tail;
+        }
+    }
+    core->resend_ns = core->now_ns + core->options.heartbeat_ns / 2;
+    lks_core_due(core, core->options.heartbeat_ns / 2);
+}
+
+void lks_election_start_prevote(struct lks_core *core)
+{
+    LKS_ASSERT(!core->view.amnesiac);
+    LKS_ASSERT(core->handover.phase == HANDOVER_IDLE);
+    lks_core_set_role(core, LKS_CORE_PRE_CANDIDATE);
+    core->requests++;
+    core->prevote_request = core->requests;
+    core->give_up_ns = core->observed_ns + 2 * core->options.election_timeout_ns;
+    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+        core->peers[p].prevote = false;
+    }
+    if (majority(core) == 1) {
+        lks_election_start(core);
+        return;
+    }
+    send_prevotes(core);
+}
+
+void lks_election_prevote_reply(struct lks_core *core, uint32_t peer,
+                                const struct lks_message *message)
+{
+    if (core->view.role != LKS_CORE_PRE_CANDIDATE || message->request != core->prevote_request ||
+        (message->flags & LKS_MESSAGE_ACCEPTED) == 0) {
+        return;
+    }
+    core->peers[peer].prevote = true;
+    uint32_t accepted = 1;
+    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+        accepted += core->peers[p].prevote && core->peers[p].connected ? 1 : 0;
+    }
+    if (accepted >= majority(core) && core->handover.phase == HANDOVER_IDLE) {
+        lks_election_start(core);
+    }
+}
+
+static void forget_grants(struct lks_core *core)
+{
+    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+        struct peer *peer = &core->peers[p];
+        peer->request = 0;
+        peer->granted = false;
+        peer->path_open = false;
+        peer->counted = false;
+        peer->inflight = 0;
+        peer->probing = false;
+        peer->amnesia = AMNESIA_NONE;
+        peer->retry_ns = 0;
+    }
+}
+
+void lks_election_start(struct lks_core *core)
+{
+    LKS_ASSERT(!core->view.amnesiac);
+    LKS_ASSERT(core->handover.phase == HANDOVER_IDLE);
+    lks_core_set_role(core, LKS_CORE_CANDIDATE);
+    lks_core_set_leader(core, 0);
+    forget_grants(core);
+    const uint64_t timeout = core->options.election_timeout_ns;
+    core->give_up_ns = core->observed_ns + 2 * timeout + lks_core_random_below(core, timeout + 1);
+    const uint64_t highest =
+        core->term_seen > core->promise_term ? core->term_seen : core->promise_term;
+    const struct handover_target self = {
+        .candidate = core->options.replica,
+        .term = highest + 1,
+        .incarnation = core->options.incarnation,
+    };
+    lks_handover_begin(core, &self);
+}
+
+void lks_election_own_ring_ready(struct lks_core *core)
+{
+    if (core->view.role != LKS_CORE_CANDIDATE) {
+        return; /* gave up meanwhile */
+    }
+    LKS_ASSERT(core->promise_candidate == core->options.replica);
+    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+        if (lks_core_is_peer(core, p) && core->peers[p].connected) {
+            lks_election_request(core, p);
+        }
+    }
+    if (majority(core) == 1) {
+        lks_adoption_begin(core);
+    }
+}
+
+void lks_election_request(struct lks_core *core, uint32_t peer)
+{
+    LKS_ASSERT(core->promise_candidate == core->options.replica);
+    struct peer *state = &core->peers[peer];
+    LKS_ASSERT(!state->path_open);
+    core->requests++;
+    state->request = core->requests;
+    state->request_ns = core->observed_ns;
+    state->granted = false;
+    struct lks_message *message = lks_core_send(core, peer, LKS_MESSAGE_VOTE_REQUEST);
+    message->request = state->request;
+    message->tail = core->view.tail;
+    message->flags = core->view.established ? LKS_MESSAGE_ESTABLISHED : 0;
+}
+
+static bool seeks_grants(const struct lks_core *core)
+{
+    return core->view.role == LKS_CORE_CANDIDATE || core->view.role == LKS_CORE_ADOPTING ||
+           core->view.role == LKS_CORE_LEADER;
+}
+
+void lks_election_vote_reply(struct lks_core *core, uint32_t peer,
+                             const struct lks_message *message)
+{
+    struct peer *state = &core->peers[peer];
+    if (!seeks_grants(core) || message->term != core->promise_term || state->request == 0 ||
+        message->request != state->request) {
+        return; /* an answer to another attempt: its key is never used */
+    }
+    state->request = 0;
+    if (message->tail.term > core->promise_term) {
+        core->term_seen = message->tail.term;
+        lks_election_step_down(core, core->options.election_timeout_ns);
+        return;
+    }
+    if ((message->flags & LKS_MESSAGE_AMNESIAC) != 0 && core->view.role != LKS_CORE_LEADER) {
+        state->retry_ns = core->observed_ns + core->options.heartbeat_ns;
+        return;
+    }
+    state->report = *message;
+    state->granted = true;
+    state->grant = message->key[0];
+    struct lks_effect *effect = lks_core_emit(core, LKS_EFFECT_OPEN, peer);
+    for (uint32_t i = 0; i < LKS_KEY_WORDS; i++) {
+        effect->key[i] = message->key[i];
+    }
+}
+
+void lks_election_refused(struct lks_core *core, uint32_t peer, const struct lks_message *message)
+{
+    struct peer *state = &core->peers[peer];
+    if (!seeks_grants(core) || state->request == 0 || message->request != state->request) {
+        return;
+    }
+    state->request = 0;
+    state->retry_ns = core->observed_ns + 2 * core->options.heartbeat_ns;
+    if (message->term > core->promise_term) {
+        /* A higher term exists: only an election above it can win this replica's grant. */
+        lks_election_step_down(core, core->options.heartbeat_ns);
+    }
+}
+
+void lks_election_opened(struct lks_core *core, const struct lks_core_event *event)
+{
+    struct peer *peer = &core->peers[event->peer];
+    if (!seeks_grants(core) || !peer->granted || peer->path_open || event->grant != peer->grant) {
+        return;
+    }
+    if (event->status != 0) {
+        lks_election_path_lost(core, event->peer);
+        return;
+    }
+    peer->path_open = true;
+    peer->ok_ns = core->observed_ns;
+    peer->inflight = 0;
+    peer->probing = false;
+    if (core->view.role == LKS_CORE_LEADER) {
+        lks_leader_path_open(core, event->peer);
+    } else if (core->view.role == LKS_CORE_CANDIDATE) {
+        uint32_t standing = 1;
+        for (uint32_t p = 1; p <= core->options.replicas; p++) {
+            standing += core->peers[p].path_open ? 1 : 0;
+        }
+        if (standing >= majority(core)) {
+            lks_adoption_begin(core);
+        }
+    } else {
+        lks_adoption_choose(core);
+    }
+}
+
+/* The right to write there is gone, or its connection: everything in flight under it is void. */
+void lks_election_path_lost(struct lks_core *core, uint32_t peer)
+{
+    struct peer *state = &core->peers[peer];
+    state->granted = false;
+    state->path_open = false;
+    state->inflight = 0;
+    state->probing = false;
+    state->amnesia = AMNESIA_NONE;
+    state->retry_ns = core->observed_ns + core->options.heartbeat_ns / 2;
+    if (core->view.role == LKS_CORE_ADOPTING) {
+        lks_adoption_path_lost(core, peer);
+    }
+}
+
+void lks_election_step_down(struct lks_core *core, uint64_t patience_ns)
+{
+    if (core->view.role == LKS_CORE_LEADER) {
+        lks_leader_leave(core);
+    }
+    if (core->reading && !core->cancelled) {
+        core->cancelled = true;
+        lks_core_emit(core, LKS_EFFECT_CANCEL_READ, core->reading_peer);
+    }
+    forget_grants(core);
+    lks_core_set_leader(core, 0);
+    core->leaderless_ns = core->observed_ns;
+    lks_follower_enter(core, patience_ns);
+}
+
+/* Shared by candidates and leaders: requests that are due. */
+static void request_missing(struct lks_core *core)
+{
+    if (core->handover.phase != HANDOVER_IDLE) {
+        return;
+    }
+    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+        struct peer *peer = &core->peers[p];
+        if (!lks_core_is_peer(core, p) || !peer->connected || peer->granted) {
+            continue;
+        }
+        const uint64_t patience = REQUEST_TIMEOUTS * core->options.election_timeout_ns;
+        const bool stale = peer->request != 0 && core->observed_ns - peer->request_ns > patience;
+        if ((peer->request == 0 && core->observed_ns >= peer->retry_ns) || stale) {
+            lks_election_request(core, p);
+        }
+    }
+}
+
+/* True if completions of a majority are younger than an election timeout (own counted). */
+static bool majority_answers(const struct lks_core *core)
+{
+    uint32_t fresh = 1;
+    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+        const struct peer *peer = &core->peers[p];
+        fresh += peer->path_open &&
+                         core->observed_ns - peer->ok_ns < core->options.election_timeout_ns
+                     ? 1
+                     : 0;
+    }
+    return fresh >= majority(core);
+}
+
+static void probe_idle(struct lks_core *core)
+{
+    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+        struct peer *peer = &core->peers[p];
+        if (peer->path_open && peer->inflight == 0 && !peer->probing) {
+            peer->probing = true;
+            lks_core_emit(core, LKS_EFFECT_PROBE, p)->grant = peer->grant;
+        }
+    }
+}
+
+void lks_election_beat(struct lks_core *core)
+{
+    if (core->now_ns < core->beat_ns) {
+        lks_core_due(core, core->beat_ns - core->now_ns);
+        return;
+    }
+    core->beat_ns = core->now_ns + core->options.heartbeat_ns;
+    lks_core_emit(core, LKS_EFFECT_BEAT, 0);
+    if (core->view.role != LKS_CORE_CANDIDATE) {
+        /* A leader that completes nothing on a majority steps down, and its counter stops: so an
+         * asymmetric partition cannot leave a leader that is seen alive but commits nothing. */
+        if (!majority_answers(core)) {
+            lks_election_step_down(core, core->options.election_timeout_ns);
+            return;
+        }
+        probe_idle(core);
+    }
+    request_missing(core);
+}
+
+void lks_election_tick(struct lks_core *core)
+{
+    if (core->view.role == LKS_CORE_PRE_CANDIDATE) {
+        if (core->observed_ns >= core->give_up_ns) {
+            lks_follower_enter(core, lks_core_random_below(core, core->options.election_timeout_ns));
+        } else if (core->now_ns >= core->resend_ns) {
+            send_prevotes(core);
+        } else {
+            lks_core_due(core, core->resend_ns - core->now_ns);
+        }
+        return;
+    }
+    if (core->view.role == LKS_CORE_CANDIDATE && core->observed_ns >= core->give_up_ns) {
+        lks_election_step_down(core,
+                               lks_core_random_below(core, core->options.election_timeout_ns));
+        return;
+    }
+    lks_election_beat(core);
+}

@@ -1,0 +1,187 @@
+/*
+ * A replica that does not lead: watching the leader's counter, deciding about pre-votes, and the
+ * end of its own amnesia.
+ *
+ * The counter is read one-sidedly, so a busy or slow network delays the read but does not fake a
+ * failure; time is observed time, so a pause of this replica does not either.
+ */
+#include "consensus/core_internal.h"
+
+void lks_follower_enter(struct lks_core *core, uint64_t patience_ns)
+{
+    lks_core_set_role(core, LKS_CORE_FOLLOWER);
+    const uint64_t spread = patience_ns / 4 + 1;
+    core->suspect_ns = core->observed_ns + patience_ns + lks_core_random_below(core, spread);
+    lks_core_due(core, core->suspect_ns - core->observed_ns);
+}
+
+void lks_follower_lost_leader(struct lks_core *core, bool dead)
+{
+    lks_core_set_leader(core, 0);
+    core->leaderless_ns = dead ? 0 : core->observed_ns;
+    if (core->view.role != LKS_CORE_FOLLOWER) {
+        return;
+    }
+    /* All followers notice a death at once: spread them a little, ties are settled by rank. */
+    const uint64_t spread = dead ? core->options.heartbeat_ns / 4 : core->options.election_timeout_ns / 2;
+    const uint64_t wait = lks_core_random_below(core, spread + 1);
+    if (core->observed_ns + wait < core->suspect_ns) {
+        core->suspect_ns = core->observed_ns + wait;
+    }
+    lks_core_due(core, wait);
+}
+
+void lks_follower_tick(struct lks_core *core)
+{
+    if (core->now_ns >= core->beat_ns) {
+        core->beat_ns = core->now_ns + core->options.heartbeat_ns;
+        for (uint32_t p = 1; p <= core->options.replicas; p++) {
+            const bool wanted = core->view.leader == 0 || core->view.leader == p;
+            if (lks_core_is_peer(core, p) && core->peers[p].connected && wanted) {
+                lks_core_emit(core, LKS_EFFECT_READ_HEARTBEAT, p);
+            }
+        }
+    }
+    lks_core_due(core, core->beat_ns - core->now_ns);
+    if (core->view.role != LKS_CORE_FOLLOWER || core->view.amnesiac ||
+        core->handover.phase != HANDOVER_IDLE) {
+        return;
+    }
+    if (core->observed_ns >= core->suspect_ns) {
+        lks_election_start_prevote(core);
+    } else {
+        lks_core_due(core, core->suspect_ns - core->observed_ns);
+    }
+}
+
+static void trust_leader(struct lks_core *core, uint32_t leader)
+{
+    if (core->view.leader != leader) {
+        lks_core_set_leader(core, leader);
+    }
+    core->peers[leader].beat_seen_ns = core->observed_ns;
+    if (core->view.role == LKS_CORE_PRE_CANDIDATE) {
+        lks_core_set_role(core, LKS_CORE_FOLLOWER);
+    }
+    core->suspect_ns = core->observed_ns + core->options.election_timeout_ns +
+                       lks_core_random_below(core, core->options.election_timeout_ns / 4 + 1);
+}
+
+static void count_amnesiacs(struct lks_core *core)
+{
+    uint32_t amnesiacs = core->view.amnesiac ? 1 : 0;
+    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+        amnesiacs += core->peers[p].amnesiac ? 1 : 0;
+    }
+    core->view.majority_amnesiac =
+        core->options.replicas - amnesiacs < lks_quorum_majority(core->options.replicas);
+}
+
+void lks_follower_heartbeat(struct lks_core *core, const struct lks_core_event *event)
+{
+    struct peer *peer = &core->peers[event->peer];
+    if (event->status != 0 || !peer->connected) {
+        return;
+    }
+    const bool first = peer->beat == 0;
+    const bool moved = event->beat != peer->beat;
+    const bool stopped_leading = peer->leading && !event->leading;
+    peer->beat = event->beat;
+    peer->beat_term = event->term;
+    peer->leading = event->leading;
+    peer->amnesiac = event->amnesiac;
+    count_amnesiacs(core);
+    if (event->term > core->term_seen && event->leading) {
+        core->term_seen = event->term;
+    }
+    if (core->view.role != LKS_CORE_FOLLOWER && core->view.role != LKS_CORE_PRE_CANDIDATE) {
+        return;
+    }
+    const uint32_t leader = core->view.leader;
+    if (event->leading && event->term >= core->promise_term) {
+        const bool newer = leader == 0 || event->term > core->peers[leader].beat_term;
+        if ((leader == event->peer && moved) || (leader != event->peer && newer && (moved || first))) {
+            trust_leader(core, event->peer);
+        }
+    } else if (leader == event->peer && stopped_leading) {
+        lks_follower_lost_leader(core, false);
+    } else if (leader == event->peer && moved && event->term >= core->promise_term) {
+        trust_leader(core, event->peer); /* a candidate that we granted, at work */
+    }
+}
+
+/* Whether the sender would make the better candidate of two pre-candidates; a total order, so
+ * that of any two exactly one yields. */
+static bool better_candidate(const struct lks_core *core, uint32_t peer,
+                             const struct lks_message *message)
+{
+    if (message->tail.term != core->view.tail.term) {
+        return message->tail.term > core->view.tail.term;
+    }
+    if (message->tail.offset != core->view.tail.offset) {
+        return message->tail.offset > core->view.tail.offset;
+    }
+    return peer < core->options.replica;
+}
+
+/* Nobody accepts while it still sees the present leader's counter move. */
+static bool prevote_acceptable(const struct lks_core *core, uint32_t peer,
+                               const struct lks_message *message)
+{
+    const uint64_t half = core->options.election_timeout_ns / 2;
+    if (core->view.amnesiac || core->handover.phase != HANDOVER_IDLE ||
+        message->term <= core->promise_term) {
+        return false;
+    }
+    if (core->view.role == LKS_CORE_PRE_CANDIDATE) {
+        return better_candidate(core, peer, message);
+    }
+    if (core->view.role != LKS_CORE_FOLLOWER) {
+        return false;
+    }
+    if (core->view.leader == 0) {
+        return core->observed_ns - core->leaderless_ns >= half;
+    }
+    return core->view.leader == peer ||
+           core->observed_ns - core->peers[core->view.leader].beat_seen_ns >= half;
+}
+
+void lks_follower_prevote_request(struct lks_core *core, uint32_t peer,
+                                  const struct lks_message *message)
+{
+    const bool accept = prevote_acceptable(core, peer, message);
+    if (accept) {
+        const uint64_t patience = core->options.election_timeout_ns / 2;
+        if (core->view.role == LKS_CORE_PRE_CANDIDATE) {
+            lks_follower_enter(core, patience);
+        } else if (core->suspect_ns < core->observed_ns + patience) {
+            core->suspect_ns = core->observed_ns + patience;
+        }
+    }
+    struct lks_message *answer = lks_core_send(core, peer, LKS_MESSAGE_PREVOTE_REPLY);
+    answer->request = message->request;
+    answer->flags = (accept ? LKS_MESSAGE_ACCEPTED : 0) |
+                    (core->view.amnesiac ? LKS_MESSAGE_AMNESIAC : 0);
+}
+
+void lks_follower_amnesia_over(struct lks_core *core, uint32_t peer,
+                               const struct lks_message *message)
+{
+    if (core->view.amnesiac && core->view.grant.peer == peer &&
+        message->term == core->view.grant.term &&
+        message->incarnation == core->view.grant.incarnation &&
+        message->key[0] == core->view.grant.number) {
+        lks_core_emit(core, LKS_EFFECT_CLEAR_AMNESIA, peer);
+    }
+}
+
+void lks_follower_amnesia_cleared(struct lks_core *core)
+{
+    core->view.amnesiac = false;
+    core->options.promise_lost = false;
+    if (core->view.grant.peer != 0 && core->peers[core->view.grant.peer].connected) {
+        struct lks_message *message =
+            lks_core_send(core, core->view.grant.peer, LKS_MESSAGE_AMNESIA_CLEARED);
+        message->key[0] = core->view.grant.number;
+    }
+}

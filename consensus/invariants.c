@@ -1,0 +1,41 @@
+/*
+ * What must be true of one replica's core after every step (design 3.7, as far as one replica can
+ * see it). Run always: it is a few comparisons a peer.
+ */
+#include "consensus/core_internal.h"
+
+void lks_core_check_invariants(const struct lks_core *core)
+{
+    const struct lks_core_view *view = &core->view;
+    LKS_ASSERT(core->tail_from <= view->commit_offset);
+    LKS_ASSERT(core->granted_to != core->options.replica);
+    LKS_ASSERT(view->grant.peer == 0 || view->grant.peer == core->granted_to);
+
+    const bool seeks = view->role == LKS_CORE_ADOPTING || view->role == LKS_CORE_LEADER;
+    if (seeks) {
+        /* (A follower's tail is only known as of its last hand-over: others write behind it.) */
+        LKS_ASSERT(view->tail.offset >= view->commit_offset);
+        /* Nobody else may write the ring that a leader, or one about to lead, appends to. */
+        LKS_ASSERT(core->granted_to == 0);
+        LKS_ASSERT(core->handover.phase == HANDOVER_IDLE);
+        LKS_ASSERT(core->promise_candidate == core->options.replica);
+        LKS_ASSERT(core->promise_incarnation == core->options.incarnation);
+        LKS_ASSERT(!view->amnesiac);
+    } else {
+        LKS_ASSERT(!view->accepts);
+    }
+    if (view->role == LKS_CORE_LEADER) {
+        LKS_ASSERT(core->own_durable <= view->tail.offset);
+        LKS_ASSERT(!core->reading);
+        LKS_ASSERT(view->leader == core->options.replica);
+        for (uint32_t p = 1; p <= core->options.replicas; p++) {
+            const struct peer *peer = &core->peers[p];
+            LKS_ASSERT(peer->written <= view->tail.offset);
+            LKS_ASSERT(peer->commit_sent <= peer->written);
+            LKS_ASSERT(peer->durable <= view->tail.offset);
+        }
+    } else {
+        LKS_ASSERT(!view->established);
+        LKS_ASSERT(view->leader != core->options.replica);
+    }
+}

@@ -1,0 +1,334 @@
+/*
+ * Leading: what is written to whom, what counts as committed, and who is helped back.
+ *
+ * Commit rule (design 3.3): durable on a majority, the leader counting itself only after its own
+ * flush, and at least one entry of the own term among it: entries of older terms never commit by
+ * counting alone.
+ */
+#include "consensus/core_internal.h"
+
+#define DROP_TIMEOUTS 50u /* election timeouts after which a silent follower is dropped */
+
+static void send_commit_word(struct lks_core *core, uint32_t p)
+{
+    struct peer *peer = &core->peers[p];
+    if (!core->view.established) {
+        return; /* none before the own-term no-op has committed: so the word only grows */
+    }
+    const uint64_t commit = core->view.commit_offset;
+    const uint64_t word = commit < peer->written ? commit : peer->written;
+    if (word <= peer->commit_sent) {
+        return;
+    }
+    peer->commit_sent = word;
+    struct lks_effect *effect = lks_core_emit(core, LKS_EFFECT_COMMIT_WORD, p);
+    effect->to = word;
+    effect->grant = peer->grant;
+}
+
+/* At most one write a step and peer; the commit word rides behind it, or goes by itself when
+ * nothing is in flight that it could follow. */
+static void replicate(struct lks_core *core, uint32_t p)
+{
+    struct peer *peer = &core->peers[p];
+    if (!peer->path_open) {
+        return;
+    }
+    const uint64_t tail = core->view.tail.offset;
+    bool wrote = false;
+    if (peer->written < tail && peer->inflight < core->options.writes_max) {
+        const uint64_t rest = tail - peer->written;
+        const uint64_t most = core->options.write_bytes_max;
+        struct lks_effect *effect = lks_core_emit(core, LKS_EFFECT_WRITE, p);
+        effect->from = peer->written;
+        effect->to = peer->written + (rest < most ? rest : most);
+        effect->grant = peer->grant;
+        peer->written = effect->to;
+        if (peer->inflight == 0) {
+            peer->inflight_since_ns = core->observed_ns;
+        }
+        peer->inflight++;
+        wrote = true;
+    }
+    if (wrote || peer->inflight == 0) {
+        send_commit_word(core, p);
+    }
+}
+
+static void try_transfer(struct lks_core *core)
+{
+    const uint64_t tail = core->view.tail.offset;
+    if (!core->view.transferring || core->transfer_sent || core->view.commit_offset != tail) {
+        return;
+    }
+    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+        const struct peer *peer = &core->peers[p];
+        if (peer->path_open && peer->counted && peer->durable == tail &&
+            peer->commit_sent == tail) {
+            core->transfer_sent = true;
+            lks_core_send(core, p, LKS_MESSAGE_TRANSFER);
+            return;
+        }
+    }
+}
+
+static void try_end_amnesia(struct lks_core *core, uint32_t p)
+{
+    struct peer *peer = &core->peers[p];
+    if (peer->amnesia == AMNESIA_CATCHING_UP && core->view.established && peer->path_open &&
+        peer->durable >= peer->amnesia_target && core->view.commit_offset >= peer->amnesia_proof) {
+        peer->amnesia = AMNESIA_ENDING;
+        struct lks_message *message = lks_core_send(core, p, LKS_MESSAGE_AMNESIA_OVER);
+        message->key[0] = peer->grant;
+    }
+}
+
+static void advance_commit(struct lks_core *core)
+{
+    uint64_t durable[LKS_CORE_REPLICAS_MAX];
+    uint32_t count = 0;
+    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+        if (p == core->options.replica) {
+            durable[count] = core->own_durable;
+        } else {
+            durable[count] = core->peers[p].counted ? core->peers[p].durable : 0;
+        }
+        count++;
+    }
+    const uint64_t reached = lks_quorum_reached(durable, count);
+    LKS_ASSERT(reached <= core->view.tail.offset);
+    if (core->view.noop_offset == 0 || reached < core->view.noop_offset) {
+        return;
+    }
+    core->view.established = true;
+    if (reached > core->view.commit_offset) {
+        lks_core_raise_commit(core, reached);
+    }
+}
+
+/* After anything that may let entries flow or commit. */
+static void progress(struct lks_core *core)
+{
+    advance_commit(core);
+    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+        replicate(core, p);
+        if (core->peers[p].amnesia != AMNESIA_NONE) {
+            try_end_amnesia(core, p);
+        }
+    }
+    if (core->view.transferring) {
+        try_transfer(core);
+    }
+}
+
+static void append_noop(struct lks_core *core)
+{
+    if (!core->noop_pending) {
+        core->noop_pending = true;
+        lks_core_emit(core, LKS_EFFECT_APPEND_NOOP, 0)->term = core->promise_term;
+    }
+}
+
+void lks_leader_enter(struct lks_core *core)
+{
+    LKS_ASSERT(core->promise_candidate == core->options.replica);
+    LKS_ASSERT(core->granted_to == 0);
+    LKS_ASSERT(!core->reading);
+    lks_core_set_role(core, LKS_CORE_LEADER);
+    lks_core_set_leader(core, core->options.replica);
+    core->view.elected_count++;
+    core->view.established = false;
+    core->view.noop_offset = 0;
+    core->view.transferring = false;
+    core->transfer_sent = false;
+    core->noop_pending = false;
+    core->own_durable = core->view.tail.offset; /* made durable before the ring was read */
+    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+        struct peer *peer = &core->peers[p];
+        peer->counted = false;
+        peer->durable = 0;
+        peer->commit_sent = 0;
+        peer->written = 0;
+        if (peer->path_open) {
+            lks_leader_path_open(core, p);
+        }
+    }
+    append_noop(core);
+    core->beat_ns = core->now_ns; /* show the counter at once */
+    lks_core_due(core, 0);
+}
+
+void lks_leader_leave(struct lks_core *core)
+{
+    core->view.accepts = false;
+    core->view.established = false;
+    core->view.transferring = false;
+    core->view.noop_offset = 0;
+}
+
+void lks_leader_path_open(struct lks_core *core, uint32_t p)
+{
+    struct peer *peer = &core->peers[p];
+    const struct lks_message *report = &peer->report;
+    /* Everything below the follower's commit word is in this log too (invariant 3). */
+    LKS_ASSERT(report->commit_offset <= core->view.tail.offset);
+    const uint64_t common = lks_runs_common(
+        core->runs.items, core->runs.count, core->view.tail.offset, report->runs,
+        report->runs_count, report->tail.offset, report->commit_offset);
+    LKS_ASSERT(common >= report->commit_offset); /* no overwriting below a commit word ever seen */
+    const bool amnesiac = (report->flags & LKS_MESSAGE_AMNESIAC) != 0;
+    peer->written = common;
+    peer->commit_sent = 0;
+    peer->inflight = 0;
+    peer->probing = false;
+    peer->ok_ns = core->observed_ns;
+    peer->counted = !amnesiac;
+    if (amnesiac || peer->durable < common) {
+        peer->durable = common; /* its whole visible tail was durable before the grant */
+    }
+    if (amnesiac) {
+        LKS_ASSERT(core->view.established);
+        peer->amnesia = AMNESIA_CATCHING_UP;
+        peer->amnesia_target = core->view.tail.offset;
+        peer->amnesia_proof = 0;
+        if ((report->flags & LKS_MESSAGE_PROMISE_LOST) != 0) {
+            /* It may have granted a newer leader and forgotten: a write on a majority without
+             * it, posted after this hand-over, shows that no such leader had committed. */
+            peer->amnesia_proof = UINT64_MAX;
+            append_noop(core);
+        }
+    }
+    progress(core);
+}
+
+void lks_leader_appended(struct lks_core *core, const struct lks_position *tail)
+{
+    const uint64_t before = core->view.tail.offset;
+    LKS_ASSERT(tail->offset > before);
+    LKS_ASSERT(tail->term == core->promise_term || core->view.role != LKS_CORE_LEADER);
+    lks_runs_note(&core->runs, tail->term, before);
+    lks_core_set_log(core, tail, NULL);
+    const bool noop = core->noop_pending;
+    core->noop_pending = false;
+    if (core->view.role != LKS_CORE_LEADER) {
+        return; /* appended just before stepping down: part of the visible tail */
+    }
+    struct lks_effect *effect = lks_core_emit(core, LKS_EFFECT_PERSIST_LOG, 0);
+    if (noop) {
+        if (core->view.noop_offset == 0) {
+            core->view.noop_offset = tail->offset;
+            core->view.accepts = !core->view.transferring;
+        }
+        for (uint32_t p = 1; p <= core->options.replicas; p++) {
+            if (core->peers[p].amnesia_proof == UINT64_MAX) {
+                core->peers[p].amnesia_proof = tail->offset;
+            }
+        }
+    }
+    effect->from = before;
+    effect->to = tail->offset;
+    effect->term = tail->term;
+    progress(core);
+}
+
+void lks_leader_persisted(struct lks_core *core, uint64_t offset, uint64_t term)
+{
+    if (core->view.role != LKS_CORE_LEADER || term != core->promise_term) {
+        return; /* of an earlier leadership: says nothing about the log as it now is */
+    }
+    LKS_ASSERT(offset <= core->view.tail.offset);
+    if (offset > core->own_durable) {
+        core->own_durable = offset;
+        progress(core);
+    }
+}
+
+void lks_leader_flushed(struct lks_core *core, const struct lks_core_event *event)
+{
+    struct peer *peer = &core->peers[event->peer];
+    if (core->view.role != LKS_CORE_LEADER || !peer->path_open || event->grant != peer->grant) {
+        return; /* of a path that is gone: void, whatever it says */
+    }
+    LKS_ASSERT(peer->inflight > 0);
+    if (event->status != 0) {
+        lks_election_path_lost(core, event->peer);
+        return;
+    }
+    peer->inflight--;
+    peer->inflight_since_ns = core->observed_ns;
+    peer->ok_ns = core->observed_ns;
+    LKS_ASSERT(event->offset <= peer->written);
+    if (event->offset > peer->durable) {
+        peer->durable = event->offset;
+    }
+    progress(core);
+}
+
+void lks_leader_probed(struct lks_core *core, const struct lks_core_event *event)
+{
+    struct peer *peer = &core->peers[event->peer];
+    if (!peer->path_open || event->grant != peer->grant) {
+        return;
+    }
+    peer->probing = false;
+    if (event->status != 0) {
+        lks_election_path_lost(core, event->peer);
+        return;
+    }
+    peer->ok_ns = core->observed_ns;
+}
+
+void lks_leader_durable_message(struct lks_core *core, uint32_t p,
+                                const struct lks_message *message)
+{
+    struct peer *peer = &core->peers[p];
+    if (core->view.role != LKS_CORE_LEADER || !peer->path_open ||
+        message->term != core->promise_term ||
+        message->incarnation != core->options.incarnation || message->key[0] != peer->grant ||
+        message->durable_offset > peer->written) {
+        return; /* acknowledges something that was not written under this grant */
+    }
+    peer->ok_ns = core->observed_ns;
+    if (message->durable_offset > peer->durable) {
+        peer->durable = message->durable_offset;
+        progress(core);
+    }
+}
+
+void lks_leader_amnesia_cleared(struct lks_core *core, uint32_t p,
+                                const struct lks_message *message)
+{
+    struct peer *peer = &core->peers[p];
+    if (core->view.role != LKS_CORE_LEADER || peer->amnesia != AMNESIA_ENDING ||
+        message->key[0] != peer->grant) {
+        return;
+    }
+    peer->amnesia = AMNESIA_NONE;
+    peer->counted = true;
+    progress(core);
+}
+
+void lks_leader_transfer(struct lks_core *core)
+{
+    if (core->view.role == LKS_CORE_LEADER && !core->view.transferring) {
+        core->view.transferring = true;
+        core->view.accepts = false;
+        progress(core);
+    }
+}
+
+void lks_leader_tick(struct lks_core *core)
+{
+    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+        const struct peer *peer = &core->peers[p];
+        if (peer->path_open && peer->inflight > 0 &&
+            core->observed_ns - peer->inflight_since_ns >
+                DROP_TIMEOUTS * core->options.election_timeout_ns) {
+            lks_election_path_lost(core, p); /* asked again, and granted into anew, by the tick */
+        }
+    }
+    lks_election_beat(core);
+    if (core->view.role == LKS_CORE_LEADER) {
+        progress(core);
+    }
+}
