@@ -27,7 +27,7 @@ struct lks_history_operation {
     uint64_t call_ns;
     uint64_t return_ns; /* unused unless known */
     enum lks_history_kind kind;
-    bool known;   /* false: no answer came; it may have happened at any time after call_ns, or not */
+    bool known;   /* false: no answer came; it may have happened any time after call_ns, or not */
     bool present; /* result of GET and DEL */
     int64_t argument;
     int64_t value; /* result of GET (if present) and INCR */
