@@ -21,23 +21,24 @@
 
 /* How the two sides of a new connection recognise each other; see mailbox.c. */
 struct lks_mailbox_hello {
-    lks_word token;       /* the writer's, new for each connection */
+    lks_word token;       /* the writer's, new and higher at each of its connections */
     lks_word echo;        /* the reader's token as the writer sees it; 0: not seen yet */
+    lks_word start;       /* the writer's messages begin behind this sequence */
     lks_word established; /* 1: the writer has seen an echo of its own token */
-    lks_word check;       /* over the three words before */
+    lks_word check;       /* over the four words before */
 };
 
 /* Written together with the body that follows it, before the slot's word. */
 struct lks_mailbox_header {
     uint32_t checksum; /* CRC32C over the rest of the header and the body */
     uint32_t bytes;    /* of the body */
-    uint64_t token;    /* the reader's */
-    uint64_t sequence; /* 1, 2, ... within the connection */
-    uint64_t reserved;
+    uint64_t reader;   /* token of the side that reads it */
+    uint64_t writer;   /* token of the side that wrote it */
+    uint64_t sequence; /* 1, 2, ... within the writer's life */
 };
 
 struct lks_mailbox_slot {
-    lks_word word; /* tag of the reader's token, and sequence: the message is there */
+    lks_word word; /* tag of both tokens, and sequence: the message is there */
     uint8_t unused[24];
     struct lks_mailbox_header header;
     uint8_t body[LKS_MAILBOX_MESSAGE_MAX];
@@ -45,7 +46,7 @@ struct lks_mailbox_slot {
 
 struct lks_mailbox_area {
     _Alignas(64) struct lks_mailbox_hello hello;
-    _Alignas(64) lks_word acknowledged; /* tag of the writer's token, and sequence received */
+    _Alignas(64) lks_word acknowledged; /* tag of both tokens, and the last sequence taken */
     _Alignas(64) uint8_t unused[896];
     struct lks_mailbox_slot slots[LKS_MAILBOX_SLOTS];
 };

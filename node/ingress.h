@@ -38,10 +38,11 @@ struct lks_ingress_producer {
     uint64_t published; /* of these, lines below the tail word */
     uint64_t taken;     /* of these, lines that the leader has given back */
     uint32_t place;     /* written, as a byte offset in the ring */
-    uint64_t unfinished_sequence; /* of a record of which only a part could be posted; or 0 */
-    uint32_t unfinished_bytes;
+    uint64_t unfinished_sequence; /* of a record begun at `place` and not yet whole; or 0 */
+    uint32_t unfinished_bytes;    /* of it, header included, already staged or posted */
     uint64_t pushed;    /* commands, over the life of the producer */
-    uint8_t staged[LKS_FABRIC_INLINE_MAX]; /* bytes in front of `place`, posted in one write */
+    uint8_t staged[LKS_FABRIC_INLINE_MAX]; /* bytes that will be posted in one write */
+    uint32_t staged_place;
     uint32_t staged_bytes;
 };
 

@@ -35,10 +35,12 @@ struct lks_mailbox {
     uint64_t connections; /* of this life: half of the own token */
 
     bool connected;
-    bool established;      /* the peer's token is known to belong to this connection */
-    bool peer_established; /* the peer is known to know so too */
+    bool established;      /* the peer has echoed the own token under peer_token */
+    bool peer_established; /* and says that it has seen the echo of its own */
     uint64_t token;        /* own, of this connection */
-    uint64_t peer_token;   /* last seen; valid for sending once established */
+    uint64_t peer_token;   /* the highest seen over this connection */
+    uint64_t start;        /* sequence behind which messages begin for peer_token */
+    bool hello_due;        /* what the hello says has changed */
     uint32_t hello_wait;   /* polls until the hello is repeated */
     uint32_t hello_delay;
 

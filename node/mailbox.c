@@ -1,0 +1,365 @@
+/*
+ * The mailbox; see mailbox.h.
+ *
+ * Greeting. Each side takes a *token* at each of its connections: its incarnation and a count,
+ * so a token is never used twice and rises. It writes token and echo (the peer's token as it
+ * sees it) into the peer's inbox. An echo of one's own token was written after that token was
+ * taken: so the token beside it belongs to the present connection, and messages may flow. What
+ * the area held before, and what of an older connection lands late, bears another pair of tokens.
+ * If the peer takes a new token (it saw a break that this side did not see), the greeting begins
+ * again and the unacknowledged messages are posted anew. A hello is repeated, with a bounded
+ * delay counted in polls, until the peer is known to have what it needs: so it does not matter
+ * when exactly each side's fabric zeroes the area. This module never relies on that zeroing.
+ *
+ * A message's header and body are written first, the slot's word after them by a write of its
+ * own; the fabric shows the word only after what was written before it.
+ */
+#include "node/mailbox.h"
+
+#include "base/assert.h"
+#include "base/crc32c.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define SEQUENCE_BITS 24
+#define SEQUENCE_MASK ((UINT64_C(1) << SEQUENCE_BITS) - 1)
+#define HELLO_DELAY_MAX 16u
+
+static uint64_t mix(uint64_t hash, uint64_t value)
+{
+    hash ^= value + UINT64_C(0x9E3779B97F4A7C15);
+    hash *= UINT64_C(0xBF58476D1CE4E5B9);
+    hash ^= hash >> 29;
+    hash *= UINT64_C(0x94D049BB133111EB);
+    return hash ^ hash >> 32;
+}
+
+/* A slot's or acknowledgement's word: what a word of another pair of tokens never is. (By chance
+ * in 2^40 it is; the message's header says so then.) */
+static uint64_t word_of(uint64_t reader, uint64_t writer, uint64_t sequence)
+{
+    return (mix(mix(0, reader), writer) & ~SEQUENCE_MASK) | (sequence & SEQUENCE_MASK);
+}
+
+static uint64_t hello_check(const uint64_t words[4])
+{
+    uint64_t hash = UINT64_C(0x4C4B532D48454C4F);
+    for (int i = 0; i < 4; i++) {
+        hash = mix(hash, words[i]);
+    }
+    return hash;
+}
+
+static const struct lks_mailbox_area *own_area(const struct lks_mailbox *mailbox)
+{
+    const uint8_t *inbox = lks_fabric_inbox(mailbox->fabric, mailbox->peer);
+    return (const struct lks_mailbox_area *)(const void *)(inbox + LKS_MAILBOX_OFFSET);
+}
+
+/* Posts one inline write into the mailbox area at the peer. */
+static int post(struct lks_mailbox *mailbox, size_t offset, const void *source, size_t bytes,
+                uint32_t flags)
+{
+    const int rc = lks_fabric_write_inbox(mailbox->fabric, mailbox->peer,
+                                          LKS_MAILBOX_OFFSET + offset, source, bytes,
+                                          LKS_FABRIC_INLINE | flags, 0);
+    LKS_ASSERT(rc == 0 || rc == -LKS_EBUSY || rc == -LKS_EBROKEN);
+    if (rc == -LKS_EBROKEN) {
+        mailbox->connected = false; /* DISCONNECTED follows */
+    }
+    return rc;
+}
+
+void lks_mailbox_init(struct lks_mailbox *mailbox, struct lks_fabric *fabric, uint32_t peer,
+                      uint64_t incarnation)
+{
+    LKS_ASSERT(incarnation > 0);
+    memset(mailbox, 0, sizeof *mailbox);
+    mailbox->fabric = fabric;
+    mailbox->peer = peer;
+    mailbox->incarnation = incarnation;
+}
+
+void lks_mailbox_disconnected(struct lks_mailbox *mailbox)
+{
+    mailbox->connected = false;
+    mailbox->established = false;
+    mailbox->peer_established = false;
+    mailbox->acknowledged = mailbox->accepted; /* nothing survives */
+    mailbox->posted = mailbox->accepted;
+    mailbox->posted_bytes = 0;
+}
+
+void lks_mailbox_connected(struct lks_mailbox *mailbox)
+{
+    lks_mailbox_disconnected(mailbox);
+    mailbox->connected = true;
+    mailbox->connections++;
+    mailbox->token = mailbox->incarnation << 32 | (mailbox->connections & UINT32_MAX);
+    mailbox->peer_token = 0;
+    mailbox->start = mailbox->accepted;
+    mailbox->hello_due = true;
+}
+
+/* ---- greeting ------------------------------------------------------------------------------ */
+
+/* 0, or -ENODATA: no hello there, or one of which only a part is visible yet. */
+static int read_hello(const struct lks_mailbox *mailbox, uint64_t words[4])
+{
+    const struct lks_mailbox_hello *hello = &own_area(mailbox)->hello;
+    words[0] = lks_word_read(&hello->token);
+    words[1] = lks_word_read(&hello->echo);
+    words[2] = lks_word_read(&hello->start);
+    words[3] = lks_word_read(&hello->established);
+    return words[0] != 0 && lks_word_read(&hello->check) == hello_check(words) ? 0 : -ENODATA;
+}
+
+/* The peer took a token: what it acknowledged stays so, the rest is for its new connection. */
+static void begin_greeting(struct lks_mailbox *mailbox, uint64_t peer_token)
+{
+    mailbox->peer_token = peer_token;
+    mailbox->established = false;
+    mailbox->peer_established = false;
+    mailbox->start = mailbox->acknowledged;
+    mailbox->posted = mailbox->acknowledged;
+    mailbox->posted_bytes = 0;
+}
+
+/* Takes in what the peer's hello says; true if it changed what the own hello has to say. */
+static bool hear_hello(struct lks_mailbox *mailbox)
+{
+    uint64_t words[4];
+    if (read_hello(mailbox, words) != 0 || words[0] < mailbox->peer_token) {
+        return false;
+    }
+    bool changed = false;
+    if (words[0] > mailbox->peer_token) {
+        begin_greeting(mailbox, words[0]);
+        changed = true;
+    }
+    if (words[1] != mailbox->token) {
+        return changed;
+    }
+    if (!mailbox->established) {
+        mailbox->established = true;
+        mailbox->received = words[2];
+        mailbox->received_reported = words[2];
+        changed = true;
+    }
+    mailbox->peer_established = words[3] == 1;
+    return changed;
+}
+
+/* Word by word, so that each is seen whole; the check, written last, holds them together. */
+static int say_hello(struct lks_mailbox *mailbox)
+{
+    uint64_t words[5] = {mailbox->token, mailbox->peer_token, mailbox->start,
+                         mailbox->established ? 1 : 0, 0};
+    words[4] = hello_check(words);
+    int rc = 0;
+    for (size_t i = 0; i < 5 && rc == 0; i++) {
+        rc = post(mailbox, offsetof(struct lks_mailbox_area, hello) + i * sizeof words[0],
+                  &words[i], sizeof words[i], i == 4 ? LKS_FABRIC_WAKE : 0);
+    }
+    return rc;
+}
+
+static int greet(struct lks_mailbox *mailbox)
+{
+    const bool settled = mailbox->peer_established && !mailbox->hello_due;
+    if (settled && lks_word_read(&own_area(mailbox)->hello.token) == mailbox->peer_token) {
+        return 0;
+    }
+    const bool changed = hear_hello(mailbox);
+    if (changed) {
+        mailbox->hello_due = true;
+    }
+    if (mailbox->hello_due) {
+        mailbox->hello_wait = 0;
+        mailbox->hello_delay = 1;
+    } else if (mailbox->peer_established) {
+        return 0;
+    }
+    if (mailbox->hello_wait > 0) {
+        mailbox->hello_wait--;
+    } else if (say_hello(mailbox) == 0) {
+        mailbox->hello_due = false;
+        mailbox->hello_wait = mailbox->hello_delay;
+        mailbox->hello_delay *= mailbox->hello_delay < HELLO_DELAY_MAX ? 2 : 1;
+    }
+    return changed ? 1 : 0;
+}
+
+/* ---- sending ------------------------------------------------------------------------------- */
+
+static void hear_acknowledgement(struct lks_mailbox *mailbox)
+{
+    const uint64_t word = lks_word_read(&own_area(mailbox)->acknowledged);
+    const uint64_t none = word_of(mailbox->token, mailbox->peer_token, 0);
+    if ((word & ~SEQUENCE_MASK) != none) {
+        return;
+    }
+    const uint64_t more = (word - mailbox->acknowledged) & SEQUENCE_MASK;
+    if (more <= mailbox->posted - mailbox->acknowledged) {
+        mailbox->acknowledged += more;
+    }
+}
+
+static size_t slot_offset(uint64_t sequence)
+{
+    return offsetof(struct lks_mailbox_area, slots) +
+           sequence % LKS_MAILBOX_SLOTS * sizeof(struct lks_mailbox_slot);
+}
+
+/* Carries message posted + 1 on, from where the fabric last said that it has too much to do. */
+static int post_message(struct lks_mailbox *mailbox)
+{
+    const uint64_t sequence = mailbox->posted + 1;
+    struct lks_mailbox_staged *staged = &mailbox->staged[sequence % LKS_MAILBOX_SLOTS];
+    struct lks_mailbox_header *header = &staged->header;
+    if (mailbox->posted_bytes == 0) {
+        header->reader = mailbox->peer_token;
+        header->writer = mailbox->token;
+        header->sequence = sequence;
+        header->checksum = lks_crc32c(0, (const uint8_t *)header + sizeof header->checksum,
+                                      sizeof *header - sizeof header->checksum + header->bytes);
+    }
+    const size_t total = sizeof *header + header->bytes;
+    const size_t slot = slot_offset(sequence);
+    while (mailbox->posted_bytes < total) {
+        const size_t rest = total - mailbox->posted_bytes;
+        const size_t bytes = rest < LKS_FABRIC_INLINE_MAX ? rest : LKS_FABRIC_INLINE_MAX;
+        const size_t place =
+            slot + offsetof(struct lks_mailbox_slot, header) + mailbox->posted_bytes;
+        const int rc =
+            post(mailbox, place, (const uint8_t *)staged + mailbox->posted_bytes, bytes, 0);
+        if (rc != 0) {
+            return rc;
+        }
+        mailbox->posted_bytes += (uint32_t)bytes;
+    }
+    const uint64_t word = word_of(mailbox->peer_token, mailbox->token, sequence);
+    const int rc = post(mailbox, slot + offsetof(struct lks_mailbox_slot, word), &word,
+                        sizeof word, staged->wake ? LKS_FABRIC_WAKE : 0);
+    if (rc == 0) {
+        mailbox->posted = sequence;
+        mailbox->posted_bytes = 0;
+        mailbox->counts.sent++;
+    }
+    return rc;
+}
+
+static int post_messages(struct lks_mailbox *mailbox)
+{
+    int work = 0;
+    while (mailbox->established && mailbox->posted < mailbox->accepted &&
+           post_message(mailbox) == 0) {
+        work++;
+    }
+    return work;
+}
+
+int lks_mailbox_send(struct lks_mailbox *mailbox, const void *message, uint32_t bytes, bool wake)
+{
+    LKS_ASSERT(bytes > 0);
+    LKS_ASSERT(bytes <= LKS_MAILBOX_MESSAGE_MAX);
+    if (!mailbox->connected) {
+        return -LKS_EBROKEN;
+    }
+    if (mailbox->accepted - mailbox->acknowledged == LKS_MAILBOX_SLOTS && mailbox->established) {
+        hear_acknowledgement(mailbox);
+    }
+    if (mailbox->accepted - mailbox->acknowledged == LKS_MAILBOX_SLOTS) {
+        return -LKS_EBUSY;
+    }
+    mailbox->accepted++;
+    struct lks_mailbox_staged *staged = &mailbox->staged[mailbox->accepted % LKS_MAILBOX_SLOTS];
+    memset(&staged->header, 0, sizeof staged->header);
+    staged->header.bytes = bytes;
+    staged->wake = wake;
+    memcpy(staged->body, message, bytes);
+    (void)post_messages(mailbox); /* what could not be posted now is posted by _poll */
+    return mailbox->connected ? 0 : -LKS_EBROKEN;
+}
+
+uint32_t lks_mailbox_pending(const struct lks_mailbox *mailbox)
+{
+    return (uint32_t)(mailbox->accepted - mailbox->acknowledged);
+}
+
+/* ---- receiving ----------------------------------------------------------------------------- */
+
+/* Copies a slot out, then checks the copy: its length, or -EBADMSG. */
+static int take_slot(const struct lks_mailbox *mailbox, const struct lks_mailbox_slot *slot,
+                     void *buffer)
+{
+    struct lks_mailbox_header header;
+    memcpy(&header, &slot->header, sizeof header);
+    if (header.bytes == 0 || header.bytes > LKS_MAILBOX_MESSAGE_MAX ||
+        header.reader != mailbox->token || header.writer != mailbox->peer_token ||
+        header.sequence != mailbox->received + 1) {
+        return -EBADMSG;
+    }
+    memcpy(buffer, slot->body, header.bytes);
+    uint32_t checksum = lks_crc32c(0, (const uint8_t *)&header + sizeof header.checksum,
+                                   sizeof header - sizeof header.checksum);
+    checksum = lks_crc32c(checksum, buffer, header.bytes);
+    return checksum == header.checksum ? (int)header.bytes : -EBADMSG;
+}
+
+int lks_mailbox_receive(struct lks_mailbox *mailbox, void *buffer)
+{
+    if (!mailbox->connected || !mailbox->established) {
+        return -ENODATA;
+    }
+    for (uint32_t tries = 0; tries < LKS_MAILBOX_SLOTS; tries++) {
+        const uint64_t sequence = mailbox->received + 1;
+        const struct lks_mailbox_slot *slot =
+            &own_area(mailbox)->slots[sequence % LKS_MAILBOX_SLOTS];
+        if (lks_word_read(&slot->word) !=
+            word_of(mailbox->token, mailbox->peer_token, sequence)) {
+            return -ENODATA;
+        }
+        const int bytes = take_slot(mailbox, slot, buffer);
+        mailbox->received = sequence;
+        if (bytes > 0) {
+            mailbox->counts.received++;
+            mailbox->peer_established = true; /* else it could not have sent */
+            return bytes;
+        }
+        mailbox->counts.damaged++;
+    }
+    return -ENODATA;
+}
+
+/* One acknowledgement for all messages taken since the last; half a window of them may have left
+ * the peer with nowhere to put the next one, so it is woken. */
+static int report_received(struct lks_mailbox *mailbox)
+{
+    const uint64_t taken = mailbox->received - mailbox->received_reported;
+    if (taken == 0) {
+        return 0;
+    }
+    const uint64_t word = word_of(mailbox->peer_token, mailbox->token, mailbox->received);
+    if (post(mailbox, offsetof(struct lks_mailbox_area, acknowledged), &word, sizeof word,
+             taken >= LKS_MAILBOX_SLOTS / 2 ? LKS_FABRIC_WAKE : 0) != 0) {
+        return 0;
+    }
+    mailbox->received_reported = mailbox->received;
+    return 1;
+}
+
+int lks_mailbox_poll(struct lks_mailbox *mailbox)
+{
+    if (!mailbox->connected) {
+        return 0;
+    }
+    int work = greet(mailbox);
+    if (mailbox->connected && mailbox->established) {
+        hear_acknowledgement(mailbox);
+        work += post_messages(mailbox);
+        work += mailbox->connected ? report_received(mailbox) : 0;
+    }
+    return work;
+}
