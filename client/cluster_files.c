@@ -1,0 +1,152 @@
+/* The files of a cluster on this machine; see cluster_files.h. */
+#include "client/cluster_files.h"
+
+#include "client/progress.h"
+#include "node/assembly.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int lks_cluster_config_path(const char *directory, char path[LKS_CONFIG_PATH_MAX],
+                            struct lks_error *err)
+{
+    const int length = snprintf(path, LKS_CONFIG_PATH_MAX, "%s/cluster.yaml", directory);
+    if (length < 0 || (unsigned)length >= LKS_CONFIG_PATH_MAX) {
+        return lks_error_set(err, -ENAMETOOLONG, "--dir: the path is longer than %u bytes",
+                             LKS_CONFIG_PATH_MAX - 16);
+    }
+    return 0;
+}
+
+int lks_cluster_load(struct lks_config *config, const char *file, const char *directory,
+                     char path[LKS_CONFIG_PATH_MAX], struct lks_error *err)
+{
+    if (file == NULL && directory == NULL) {
+        return lks_error_set(err, -LKS_ECONFIG,
+                             "no cluster is named: give --config FILE or --dir D");
+    }
+    if (file == NULL) {
+        const int rc = lks_cluster_config_path(directory, path, err);
+        if (rc != 0) {
+            return rc;
+        }
+    } else {
+        (void)snprintf(path, LKS_CONFIG_PATH_MAX, "%s", file);
+    }
+    return lks_config_load(config, path, err);
+}
+
+int lks_cluster_make_directory(const char *directory, struct lks_error *err)
+{
+    if (mkdir(directory, 0700) == 0) {
+        return 0;
+    }
+    const int code = -errno;
+    struct stat found;
+    if (code == -EEXIST && stat(directory, &found) == 0 && S_ISDIR(found.st_mode)) {
+        return 0;
+    }
+    return lks_error_set(err, code, "%s: cannot make this folder: %s", directory,
+                         lks_error_text(code));
+}
+
+int lks_cluster_new_config(struct lks_config *config, const struct lks_cluster_options *options,
+                           char path[LKS_CONFIG_PATH_MAX], struct lks_error *err)
+{
+    struct lks_config made;
+    lks_config_defaults(&made);
+    (void)snprintf(made.name, sizeof made.name, "local");
+    (void)snprintf(made.directory, sizeof made.directory, ".");
+    if (getrandom(made.cluster_id, sizeof made.cluster_id, 0) != sizeof made.cluster_id) {
+        return lks_error_set(err, -EIO, "cannot get random bytes for the cluster's id");
+    }
+    made.durability = options->durability;
+    if (options->ring_bytes != 0) {
+        made.ring_bytes = options->ring_bytes;
+        if (made.entry_bytes_max > made.ring_bytes / 8) {
+            made.entry_bytes_max = made.ring_bytes / 8;
+        }
+    }
+    made.replicas_count = options->replicas != 0 ? options->replicas : 3;
+    const unsigned first_port = options->port != 0 ? options->port : LKS_LOCAL_PORT;
+    for (uint32_t id = 1; id <= made.replicas_count; id++) {
+        struct lks_config_replica *replica = &made.replicas[id];
+        (void)snprintf(replica->journal, sizeof replica->journal, "r%u.journal", id);
+        (void)snprintf(replica->address, sizeof replica->address, "127.0.0.1");
+        replica->port = (uint16_t)(first_port + id - 1);
+    }
+    int rc = lks_cluster_config_path(options->directory, path, err);
+    if (rc == 0) {
+        rc = lks_config_write(&made, path, err);
+    }
+    return rc == 0 ? lks_config_load(config, path, err) : rc;
+}
+
+int lks_cluster_create_journal(const struct lks_config *config, uint32_t replica,
+                               bool fresh_cluster, struct lks_error *err)
+{
+    struct lks_journal_options options;
+    lks_assembly_journal_options(config, replica, &options);
+    char label[32];
+    (void)snprintf(label, sizeof label, "journal of replica %u", replica);
+    return lks_progress_create_journal(&options, fresh_cluster, label, err);
+}
+
+/* Only files are removed: a device stays, formatted. */
+static void remove_journals(const struct lks_config *config, uint32_t up_to)
+{
+    for (uint32_t id = 1; id <= up_to; id++) {
+        struct stat found;
+        if (lstat(config->replicas[id].journal, &found) == 0 && S_ISREG(found.st_mode)) {
+            (void)unlink(config->replicas[id].journal);
+        }
+    }
+}
+
+int lks_cluster_create_journals(const struct lks_config *config, struct lks_error *err)
+{
+    for (uint32_t id = 1; id <= config->replicas_count; id++) {
+        struct stat found;
+        const char *path = config->replicas[id].journal;
+        if (lstat(path, &found) == 0 && S_ISREG(found.st_mode)) {
+            return lks_error_set(err, -EEXIST,
+                                 "journal %s exists: nothing was created; to create a lost "
+                                 "journal of another replica use --replica N",
+                                 path);
+        }
+    }
+    for (uint32_t id = 1; id <= config->replicas_count; id++) {
+        const int rc = lks_cluster_create_journal(config, id, true, err);
+        if (rc != 0) {
+            remove_journals(config, id - 1);
+            return rc;
+        }
+    }
+    return 0;
+}
+
+int lks_cluster_print_medium(const struct lks_config *config, uint32_t replica,
+                             struct lks_error *err)
+{
+    struct lks_journal_options options;
+    struct lks_journal *journal = NULL;
+    lks_assembly_journal_options(config, replica, &options);
+    options.read_only = true;
+    const int rc = lks_journal_open(&journal, &options, err);
+    if (rc != 0) {
+        return rc;
+    }
+    const struct lks_medium *medium = lks_journal_medium(journal);
+    char size[32];
+    printf("replica %u: %s, ring %s, medium %s: survives a crash of its process%s (%s)\n", replica,
+           options.path, lks_value_size_text(lks_journal_ring_bytes(journal), size, sizeof size),
+           lks_medium_name(medium->kind),
+           medium->survives_power ? " and a power cut" : ", not a power cut", medium->reason);
+    lks_journal_close(journal, false);
+    return 0;
+}

@@ -1,0 +1,43 @@
+/*
+ * The files of a cluster on this machine: configuration, folder, journals. Used by the commands
+ * on the main thread. Nothing that exists is ever overwritten.
+ */
+#ifndef LKS_CLIENT_CLUSTER_FILES_H
+#define LKS_CLIENT_CLUSTER_FILES_H
+
+#include "base/error.h"
+#include "client/cluster_options.h"
+#include "node/config.h"
+
+#include <stdbool.h>
+
+/* Writes "<directory>/cluster.yaml". -ENAMETOOLONG. */
+int lks_cluster_config_path(const char *directory, char path[LKS_CONFIG_PATH_MAX],
+                            struct lks_error *err);
+
+/* Loads the configuration named by --config, else by --dir; one of them must be given. */
+int lks_cluster_load(struct lks_config *config, const char *file, const char *directory,
+                     char path[LKS_CONFIG_PATH_MAX], struct lks_error *err);
+
+/* Makes the folder (mode 0700) unless it exists. errno. */
+int lks_cluster_make_directory(const char *directory, struct lks_error *err);
+
+/* Writes a new cluster's configuration, with a new id, into options->directory and loads it. */
+int lks_cluster_new_config(struct lks_config *config, const struct lks_cluster_options *options,
+                           char path[LKS_CONFIG_PATH_MAX], struct lks_error *err);
+
+/*
+ * Creates all journals of a cluster that never ran, showing progress. All or none: those made are
+ * removed again on failure; -EEXIST before anything is made if one is there already.
+ */
+int lks_cluster_create_journals(const struct lks_config *config, struct lks_error *err);
+
+/* Creates one journal; see `fresh_cluster` of lks_journal_create. */
+int lks_cluster_create_journal(const struct lks_config *config, uint32_t replica,
+                               bool fresh_cluster, struct lks_error *err);
+
+/* Prints one line: where the journal is and what its medium survives. */
+int lks_cluster_print_medium(const struct lks_config *config, uint32_t replica,
+                             struct lks_error *err);
+
+#endif

@@ -1,0 +1,131 @@
+/*
+ * `lockstep init`: writes a configuration if asked to, creates journals, says what each medium
+ * survives. Never overwrites anything.
+ */
+#include "client/cluster_files.h"
+#include "client/cluster_options.h"
+#include "client/command.h"
+
+#include <argp.h>
+#include <stdio.h>
+
+enum { KEY_NEW_CLUSTER = 0x100 };
+
+struct init_options {
+    struct lks_cluster_options cluster;
+    const char *config;
+    uint32_t replica;
+    bool new_cluster;
+};
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+    struct init_options *options = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &options->cluster;
+        return 0;
+    case 'c':
+    case ARGP_KEY_ARG:
+        if (options->config != NULL) {
+            argp_error(state, "one configuration only");
+        }
+        options->config = argument;
+        return 0;
+    case 'i':
+        options->replica =
+            (uint32_t)lks_cluster_number(state, "replica", argument, 1, LKS_REPLICAS_MAX);
+        return 0;
+    case KEY_NEW_CLUSTER:
+        options->new_cluster = true;
+        return 0;
+    case ARGP_KEY_END:
+        if ((options->config == NULL) == (options->cluster.directory == NULL)) {
+            argp_error(state, "give either a configuration or --dir D");
+        }
+        if (options->config != NULL &&
+            (options->cluster.replicas != 0 || options->cluster.port != 0 ||
+             options->cluster.ring_bytes != 0 || options->cluster.durability_given)) {
+            argp_error(state, "--replicas, --port, --ring and --durability shape a new "
+                              "configuration: use them with --dir");
+        }
+        if (options->replica != 0 && options->config == NULL) {
+            argp_error(state, "--replica needs the cluster's configuration");
+        }
+        if (options->new_cluster && options->replica == 0) {
+            argp_error(state, "--new-cluster goes with --replica");
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static int create(const struct init_options *options, const struct lks_config *config,
+                  struct lks_error *err)
+{
+    int rc = lks_cluster_make_directory(config->directory, err);
+    if (rc != 0) {
+        return rc;
+    }
+    if (options->replica > config->replicas_count) {
+        return lks_error_set(err, -LKS_ECONFIG, "--replica %u: this cluster has replicas 1 to %u",
+                             options->replica, config->replicas_count);
+    }
+    if (options->replica != 0) {
+        rc = lks_cluster_create_journal(config, options->replica, options->new_cluster, err);
+        return rc == 0 ? lks_cluster_print_medium(config, options->replica, err) : rc;
+    }
+    rc = lks_cluster_create_journals(config, err);
+    for (uint32_t id = 1; rc == 0 && id <= config->replicas_count; id++) {
+        rc = lks_cluster_print_medium(config, id, err);
+    }
+    return rc;
+}
+
+int lks_init_command(int argc, char **argv)
+{
+    static const struct argp_option option_table[] = {
+        {"config", 'c', "FILE", 0, "The cluster's configuration, instead of an argument", 2},
+        {"replica", 'i', "N", 0,
+         "Only replica N's journal: it takes the place of a lost one and gets its content from "
+         "the others", 2},
+        {"new-cluster", KEY_NEW_CLUSTER, NULL, 0,
+         "With --replica: the cluster never ran before (one init on each machine)", 2},
+        {0},
+    };
+    static const struct argp_child children[] = {{&lks_cluster_argp, 0, "A new cluster:", 0}, {0}};
+    static const struct argp argp = {
+        .options = option_table,
+        .parser = parse,
+        .args_doc = "CONFIG\n--dir D",
+        .doc = "Creates the journals of a cluster; with --dir also its configuration "
+               "D/cluster.yaml.\vNothing that exists is overwritten. Exit codes: 0 done; 1 "
+               "failed; 2 wrong arguments or configuration.",
+        .children = children,
+    };
+    struct init_options options = {0};
+    (void)argp_parse(&argp, argc, argv, 0, NULL, &options);
+    struct lks_config config;
+    struct lks_error err = {0};
+    char path[LKS_CONFIG_PATH_MAX];
+    int rc = 0;
+    if (options.config != NULL) {
+        rc = lks_cluster_load(&config, options.config, NULL, path, &err);
+    } else {
+        rc = lks_cluster_make_directory(options.cluster.directory, &err);
+        if (rc == 0) {
+            rc = lks_cluster_new_config(&config, &options.cluster, path, &err);
+        }
+        if (rc == 0) {
+            printf("configuration: %s\n", path);
+        }
+    }
+    if (rc == 0) {
+        rc = create(&options, &config, &err);
+    }
+    if (rc != 0) {
+        fprintf(stderr, "lockstep init: %s\n", err.text);
+    }
+    return rc == 0 ? LKS_EXIT_OK : rc == -LKS_ECONFIG ? LKS_EXIT_USAGE : LKS_EXIT_FAILURE;
+}
