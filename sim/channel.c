@@ -557,8 +557,10 @@ void lks_sim_channel_fail(struct lks_sim_channel *channel, int status, bool repo
     }
     if (report) {
         /* Some completions that were on their way arrive first, as what they are. */
-        struct lks_sim_random *random = &channel->side->network->random;
-        while (channel->settled > 0 && lks_sim_random_chance(random, FOLLOWS_PPM)) {
+        const struct lks_sim_side *side = channel->side;
+        struct lks_sim_random *random = &side->network->random;
+        const bool cut_off = side->network->links[side->peer][side->self].down;
+        while (!cut_off && channel->settled > 0 && lks_sim_random_chance(random, FOLLOWS_PPM)) {
             hand_out(channel, at(channel, 0)->status);
         }
         while (channel->count > 0) {

@@ -1,0 +1,107 @@
+/* Virtual time, random streams and the trace. */
+#include "sim/random.h"
+#include "sim/timeline.h"
+#include "sim/trace.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+struct seen {
+    uint64_t values[8];
+    uint32_t count;
+};
+
+static void see(void *ctx, uint64_t value)
+{
+    struct seen *seen = ctx;
+    seen->values[seen->count++] = value;
+}
+
+static void step__several_posted__run_by_time_then_by_order_of_posting(void **state)
+{
+    (void)state;
+    struct seen seen = {0};
+    struct lks_sim_timeline *timeline = lks_sim_timeline_new(100);
+    lks_sim_timeline_post(timeline, 300, see, &seen, 3);
+    lks_sim_timeline_post(timeline, 200, see, &seen, 1);
+    lks_sim_timeline_post(timeline, 200, see, &seen, 2);
+    lks_sim_timeline_post(timeline, 50, see, &seen, 0);
+    while (lks_sim_timeline_step(timeline, 250)) {
+    }
+    assert_int_equal(seen.count, 3);
+    assert_int_equal(lks_sim_timeline_now(timeline), 250);
+    assert_true(lks_sim_timeline_step(timeline, 400));
+    assert_int_equal(lks_sim_timeline_now(timeline), 300);
+    for (uint32_t i = 0; i < 4; i++) {
+        assert_int_equal(seen.values[i], i);
+    }
+    lks_sim_timeline_free(timeline);
+}
+
+static void random__same_seed__same_stream_and_forks_differ(void **state)
+{
+    (void)state;
+    struct lks_sim_random one;
+    struct lks_sim_random two;
+    struct lks_sim_random fork;
+    lks_sim_random_init(&one, 7);
+    lks_sim_random_init(&two, 7);
+    lks_sim_random_fork(&fork, &one, 1);
+    for (int i = 0; i < 100; i++) {
+        const uint64_t value = lks_sim_random_next(&one);
+        assert_int_equal(value, lks_sim_random_next(&two));
+        assert_int_not_equal(value, lks_sim_random_next(&fork));
+    }
+}
+
+static void random_delay__with_a_tail__stays_within_its_limits_and_uses_them(void **state)
+{
+    (void)state;
+    const struct lks_sim_delay delay = {
+        .min_ns = 10, .max_ns = 20, .tail_ns = 100000, .tail_ppm = 500000};
+    struct lks_sim_random random;
+    lks_sim_random_init(&random, 1);
+    uint32_t near = 0;
+    uint32_t far = 0;
+    for (int i = 0; i < 10000; i++) {
+        const uint64_t value = lks_sim_random_delay(&random, &delay);
+        assert_in_range(value, 10, 100000);
+        near += value <= 20;
+        far += value > 50000;
+    }
+    assert_in_range(near, 4000, 6500);
+    assert_true(far > 50);
+}
+
+static void trace__one_value_differs__another_hash(void **state)
+{
+    (void)state;
+    struct lks_sim_trace *one = lks_sim_trace_new(4, false);
+    struct lks_sim_trace *two = lks_sim_trace_new(4, false);
+    for (uint64_t i = 0; i < 20; i++) {
+        lks_sim_trace_add(one, i, &(struct lks_sim_record){.what = "x", .a = 1, .x = i});
+        lks_sim_trace_add(two, i, &(struct lks_sim_record){.what = "x", .a = 1, .x = i});
+        lks_sim_trace_note(one, i, 2, "note %d", 1);
+        lks_sim_trace_note(two, i, 2, "note %d", 1);
+    }
+    assert_int_equal(lks_sim_trace_hash(one), lks_sim_trace_hash(two));
+    assert_int_equal(lks_sim_trace_count(one), 40);
+    lks_sim_trace_note(one, 21, 2, "note a");
+    lks_sim_trace_note(two, 21, 2, "note b");
+    assert_int_not_equal(lks_sim_trace_hash(one), lks_sim_trace_hash(two));
+    lks_sim_trace_free(one);
+    lks_sim_trace_free(two);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(step__several_posted__run_by_time_then_by_order_of_posting),
+        cmocka_unit_test(random__same_seed__same_stream_and_forks_differ),
+        cmocka_unit_test(random_delay__with_a_tail__stays_within_its_limits_and_uses_them),
+        cmocka_unit_test(trace__one_value_differs__another_hash),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
