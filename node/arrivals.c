@@ -1,0 +1,242 @@
+/*
+ * What comes in: events of the fabric and control messages, turned into events of the core.
+ *
+ * Called once a turn on the replica's thread. Nothing that a peer wrote is trusted before it was
+ * checked here; what fails the check is dropped and said once in the log.
+ */
+#include "node/replica_internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "node/durability.h"
+#include "node/hello.h"
+
+#define FABRIC_EVENTS_MAX 64
+#define MESSAGES_PER_TURN_MAX 16u
+
+enum envelope_type { ENVELOPE_CORE = 1, ENVELOPE_OFFER = 2 };
+
+struct envelope {
+    uint32_t type;
+    uint32_t reserved;
+    union {
+        struct lks_message core;
+        struct lks_ingress_offer offer;
+    } body;
+};
+
+_Static_assert(sizeof(struct envelope) <= LKS_MAILBOX_MESSAGE_MAX, "an envelope is one message");
+
+static bool send_envelope(struct lks_replica *replica, uint32_t p, struct envelope *envelope,
+                          size_t body_bytes)
+{
+    struct lks_replica_peer *peer = &replica->peers[p];
+    if (!peer->connected) {
+        return false;
+    }
+    const uint32_t bytes = (uint32_t)(offsetof(struct envelope, body) + body_bytes);
+    const int rc = lks_mailbox_send(&peer->mailbox, envelope, bytes, true);
+    if (rc != 0) {
+        lks_log_debug(replica->options.log_sink, "message to replica %u not sent: %s", p,
+                      lks_error_text(rc));
+    }
+    return rc == 0;
+}
+
+bool lks_replica_send_core_message(struct lks_replica *replica, uint32_t peer,
+                                   const struct lks_message *message)
+{
+    struct envelope envelope = {.type = ENVELOPE_CORE, .body.core = *message};
+    return send_envelope(replica, peer, &envelope, sizeof *message);
+}
+
+bool lks_replica_send_offer(struct lks_replica *replica, uint32_t peer,
+                            const struct lks_ingress_offer *offer)
+{
+    struct envelope envelope = {.type = ENVELOPE_OFFER, .body.offer = *offer};
+    return send_envelope(replica, peer, &envelope, sizeof *offer);
+}
+
+static void connected(struct lks_replica *replica, uint32_t p)
+{
+    struct lks_replica_peer *peer = &replica->peers[p];
+    struct lks_hello hello;
+    const int rc = lks_hello_read(&hello, lks_fabric_hello(replica->options.fabric, p));
+    if (rc != 0) {
+        lks_log_error(replica->options.log_sink, "replica %u greets in an unknown way (%s): ignored",
+                      p, lks_error_text(rc));
+        return;
+    }
+    peer->connected = true;
+    peer->durability = (enum lks_durability)hello.durability;
+    (void)strncpy(peer->medium, lks_medium_name((enum lks_medium_kind)hello.medium),
+                  sizeof peer->medium - 1);
+    peer->offered_term = 0;
+    peer->reading_words = false;
+    lks_mailbox_connected(&peer->mailbox);
+    (void)lks_replica_event(replica, LKS_EVENT_CONNECTED, p);
+    lks_log_info(replica->options.log_sink, "connected to replica %u", p);
+}
+
+static void disconnected(struct lks_replica *replica, const struct lks_fabric_event *arrived)
+{
+    struct lks_replica_peer *peer = &replica->peers[arrived->peer];
+    if (!peer->connected) {
+        return;
+    }
+    peer->connected = false;
+    peer->grant = 0;
+    peer->offered_term = 0;
+    lks_mailbox_disconnected(&peer->mailbox);
+    lks_ingress_producer_close(&peer->producer);
+    lks_ingress_consumer_close(&peer->consumer);
+    struct lks_core_event *event =
+        lks_replica_event(replica, LKS_EVENT_DISCONNECTED, arrived->peer);
+    event->dead = arrived->peer_dead;
+    lks_log_info(replica->options.log_sink, "lost replica %u%s", arrived->peer,
+                 arrived->peer_dead ? ": its process has ended" : "");
+}
+
+static void heartbeat_read(struct lks_replica *replica, uint32_t p, int status)
+{
+    struct lks_replica_peer *peer = &replica->peers[p];
+    peer->reading_words = false;
+    struct lks_core_event *event = lks_replica_event(replica, LKS_EVENT_HEARTBEAT_READ, p);
+    event->status = status;
+    if (status == 0) {
+        const uint64_t flags = lks_word_read(&peer->seen->flags);
+        event->beat = lks_word_read(&peer->seen->beat);
+        event->term = lks_word_read(&peer->seen->term);
+        event->leading = (flags & LKS_PUBLIC_LEADING) != 0;
+        event->amnesiac = (flags & LKS_PUBLIC_AMNESIAC) != 0;
+    }
+}
+
+static void completed(struct lks_replica *replica, const struct lks_fabric_event *arrived)
+{
+    LKS_ASSERT(arrived->id >= 1);
+    LKS_ASSERT(arrived->id <= LKS_REPLICA_OPS_MAX);
+    struct lks_op *op = &replica->ops[arrived->id - 1];
+    struct lks_core_event *event = NULL;
+    switch (op->kind) {
+    case LKS_OP_WRITE:
+        event = lks_replica_event(replica, LKS_EVENT_FLUSHED, op->peer);
+        event->grant = op->grant;
+        event->status = arrived->status;
+        event->offset = op->offset;
+        break;
+    case LKS_OP_PROBE:
+        event = lks_replica_event(replica, LKS_EVENT_PROBED, op->peer);
+        event->grant = op->grant;
+        event->status = arrived->status;
+        break;
+    case LKS_OP_HEARTBEAT:
+        heartbeat_read(replica, op->peer, arrived->status);
+        break;
+    case LKS_OP_LOG_READ:
+        lks_log_read_arrived(replica, op, arrived->status);
+        break;
+    case LKS_OP_REVOKE:
+        if (arrived->status != 0) {
+            lks_replica_fail(replica, arrived->status,
+                             "write permission of replica %u could not be revoked: %s", op->peer,
+                             lks_error_text(arrived->status));
+        } else {
+            (void)lks_replica_event(replica, LKS_EVENT_REVOKED, op->peer);
+        }
+        break;
+    case LKS_OP_GRANT:
+        event = lks_replica_event(replica, LKS_EVENT_GRANTED, op->peer);
+        event->status = arrived->status;
+        event->key[0] = arrived->key.grant;
+        memcpy(&event->key[1], arrived->key.words, sizeof arrived->key.words);
+        break;
+    case LKS_OP_OPEN:
+        if (arrived->status == 0) {
+            replica->peers[op->peer].grant = op->grant;
+        }
+        event = lks_replica_event(replica, LKS_EVENT_OPENED, op->peer);
+        event->status = arrived->status;
+        event->grant = op->grant;
+        break;
+    case LKS_OP_FREE:
+        LKS_ASSERT(op->kind != LKS_OP_FREE); /* one completion for each operation */
+    }
+    lks_replica_op_free(replica, op);
+}
+
+int lks_replica_poll_fabric(struct lks_replica *replica)
+{
+    struct lks_fabric_event arrived[FABRIC_EVENTS_MAX];
+    const int count = lks_fabric_poll(replica->options.fabric, arrived, FABRIC_EVENTS_MAX);
+    for (int i = 0; i < count; i++) {
+        if (!lks_replica_is_peer(replica, arrived[i].peer)) {
+            lks_replica_fail(replica, -EINVAL, "the fabric reports a replica %u that is no peer",
+                             arrived[i].peer);
+            return count;
+        }
+        if (arrived[i].kind == LKS_FABRIC_CONNECTED) {
+            connected(replica, arrived[i].peer);
+        } else if (arrived[i].kind == LKS_FABRIC_DISCONNECTED) {
+            disconnected(replica, &arrived[i]);
+        } else {
+            completed(replica, &arrived[i]);
+        }
+    }
+    return count + lks_replica_drain(replica);
+}
+
+static void take_offer(struct lks_replica *replica, uint32_t p,
+                       const struct lks_ingress_offer *offer)
+{
+    if (offer->term < replica->view->term || replica->view->role == LKS_CORE_LEADER) {
+        return; /* of a leader that is leader no more */
+    }
+    for (uint32_t q = 1; q <= replica->options.replicas; q++) {
+        lks_ingress_producer_close(&replica->peers[q].producer);
+    }
+    lks_ingress_producer_open(&replica->peers[p].producer, offer);
+    lks_gateway_rewind(replica->gateway); /* everything unanswered first, in order */
+}
+
+static void take_message(struct lks_replica *replica, uint32_t p, const struct envelope *envelope,
+                         size_t bytes)
+{
+    const size_t head = offsetof(struct envelope, body);
+    if (bytes == head + sizeof(struct lks_message) && envelope->type == ENVELOPE_CORE &&
+        lks_message_check(&envelope->body.core)) {
+        /* The message lives in the buffer of the caller: it is fed to the core at once. */
+        lks_replica_event(replica, LKS_EVENT_MESSAGE, p)->message = &envelope->body.core;
+        (void)lks_replica_drain(replica);
+    } else if (bytes == head + sizeof(struct lks_ingress_offer) &&
+               envelope->type == ENVELOPE_OFFER) {
+        take_offer(replica, p, &envelope->body.offer);
+    } else {
+        lks_log_warn(replica->options.log_sink, "replica %u sent a message of unknown form", p);
+    }
+}
+
+int lks_replica_poll_messages(struct lks_replica *replica)
+{
+    int work = 0;
+    for (uint32_t p = 1; p <= replica->options.replicas; p++) {
+        struct lks_replica_peer *peer = &replica->peers[p];
+        for (uint32_t i = 0; i < MESSAGES_PER_TURN_MAX && peer->connected; i++) {
+            union {
+                struct envelope envelope;
+                uint8_t bytes[LKS_MAILBOX_MESSAGE_MAX];
+            } buffer;
+            const int bytes = lks_mailbox_receive(&peer->mailbox, buffer.bytes);
+            if (bytes <= 0) {
+                break;
+            }
+            take_message(replica, p, &buffer.envelope, (size_t)bytes);
+            work++;
+        }
+        if (peer->connected) {
+            work += lks_mailbox_poll(&peer->mailbox);
+        }
+    }
+    return work;
+}

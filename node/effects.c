@@ -1,0 +1,271 @@
+/*
+ * Carries out what the core wants done: the only place where effects meet fabric and journal.
+ *
+ * Called by lks_replica_drain on the replica's thread; never blocks on a peer. Every effect that
+ * the core documents as having a completion leads to exactly one event.
+ */
+#include "node/replica_internal.h"
+
+#include <stddef.h>
+
+static uint32_t durable_flag(const struct lks_replica_peer *peer)
+{
+    return peer->durability == LKS_DURABILITY_WRITER_FLUSH ? LKS_FABRIC_DURABLE : 0;
+}
+
+static void flushed_event(struct lks_replica *replica, const struct lks_effect *effect, int status)
+{
+    struct lks_core_event *event = lks_replica_event(replica, LKS_EVENT_FLUSHED, effect->peer);
+    event->grant = effect->grant;
+    event->status = status;
+}
+
+/* Posts one contiguous piece; id 0: its success shows in what follows. */
+static int write_piece(struct lks_replica *replica, uint32_t peer, uint64_t from, uint64_t bytes,
+                       uint64_t id)
+{
+    struct lks_journal *journal = replica->options.journal;
+    return lks_fabric_write_log(replica->options.fabric, peer, lks_journal_place(journal, from),
+                                lks_journal_address(journal, from), bytes,
+                                durable_flag(&replica->peers[peer]), id);
+}
+
+static int write_word(struct lks_replica *replica, uint32_t peer, size_t field, uint64_t value,
+                      uint32_t flags, uint64_t id)
+{
+    return lks_fabric_write_log(replica->options.fabric, peer, replica->log_place + field, &value,
+                                sizeof value, LKS_FABRIC_INLINE | flags, id);
+}
+
+/*
+ * Log bytes, then what makes them durable there: a flush, or (pmem-ack) the written word that
+ * tells the follower how far to persist. The last operation posted carries the id: operations of
+ * a path complete in order, and a refused write fails everything behind it.
+ */
+static void write_log(struct lks_replica *replica, const struct lks_effect *effect)
+{
+    struct lks_replica_peer *peer = &replica->peers[effect->peer];
+    const uint64_t ring = lks_journal_ring_bytes(replica->options.journal);
+    const uint64_t to_end = ring - effect->from % ring;
+    const uint64_t bytes = effect->to - effect->from;
+    const uint64_t first = bytes < to_end ? bytes : to_end;
+    LKS_ASSERT(effect->to > effect->from);
+    LKS_ASSERT(bytes <= ring);
+    if (effect->grant != peer->grant) {
+        flushed_event(replica, effect, -LKS_EBROKEN);
+        return;
+    }
+    uint64_t id = 0;
+    struct lks_op *op = lks_replica_op(replica, LKS_OP_WRITE, effect->peer, &id);
+    op->grant = effect->grant;
+    op->offset = peer->durability == LKS_DURABILITY_PMEM_ACK ? 0 : effect->to;
+    const bool last_is_write = peer->durability == LKS_DURABILITY_MEMORY;
+    int rc = write_piece(replica, effect->peer, effect->from, first,
+                         last_is_write && first == bytes ? id : 0);
+    if (rc == 0 && first < bytes) {
+        rc = write_piece(replica, effect->peer, effect->from + first, bytes - first,
+                         last_is_write ? id : 0);
+    }
+    if (rc == 0 && peer->durability == LKS_DURABILITY_PMEM_ACK) {
+        rc = write_word(replica, effect->peer, offsetof(struct lks_control_words, written),
+                        effect->to, LKS_FABRIC_WAKE, id);
+    } else if (rc == 0 && !last_is_write) {
+        rc = lks_fabric_flush(replica->options.fabric, effect->peer, id);
+    }
+    if (rc != 0) {
+        lks_replica_op_free(replica, op);
+        flushed_event(replica, effect, rc);
+    }
+}
+
+/* Wakes a sleeping follower only if its own clients wait for something below this word. */
+static void write_commit_word(struct lks_replica *replica, const struct lks_effect *effect)
+{
+    struct lks_replica_peer *peer = &replica->peers[effect->peer];
+    if (effect->grant != peer->grant) {
+        return;
+    }
+    uint32_t flags = 0;
+    if (peer->command_end > peer->woken_at) {
+        flags = LKS_FABRIC_WAKE;
+        peer->woken_at = effect->to;
+    }
+    /* A failure breaks the path, which the next write or probe reports. */
+    (void)write_word(replica, effect->peer, offsetof(struct lks_control_words, commit), effect->to,
+                     flags, 0);
+}
+
+static void probe(struct lks_replica *replica, const struct lks_effect *effect)
+{
+    uint64_t id = 0;
+    struct lks_op *op = lks_replica_op(replica, LKS_OP_PROBE, effect->peer, &id);
+    op->grant = effect->grant;
+    replica->probe_counter++;
+    int rc = -LKS_EBROKEN;
+    if (effect->grant == replica->peers[effect->peer].grant) {
+        rc = write_word(replica, effect->peer, offsetof(struct lks_control_words, probe),
+                        replica->probe_counter, 0, id);
+    }
+    if (rc != 0) {
+        lks_replica_op_free(replica, op);
+        struct lks_core_event *event = lks_replica_event(replica, LKS_EVENT_PROBED, effect->peer);
+        event->grant = effect->grant;
+        event->status = rc;
+    }
+}
+
+void lks_replica_read_words(struct lks_replica *replica, uint32_t p)
+{
+    struct lks_replica_peer *peer = &replica->peers[p];
+    if (!peer->connected || peer->reading_words) {
+        return;
+    }
+    uint64_t id = 0;
+    struct lks_op *op = lks_replica_op(replica, LKS_OP_HEARTBEAT, p, &id);
+    const int rc = lks_fabric_read(replica->options.fabric, p, LKS_FABRIC_WORDS, 0, peer->seen,
+                                   sizeof *peer->seen, id);
+    if (rc != 0) {
+        lks_replica_op_free(replica, op);
+        return; /* broken: the event of that follows */
+    }
+    peer->reading_words = true;
+}
+
+static void revoke(struct lks_replica *replica, uint32_t peer)
+{
+    uint64_t id = 0;
+    (void)lks_replica_op(replica, LKS_OP_REVOKE, peer, &id);
+    const int rc = lks_fabric_revoke(replica->options.fabric, peer, id);
+    if (rc != 0) {
+        lks_replica_fail(replica, rc, "write permission of replica %u cannot be revoked: %s", peer,
+                         lks_error_text(rc));
+    }
+}
+
+static void grant(struct lks_replica *replica, uint32_t peer)
+{
+    uint64_t id = 0;
+    struct lks_op *op = lks_replica_op(replica, LKS_OP_GRANT, peer, &id);
+    const int rc = lks_fabric_grant(replica->options.fabric, peer, id);
+    if (rc != 0) {
+        lks_replica_op_free(replica, op);
+        lks_replica_event(replica, LKS_EVENT_GRANTED, peer)->status = rc;
+    }
+}
+
+static void open_path(struct lks_replica *replica, const struct lks_effect *effect)
+{
+    uint64_t id = 0;
+    struct lks_op *op = lks_replica_op(replica, LKS_OP_OPEN, effect->peer, &id);
+    const struct lks_fabric_key key = {
+        .grant = effect->key[0], .words = {effect->key[1], effect->key[2], effect->key[3]}};
+    op->grant = key.grant;
+    replica->peers[effect->peer].grant = 0; /* the older path ends here */
+    const int rc = lks_fabric_open(replica->options.fabric, effect->peer, &key, id);
+    if (rc != 0) {
+        lks_replica_op_free(replica, op);
+        struct lks_core_event *event = lks_replica_event(replica, LKS_EVENT_OPENED, effect->peer);
+        event->grant = key.grant;
+        event->status = rc;
+    }
+}
+
+static void persist_promise(struct lks_replica *replica, const struct lks_effect *effect)
+{
+    const struct lks_promise promise = {
+        .term = effect->term, .candidate = effect->peer, .incarnation = effect->incarnation};
+    const int rc = lks_journal_write_promise(replica->options.journal, &promise);
+    if (rc != 0) {
+        lks_replica_fail(replica, rc, "the promise of term %llu cannot be made durable: %s",
+                         (unsigned long long)effect->term, lks_error_text(rc));
+        return;
+    }
+    (void)lks_replica_event(replica, LKS_EVENT_PROMISE_PERSISTED, 0);
+}
+
+static void clear_amnesia(struct lks_replica *replica)
+{
+    const int rc = lks_journal_clear_amnesia(replica->options.journal);
+    if (rc != 0) {
+        lks_replica_fail(replica, rc, "the end of the amnesia cannot be recorded: %s",
+                         lks_error_text(rc));
+        return;
+    }
+    lks_log_info(replica->options.log_sink, "holds everything that it may have forgotten");
+    (void)lks_replica_event(replica, LKS_EVENT_AMNESIA_CLEARED, 0);
+}
+
+static void beat(struct lks_replica *replica)
+{
+    lks_word_publish(&replica->words->beat, lks_word_read(&replica->words->beat) + 1);
+    if (replica->view->role == LKS_CORE_LEADER) {
+        for (uint32_t p = 1; p <= replica->options.replicas; p++) {
+            if (lks_replica_is_peer(replica, p)) {
+                lks_replica_read_words(replica, p); /* applied indices, for `status` */
+            }
+        }
+    }
+}
+
+static void carry_out(struct lks_replica *replica, const struct lks_update *update,
+                      const struct lks_effect *effect)
+{
+    switch (effect->kind) {
+    case LKS_EFFECT_WRITE:
+        write_log(replica, effect);
+        break;
+    case LKS_EFFECT_COMMIT_WORD:
+        write_commit_word(replica, effect);
+        break;
+    case LKS_EFFECT_PROBE:
+        probe(replica, effect);
+        break;
+    case LKS_EFFECT_READ_HEARTBEAT:
+        lks_replica_read_words(replica, effect->peer);
+        break;
+    case LKS_EFFECT_READ_LOG:
+        lks_log_read_start(replica, effect);
+        break;
+    case LKS_EFFECT_CANCEL_READ:
+        lks_log_read_cancel(replica);
+        break;
+    case LKS_EFFECT_REVOKE:
+        revoke(replica, effect->peer);
+        break;
+    case LKS_EFFECT_GRANT:
+        grant(replica, effect->peer);
+        break;
+    case LKS_EFFECT_OPEN:
+        open_path(replica, effect);
+        break;
+    case LKS_EFFECT_PERSIST_PROMISE:
+        persist_promise(replica, effect);
+        break;
+    case LKS_EFFECT_PERSIST_TAIL:
+        lks_replica_persist_tail(replica, effect->from);
+        break;
+    case LKS_EFFECT_PERSIST_LOG:
+        lks_replica_persist_log(replica, effect);
+        break;
+    case LKS_EFFECT_APPEND_NOOP:
+        lks_replica_append_noop(replica, effect->term);
+        break;
+    case LKS_EFFECT_SEND:
+        (void)lks_replica_send_core_message(replica, effect->peer,
+                                            &update->messages[effect->message]);
+        break;
+    case LKS_EFFECT_BEAT:
+        beat(replica);
+        break;
+    case LKS_EFFECT_CLEAR_AMNESIA:
+        clear_amnesia(replica);
+        break;
+    }
+}
+
+void lks_replica_carry_out(struct lks_replica *replica, const struct lks_update *update)
+{
+    for (uint32_t i = 0; i < update->count && replica->fatal == 0; i++) {
+        carry_out(replica, update, &update->effects[i]);
+    }
+}

@@ -1,0 +1,205 @@
+/*
+ * The leader's intake: commands of its own clients and of the other gateways, appended to the own
+ * log in batches. It takes only the next sequence of each session, counted over its whole log, so
+ * that a repeated command is logged once and no log ever holds a gap. Replica's thread.
+ */
+#include "node/replica_internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#define COMMANDS_PER_SOURCE_MAX 256u
+
+/* A new leader's log may end in entries that are not applied yet: their sessions and times count
+ * (time never goes back, also across leaders). */
+static void prepare(struct lks_replica *replica, uint64_t term)
+{
+    if (replica->appended_term == term) {
+        return;
+    }
+    replica->appended_term = term;
+    replica->appended_sessions = replica->sessions;
+    replica->appended_time_ns = replica->applied_time_ns;
+    struct lks_log_point cursor = replica->applied;
+    struct lks_entry entry;
+    const uint64_t tail = replica->view->tail.offset;
+    while (lks_journal_next(replica->options.journal, &cursor, tail, &entry) == 0) {
+        if (entry.header->kind == LKS_ENTRY_COMMAND) {
+            (void)lks_sessions_apply(&replica->appended_sessions, entry.header->session,
+                                     entry.header->sequence);
+        }
+        if (entry.header->time_ns > replica->appended_time_ns) {
+            replica->appended_time_ns = entry.header->time_ns;
+        }
+    }
+    LKS_ASSERT(cursor.offset == tail);
+    replica->appended = cursor;
+}
+
+static uint64_t next_time(struct lks_replica *replica)
+{
+    if (replica->realtime_ns > replica->appended_time_ns) {
+        replica->appended_time_ns = replica->realtime_ns;
+    }
+    return replica->appended_time_ns;
+}
+
+static void appended_event(struct lks_replica *replica)
+{
+    lks_replica_event(replica, LKS_EVENT_APPENDED, 0)->position =
+        lks_replica_position(&replica->appended);
+}
+
+void lks_replica_append_noop(struct lks_replica *replica, uint64_t term)
+{
+    prepare(replica, term);
+    const struct lks_entry_draft draft = {
+        .kind = LKS_ENTRY_NOOP, .term = term, .time_ns = next_time(replica)};
+    const int rc = lks_journal_append(replica->options.journal, &replica->appended, &draft);
+    if (rc != 0) {
+        lks_log_error(replica->options.log_sink,
+                      "term %" PRIu64 " cannot begin: %s; start a cluster with a larger ring", term,
+                      lks_error_text(rc));
+        return;
+    }
+    appended_event(replica);
+}
+
+/* Room for any command and the padding before it, with a reserve for the no-ops of elections. */
+static bool has_room(struct lks_replica *replica)
+{
+    const uint64_t ring = lks_journal_ring_bytes(replica->options.journal);
+    const uint64_t span = lks_entry_span(replica->options.entry_bytes_max);
+    const uint64_t needed = 2 * span + ring / 16;
+    const bool full = replica->appended.offset + needed > replica->base_offset + ring;
+    if (full && !replica->ring_full) {
+        lks_log_error(replica->options.log_sink,
+                      "the log ring (%" PRIu64 " bytes) is full: commands are refused", ring);
+    }
+    replica->ring_full = full;
+    return !full;
+}
+
+static void append(struct lks_replica *replica, uint64_t session, uint64_t sequence,
+                   const void *data, uint64_t bytes)
+{
+    const struct lks_entry_draft draft = {
+        .kind = LKS_ENTRY_COMMAND,
+        .term = replica->appended_term,
+        .session = session,
+        .sequence = sequence,
+        .time_ns = next_time(replica),
+        .payload = data,
+        .payload_bytes = bytes,
+    };
+    const int rc = lks_journal_append(replica->options.journal, &replica->appended, &draft);
+    LKS_ASSERT(rc == 0); /* room and size were checked */
+    (void)lks_sessions_apply(&replica->appended_sessions, session, sequence);
+}
+
+static int take_own(struct lks_replica *replica)
+{
+    struct lks_gateway_command command;
+    int taken = 0;
+    for (uint32_t i = 0; i < COMMANDS_PER_SOURCE_MAX && has_room(replica) &&
+                         lks_gateway_next(replica->gateway, &command);
+         i++) {
+        const enum lks_session_verdict verdict =
+            lks_sessions_expect(&replica->appended_sessions, replica->session, command.sequence);
+        if (verdict == LKS_SESSION_NEXT) {
+            append(replica, replica->session, command.sequence, command.data, command.bytes);
+            taken++;
+        } else {
+            LKS_ASSERT(verdict == LKS_SESSION_DUPLICATE); /* logged under an earlier leader */
+        }
+        lks_gateway_sent(replica->gateway);
+    }
+    return taken;
+}
+
+static void close_ingress(struct lks_replica *replica, uint32_t p, const char *why)
+{
+    lks_log_warn(replica->options.log_sink, "commands from replica %u: %s; offered anew", p, why);
+    lks_ingress_consumer_close(&replica->peers[p].consumer);
+    replica->peers[p].offered_term = 0;
+}
+
+static int take_from(struct lks_replica *replica, uint32_t p)
+{
+    struct lks_replica_peer *peer = &replica->peers[p];
+    int taken = 0;
+    for (uint32_t i = 0; i < COMMANDS_PER_SOURCE_MAX && has_room(replica); i++) {
+        struct lks_ingress_command command;
+        const int rc = lks_ingress_pop(&peer->consumer, &command);
+        if (rc == -ENODATA) {
+            break;
+        }
+        if (rc != 0 || command.bytes > replica->options.entry_bytes_max ||
+            lks_session_replica(command.session) != p) {
+            close_ingress(replica, p, rc != 0 ? "damaged" : "not of this gateway, or too large");
+            break;
+        }
+        const enum lks_session_verdict verdict = lks_sessions_expect(
+            &replica->appended_sessions, command.session, command.sequence);
+        if (verdict == LKS_SESSION_NEXT) {
+            append(replica, command.session, command.sequence, command.data, command.bytes);
+            peer->command_end = replica->appended.offset;
+            taken++;
+        } else if (verdict != LKS_SESSION_DUPLICATE) {
+            close_ingress(replica, p, "a sequence is missing");
+            break;
+        } else {
+            peer->command_end = replica->appended.offset; /* it waits for the answer all the same */
+        }
+    }
+    (void)lks_ingress_return_credits(&peer->consumer);
+    return taken;
+}
+
+bool lks_replica_offer_ingress(struct lks_replica *replica)
+{
+    bool offered = false;
+    for (uint32_t p = 1; p <= replica->options.replicas; p++) {
+        struct lks_replica_peer *peer = &replica->peers[p];
+        if (!lks_replica_is_peer(replica, p) || !peer->connected ||
+            peer->offered_term == replica->view->term) {
+            continue;
+        }
+        struct lks_ingress_offer offer;
+        lks_ingress_consumer_offer(&peer->consumer, replica->view->term, &offer);
+        if (lks_replica_send_offer(replica, p, &offer)) {
+            peer->offered_term = replica->view->term;
+            peer->command_end = replica->appended.offset;
+            offered = true;
+        }
+    }
+    return offered;
+}
+
+int lks_replica_propose(struct lks_replica *replica)
+{
+    if (!replica->view->accepts) {
+        return 0;
+    }
+    LKS_ASSERT(replica->appended_term == replica->view->term);
+    if (replica->routed_term != replica->view->term) {
+        replica->routed_term = replica->view->term;
+        for (uint32_t p = 1; p <= replica->options.replicas; p++) {
+            lks_ingress_producer_close(&replica->peers[p].producer);
+            replica->peers[p].woken_at = 0;
+        }
+        lks_gateway_rewind(replica->gateway);
+    }
+    (void)lks_replica_offer_ingress(replica);
+    int taken = take_own(replica);
+    for (uint32_t p = 1; p <= replica->options.replicas; p++) {
+        if (lks_replica_is_peer(replica, p) && replica->peers[p].connected) {
+            taken += take_from(replica, p);
+        }
+    }
+    if (taken > 0) {
+        appended_event(replica);
+        taken += lks_replica_drain(replica);
+    }
+    return taken;
+}

@@ -1,0 +1,436 @@
+/*
+ * A replica's life: making it, one step, its status, its end; and the queue of events between the
+ * core and its surroundings. See replica_internal.h for who does what, replica.h for the contract.
+ */
+#include "node/replica_internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WRITE_BYTES_MAX (UINT64_C(1) << 20)
+#define WRITES_MAX 8u
+#define NO_LEADER_TIMEOUTS 10u
+#define STOP_PATIENCE_NS UINT64_C(2000000000)
+#define HANDSHAKE_POLL_NS UINT64_C(500000)
+#define WARN_EVERY_NS UINT64_C(10000000000)
+#define ROUNDS_PER_STEP 2
+
+_Static_assert((int)LKS_ROLE_LEADER == (int)LKS_CORE_LEADER, "the public roles are the core's");
+_Static_assert(sizeof(struct lks_public_words) <= LKS_REPLICA_WORDS_BYTES, "words fit");
+_Static_assert((LKS_REPLICAS_MAX + 1) * 64 <= LKS_REPLICA_SCRATCH_BYTES, "scratch fits");
+
+void lks_replica_fail(struct lks_replica *replica, int code, const char *format, ...)
+{
+    if (replica->fatal != 0) {
+        return; /* the first reason is the one that counts */
+    }
+    char text[LKS_ERROR_TEXT_MAX];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    replica->fatal = code;
+    (void)lks_error_set(&replica->fatal_error, code, "%s", text);
+}
+
+struct lks_position lks_replica_position(const struct lks_log_point *point)
+{
+    return (struct lks_position){.index = point->index,
+                                 .term = point->term,
+                                 .offset = point->offset,
+                                 .chain = point->chain};
+}
+
+/* ---- events and operations ------------------------------------------------------------------ */
+
+struct lks_core_event *lks_replica_event(struct lks_replica *replica,
+                                         enum lks_core_event_kind kind, uint32_t peer)
+{
+    LKS_ASSERT(replica->events_tail - replica->events_head < LKS_REPLICA_EVENTS_MAX);
+    struct lks_core_event *event = &replica->events[replica->events_tail % LKS_REPLICA_EVENTS_MAX];
+    replica->events_tail++;
+    *event = (struct lks_core_event){.kind = kind, .peer = peer};
+    return event;
+}
+
+static void note_role(struct lks_replica *replica, enum lks_core_role before)
+{
+    const struct lks_core_view *view = replica->view;
+    if (view->role == before) {
+        return;
+    }
+    if (view->role == LKS_CORE_LEADER) {
+        lks_log_info(replica->options.log_sink, "leads term %" PRIu64 " from entry %" PRIu64,
+                     view->term, view->tail.index + 1);
+    } else if (before == LKS_CORE_LEADER) {
+        lks_log_info(replica->options.log_sink, "no longer leads (term %" PRIu64 ")", view->term);
+    } else {
+        lks_log_debug(replica->options.log_sink, "%s, term %" PRIu64,
+                      lks_core_role_name(view->role), view->term);
+    }
+}
+
+/* Peers see role and term as they are at the end of a step. */
+static void publish_words(struct lks_replica *replica)
+{
+    const struct lks_core_view *view = replica->view;
+    const bool leads = view->role == LKS_CORE_LEADER;
+    const uint64_t flags = (leads ? LKS_PUBLIC_LEADING : 0) |
+                           (view->amnesiac ? LKS_PUBLIC_AMNESIAC : 0) |
+                           (leads && replica->ring_full ? LKS_PUBLIC_RING_FULL : 0);
+    lks_word_publish(&replica->words->term, view->term);
+    lks_word_publish(&replica->words->flags, flags);
+}
+
+int lks_replica_drain(struct lks_replica *replica)
+{
+    int work = 0;
+    while (replica->events_head != replica->events_tail && replica->fatal == 0) {
+        struct lks_core_event *event =
+            &replica->events[replica->events_head % LKS_REPLICA_EVENTS_MAX];
+        const enum lks_core_role before = replica->view->role;
+        event->now_ns = replica->now_ns;
+        lks_core_step(replica->core, event, &replica->update);
+        replica->events_head++;
+        note_role(replica, before);
+        lks_replica_carry_out(replica, &replica->update);
+        work++;
+    }
+    return work;
+}
+
+struct lks_op *lks_replica_op(struct lks_replica *replica, enum lks_op_kind kind, uint32_t peer,
+                              uint64_t *id)
+{
+    LKS_ASSERT(replica->ops_used < LKS_REPLICA_OPS_MAX);
+    const uint32_t place = replica->ops_free;
+    struct lks_op *op = &replica->ops[place];
+    LKS_ASSERT(op->kind == LKS_OP_FREE);
+    replica->ops_free = op->next_free;
+    replica->ops_used++;
+    *op = (struct lks_op){.kind = kind, .peer = peer};
+    *id = place + 1;
+    return op;
+}
+
+void lks_replica_op_free(struct lks_replica *replica, struct lks_op *op)
+{
+    LKS_ASSERT(op->kind != LKS_OP_FREE);
+    op->kind = LKS_OP_FREE;
+    op->next_free = replica->ops_free;
+    replica->ops_free = (uint32_t)(op - replica->ops);
+    replica->ops_used--;
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+static int make_parts(struct lks_replica *replica, const struct lks_identity *identity)
+{
+    const struct lks_replica_options *options = &replica->options;
+    const uint64_t entry_max = options->entry_bytes_max < LKS_INGRESS_COMMAND_MAX
+                                   ? options->entry_bytes_max
+                                   : LKS_INGRESS_COMMAND_MAX;
+    const struct lks_gateway_options gateway = {.pending_bytes_max = options->pending_bytes_max,
+                                                .command_bytes_max = (uint32_t)entry_max};
+    const struct lks_service_options service = {.command_bytes_max = entry_max};
+    replica->core = aligned_alloc(64, lks_core_bytes());
+    replica->ingress_buffer = malloc(LKS_INGRESS_COMMAND_MAX);
+    if (replica->core == NULL || replica->ingress_buffer == NULL) {
+        return -ENOMEM;
+    }
+    int rc = lks_gateway_new(&replica->gateway, &gateway);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = options->service->open(&replica->service, &service);
+    if (rc != 0) {
+        return rc;
+    }
+    struct lks_public_words *scratch = lks_fabric_scratch(options->fabric);
+    for (uint32_t p = 1; p <= options->replicas; p++) {
+        struct lks_replica_peer *peer = &replica->peers[p];
+        peer->seen = &scratch[p];
+        if (lks_replica_is_peer(replica, p)) {
+            lks_mailbox_init(&peer->mailbox, options->fabric, p, identity->incarnation);
+            lks_ingress_producer_init(&peer->producer, options->fabric, p);
+            lks_ingress_consumer_init(&peer->consumer, options->fabric, p, identity->incarnation,
+                                      replica->ingress_buffer);
+        }
+    }
+    return 0;
+}
+
+static void start_core(struct lks_replica *replica, const struct lks_identity *identity)
+{
+    const struct lks_replica_options *options = &replica->options;
+    struct lks_promise promise;
+    lks_journal_promise(options->journal, &promise);
+    const struct lks_core_options core = {
+        .replica = options->replica,
+        .replicas = options->replicas,
+        .incarnation = identity->incarnation,
+        .promise_term = promise.term,
+        .promise_candidate = promise.candidate,
+        .promise_incarnation = promise.incarnation,
+        .amnesiac = identity->amnesiac,
+        .promise_lost = identity->promise_lost,
+        .election_timeout_ns = options->election_timeout_ns,
+        .heartbeat_ns = options->heartbeat_ns,
+        .ring_bytes = lks_journal_ring_bytes(options->journal),
+        .write_bytes_max = WRITE_BYTES_MAX,
+        .writes_max = WRITES_MAX,
+        .seed = options->seed,
+        .now_ns = 0, /* set by the first step */
+    };
+    replica->core = lks_core_init(replica->core, &core, &replica->update);
+    replica->view = lks_core_view(replica->core);
+    publish_words(replica);
+}
+
+int lks_replica_new(struct lks_replica **out, const struct lks_replica_options *options,
+                    struct lks_error *err)
+{
+    LKS_ASSERT(options->service->abi == LKS_SERVICE_ABI);
+    LKS_ASSERT(options->durability != LKS_DURABILITY_AUTO);
+    struct lks_replica *replica = aligned_alloc(64, (sizeof *replica + 63u) & ~(size_t)63u);
+    if (replica == NULL) {
+        return lks_error_set(err, -ENOMEM, "no memory for a replica");
+    }
+    memset(replica, 0, sizeof *replica);
+    replica->options = *options;
+    replica->words = lks_fabric_words(options->fabric);
+    replica->control = lks_journal_control(options->journal);
+    replica->log_place = LKS_JOURNAL_HEAD_BYTES;
+    for (uint32_t i = 0; i < LKS_REPLICA_OPS_MAX; i++) {
+        replica->ops[i].next_free = i + 1;
+    }
+    lks_reply_init(&replica->reply);
+    struct lks_identity identity;
+    lks_journal_identity(options->journal, &identity);
+    replica->session = lks_session_make(options->replica, identity.incarnation);
+    const int rc = make_parts(replica, &identity);
+    if (rc != 0) {
+        lks_replica_free(replica);
+        return lks_error_set(err, rc, "replica %u cannot start: %s", options->replica,
+                             lks_error_text(rc));
+    }
+    start_core(replica, &identity);
+    lks_replica_carry_out(replica, &replica->update);
+    for (uint32_t p = 1; p <= options->replicas; p++) {
+        if (lks_replica_is_peer(replica, p)) {
+            (void)lks_fabric_connect(options->fabric, p); /* only fails for unknown peers */
+        }
+    }
+    *out = replica;
+    return 0;
+}
+
+void lks_replica_free(struct lks_replica *replica)
+{
+    if (replica == NULL) {
+        return;
+    }
+    if (replica->service != NULL) {
+        replica->options.service->close(replica->service);
+    }
+    lks_gateway_free(replica->gateway);
+    lks_reply_fini(&replica->reply);
+    free(replica->ingress_buffer);
+    free(replica->core);
+    free(replica);
+}
+
+/* ---- one step ------------------------------------------------------------------------------- */
+
+/* What a follower sees in its own memory. */
+static int watch_control_words(struct lks_replica *replica)
+{
+    if (!replica->recovered || replica->view->role == LKS_CORE_STARTING) {
+        return 0; /* what stands there is of an earlier life */
+    }
+    int work = 0;
+    if (replica->view->grant.peer != 0) {
+        const uint64_t commit = lks_word_read(&replica->control->commit);
+        if (commit > replica->view->commit_offset) {
+            lks_replica_event(replica, LKS_EVENT_COMMIT_SEEN, 0)->offset = commit;
+            work += lks_replica_drain(replica);
+        }
+    }
+    return work + lks_replica_acknowledge(replica);
+}
+
+static void warn_about_amnesia(struct lks_replica *replica)
+{
+    if (replica->view->majority_amnesiac && replica->view->role != LKS_CORE_LEADER &&
+        (replica->warned_ns == 0 || replica->now_ns - replica->warned_ns > WARN_EVERY_NS)) {
+        replica->warned_ns = replica->now_ns;
+        lks_log_error(replica->options.log_sink,
+                      "a majority of replicas may have forgotten acknowledged entries (power lost "
+                      "in durability mode memory, or new journals under old names): the cluster "
+                      "does not start; `lockstep recover --accept-loss` accepts the loss");
+    }
+}
+
+int lks_replica_step(struct lks_replica *replica, uint64_t now_ns, uint64_t realtime_ns,
+                     struct lks_error *err)
+{
+    int work = 0;
+    if (now_ns > replica->now_ns) {
+        replica->now_ns = now_ns;
+    }
+    replica->realtime_ns = realtime_ns;
+    work += lks_replica_poll_fabric(replica);
+    work += lks_replica_poll_messages(replica);
+    if (replica->now_ns >= replica->view->deadline_ns) {
+        (void)lks_replica_event(replica, LKS_EVENT_TICK, 0);
+    }
+    (void)lks_replica_drain(replica);
+    work += watch_control_words(replica);
+    for (int round = 0; round < ROUNDS_PER_STEP && replica->fatal == 0; round++) {
+        if (lks_replica_propose(replica) == 0) {
+            break;
+        }
+        work += 1 + lks_replica_poll_fabric(replica);
+    }
+    if (replica->fatal == 0) {
+        work += lks_replica_apply(replica);
+        work += lks_replica_forward(replica);
+        warn_about_amnesia(replica);
+        publish_words(replica);
+    }
+    if (replica->fatal != 0) {
+        if (err != NULL) {
+            *err = replica->fatal_error;
+        }
+        return replica->fatal;
+    }
+    return work;
+}
+
+uint64_t lks_replica_deadline_ns(const struct lks_replica *replica)
+{
+    uint64_t deadline = replica->view->deadline_ns;
+    bool greeting = replica->ack.owed != 0;
+    for (uint32_t p = 1; p <= replica->options.replicas; p++) {
+        const struct lks_mailbox *mailbox = &replica->peers[p].mailbox;
+        greeting = greeting || (replica->peers[p].connected && !mailbox->peer_established);
+    }
+    if (greeting && replica->now_ns + HANDSHAKE_POLL_NS < deadline) {
+        deadline = replica->now_ns + HANDSHAKE_POLL_NS;
+    }
+    return deadline;
+}
+
+/* ---- clients -------------------------------------------------------------------------------- */
+
+static bool leader_ring_full(const struct lks_replica *replica)
+{
+    if (replica->view->role == LKS_CORE_LEADER) {
+        return replica->ring_full;
+    }
+    const uint32_t leader = replica->view->leader;
+    return leader != 0 &&
+           (lks_word_read(&replica->peers[leader].seen->flags) & LKS_PUBLIC_RING_FULL) != 0;
+}
+
+int lks_replica_submit(struct lks_replica *replica, const void *command, size_t bytes,
+                       uint64_t cookie)
+{
+    if (bytes > replica->options.entry_bytes_max) {
+        return -LKS_ETOOBIG;
+    }
+    if (leader_ring_full(replica)) {
+        return -LKS_ERINGFULL;
+    }
+    const uint64_t patience = NO_LEADER_TIMEOUTS * replica->options.election_timeout_ns;
+    if (replica->leaderless_since_ns != 0 &&
+        replica->now_ns - replica->leaderless_since_ns > patience) {
+        return -LKS_ENOLEADER;
+    }
+    uint64_t sequence = 0;
+    return lks_gateway_submit(replica->gateway, command, bytes, cookie, &sequence);
+}
+
+bool lks_replica_stop(struct lks_replica *replica, uint64_t now_ns)
+{
+    if (replica->stop_since_ns == 0) {
+        replica->stop_since_ns = now_ns > 0 ? now_ns : 1;
+        (void)lks_replica_event(replica, LKS_EVENT_TRANSFER, 0);
+        return replica->options.replicas == 1;
+    }
+    struct lks_gateway_counts counts;
+    lks_gateway_counts(replica->gateway, &counts);
+    const bool answered = counts.answered == counts.submitted;
+    return (answered && replica->view->role != LKS_CORE_LEADER) ||
+           now_ns - replica->stop_since_ns >= STOP_PATIENCE_NS;
+}
+
+/* ---- status --------------------------------------------------------------------------------- */
+
+const char *lks_role_name(enum lks_role role)
+{
+    return lks_core_role_name((enum lks_core_role)role);
+}
+
+static void peer_status(const struct lks_replica *replica, uint32_t p,
+                        struct lks_peer_status *status)
+{
+    const struct lks_replica_peer *peer = &replica->peers[p];
+    const uint64_t tail = replica->view->tail.offset;
+    status->connected = peer->connected;
+    status->granted = replica->view->peers[p].path_open;
+    status->written_offset = replica->view->peers[p].written_offset;
+    status->durable_offset = replica->view->peers[p].durable_offset;
+    status->applied_index = lks_word_read(&peer->seen->applied_index);
+    status->lag_bytes = tail > status->durable_offset ? tail - status->durable_offset : 0;
+    status->durability = peer->durability;
+    memcpy(status->medium, peer->medium, sizeof status->medium);
+}
+
+void lks_replica_status(const struct lks_replica *replica, struct lks_replica_status *status)
+{
+    const struct lks_core_view *view = replica->view;
+    struct lks_gateway_counts counts;
+    struct lks_identity identity;
+    lks_gateway_counts(replica->gateway, &counts);
+    lks_journal_identity(replica->options.journal, &identity);
+    memset(status, 0, sizeof *status);
+    status->role = (enum lks_role)view->role;
+    status->leader = view->leader;
+    status->term = view->term;
+    status->incarnation = identity.incarnation;
+    status->commit_offset = view->commit_offset;
+    status->applied_index = replica->applied.index;
+    status->applied_offset = replica->applied.offset;
+    const bool own_log = view->tail.offset > replica->applied.offset;
+    status->last_index = own_log ? view->tail.index : replica->applied.index;
+    status->tail_offset = own_log ? view->tail.offset : replica->applied.offset;
+    status->base_offset = replica->base_offset;
+    status->ring_bytes = lks_journal_ring_bytes(replica->options.journal);
+    status->pending = counts.submitted - counts.answered;
+    status->elections = view->elected_count;
+    status->amnesiac = view->amnesiac;
+    status->serving = view->role == LKS_CORE_LEADER ? view->established : view->grant.peer != 0;
+    status->durability = replica->options.durability;
+    for (uint32_t p = 1; p <= replica->options.replicas; p++) {
+        if (lks_replica_is_peer(replica, p)) {
+            peer_status(replica, p, &status->peers[p]);
+        }
+    }
+}
+
+uint64_t lks_replica_hash(struct lks_replica *replica, uint64_t *index)
+{
+    const struct lks_service *service = replica->options.service;
+    uint64_t hash = lks_sessions_hash(&replica->sessions);
+    for (uint32_t i = 0; i < service->partitions; i++) {
+        hash = (hash ^ service->hash(replica->service, i)) * UINT64_C(0x9E3779B97F4A7C15);
+        hash ^= hash >> 29;
+    }
+    *index = replica->applied.index;
+    return hash;
+}

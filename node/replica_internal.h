@@ -1,0 +1,229 @@
+/*
+ * The state of a replica, shared by the files that join core, journal, fabric and service:
+ *
+ *   replica.c   life, one step, status        propose.c  commands -> log (leader)
+ *   effects.c   what the core wants done      apply.c    log -> service -> answers
+ *   arrivals.c  completions and messages      forward.c  commands -> leader (gateway)
+ *   persist.c   making ranges durable         log_read.c reading a peer's log (adoption)
+ *
+ * One thread. Completions become events in a queue; lks_replica_drain feeds them to the core and
+ * carries out what comes back, until nothing is left.
+ */
+#ifndef LKS_NODE_REPLICA_INTERNAL_H
+#define LKS_NODE_REPLICA_INTERNAL_H
+
+#include "base/assert.h"
+#include "consensus/core.h"
+#include "node/gateway.h"
+#include "node/ingress.h"
+#include "node/mailbox.h"
+#include "node/public_words.h"
+#include "node/replica.h"
+#include "node/sessions.h"
+
+#define LKS_REPLICA_OPS_MAX 2048u    /* operations posted to the fabric and not yet completed */
+#define LKS_REPLICA_EVENTS_MAX 4096u /* at least two for each of them */
+#define LKS_REPLICA_READS_MAX 4u     /* chunks of a log read under way */
+#define LKS_REPLICA_READ_BYTES (256u << 10)
+
+enum lks_op_kind {
+    LKS_OP_FREE,
+    LKS_OP_WRITE,
+    LKS_OP_PROBE,
+    LKS_OP_HEARTBEAT,
+    LKS_OP_LOG_READ,
+    LKS_OP_REVOKE,
+    LKS_OP_GRANT,
+    LKS_OP_OPEN
+};
+
+/* A posted operation; its id on the fabric is its place + 1. */
+struct lks_op {
+    enum lks_op_kind kind;
+    uint32_t peer;
+    uint32_t next_free;
+    uint64_t grant;
+    uint64_t offset; /* WRITE: durable below it on success; LOG_READ: where the chunk begins */
+    uint64_t bytes;
+};
+
+/* Classes of ranges made durable; at most one of each is under way. */
+enum lks_persist_class {
+    LKS_PERSIST_LOG = 1, /* leader: own appended entries */
+    LKS_PERSIST_TAIL,    /* hand-over: the visible tail */
+    LKS_PERSIST_ACK,     /* follower: what the leader wrote, before acknowledging */
+    LKS_PERSIST_READ,    /* adoption: what was read */
+    LKS_PERSIST_CLASSES
+};
+
+struct lks_replica_peer {
+    bool connected;
+    enum lks_durability durability; /* of its medium, from its hello */
+    char medium[16];
+    uint64_t grant;          /* number of the path last opened */
+    struct lks_mailbox mailbox;
+    struct lks_ingress_producer producer;
+    struct lks_ingress_consumer consumer;
+    uint64_t offered_term;   /* ingress offered to it in this term, over this connection */
+    uint64_t command_end;    /* leader: end of its last command in the log */
+    uint64_t woken_at;       /* leader: commit word that it was last woken for */
+    struct lks_public_words *seen; /* in scratch memory: its words as last read */
+    bool reading_words;
+};
+
+/* Reading the best grantor's log into the own ring (see log_read.c). */
+struct lks_log_read {
+    bool active;
+    bool cancelled;
+    uint32_t peer;
+    uint64_t from;
+    uint64_t to;
+    uint64_t term;
+    struct lks_position expect;
+    uint64_t posted;   /* reads posted up to here */
+    uint64_t received; /* contiguous bytes that have arrived up to here */
+    uint32_t inflight;
+    int status;
+    struct lks_log_point start;  /* own log up to where the two part */
+    struct lks_runs start_runs;
+    struct lks_log_point cursor; /* checked up to here */
+    struct lks_runs runs;
+};
+
+/* A range that the leader appends to and the journal follows. */
+struct lks_log_persist {
+    bool busy;
+    uint64_t term;     /* of what is wanted */
+    uint64_t from;
+    uint64_t to;
+    uint64_t busy_term; /* of what is under way */
+    uint64_t busy_to;
+};
+
+struct lks_replica {
+    struct lks_replica_options options;
+    struct lks_core *core;
+    const struct lks_core_view *view;
+    struct lks_update update;
+    struct lks_public_words *words;
+    struct lks_control_words *control;
+    uint64_t log_place; /* of the control page within the log memory */
+
+    uint64_t now_ns;
+    uint64_t realtime_ns;
+    int fatal; /* negative: this replica must not go on; fatal_error says why */
+    struct lks_error fatal_error;
+    bool recovered;
+
+    struct lks_core_event events[LKS_REPLICA_EVENTS_MAX];
+    uint64_t events_head;
+    uint64_t events_tail;
+    struct lks_op ops[LKS_REPLICA_OPS_MAX];
+    uint32_t ops_free;
+    uint32_t ops_used;
+    uint64_t probe_counter;
+
+    /* applied state */
+    void *service;
+    struct lks_reply reply;
+    struct lks_log_point applied;
+    struct lks_runs applied_runs;
+    struct lks_sessions sessions;
+    uint64_t applied_time_ns;
+
+    /* the leader's own log */
+    struct lks_log_point appended;      /* behind the last appended entry */
+    struct lks_sessions appended_sessions;
+    uint64_t appended_time_ns;
+    uint64_t appended_term;             /* term for which the three above were prepared */
+    bool ring_full;
+
+    /* own clients */
+    struct lks_gateway *gateway;
+    uint64_t session;
+    uint64_t routed_term; /* term in which everything unanswered was last rewound for this replica
+                             as leader */
+    uint64_t leaderless_since_ns;
+
+    /* hand-over and durability */
+    struct lks_core_event tail_event; /* waits for LKS_PERSIST_TAIL */
+    struct lks_runs tail_runs;
+    struct lks_log_persist log_persist;
+    bool persist_busy[LKS_PERSIST_CLASSES];
+    struct lks_log_read log_read;
+    struct lks_runs log_read_runs; /* of the LOG_READ event under way */
+    struct {
+        uint64_t grant;
+        uint64_t term;
+        uint64_t incarnation;
+        uint32_t peer;
+        uint64_t done;    /* durable and acknowledged below it */
+        uint64_t busy_to;    /* of the range under way ... */
+        uint64_t busy_grant; /* ... and the grant under which its bytes came */
+        uint64_t owed;    /* durable below it, message not yet sent; 0: none */
+    } ack;
+
+    uint64_t stop_since_ns; /* 0: not stopping */
+    uint64_t warned_ns;
+    uint64_t base_offset;   /* of the log that the ring still holds */
+    uint8_t *ingress_buffer;
+    struct lks_replica_peer peers[LKS_REPLICAS_MAX + 1];
+};
+
+static inline bool lks_replica_is_peer(const struct lks_replica *replica, uint32_t peer)
+{
+    return peer >= 1 && peer <= replica->options.replicas && peer != replica->options.replica;
+}
+
+/* A fatal condition: remembered, reported by the present or next _step. */
+void lks_replica_fail(struct lks_replica *replica, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* replica.c: the event queue. */
+struct lks_core_event *lks_replica_event(struct lks_replica *replica,
+                                         enum lks_core_event_kind kind, uint32_t peer);
+int lks_replica_drain(struct lks_replica *replica);
+struct lks_op *lks_replica_op(struct lks_replica *replica, enum lks_op_kind kind, uint32_t peer,
+                              uint64_t *id);
+void lks_replica_op_free(struct lks_replica *replica, struct lks_op *op);
+struct lks_position lks_replica_position(const struct lks_log_point *point);
+
+/* effects.c */
+void lks_replica_carry_out(struct lks_replica *replica, const struct lks_update *update);
+void lks_replica_read_words(struct lks_replica *replica, uint32_t peer);
+
+/* arrivals.c */
+int lks_replica_poll_fabric(struct lks_replica *replica);
+int lks_replica_poll_messages(struct lks_replica *replica);
+bool lks_replica_send_core_message(struct lks_replica *replica, uint32_t peer,
+                                   const struct lks_message *message);
+bool lks_replica_send_offer(struct lks_replica *replica, uint32_t peer,
+                            const struct lks_ingress_offer *offer);
+
+/* persist.c */
+void lks_replica_persist(struct lks_replica *replica, enum lks_persist_class class_, uint64_t from,
+                         uint64_t to);
+void lks_replica_persist_log(struct lks_replica *replica, const struct lks_effect *effect);
+void lks_replica_persist_tail(struct lks_replica *replica, uint64_t from);
+int lks_replica_acknowledge(struct lks_replica *replica);
+
+/* log_read.c */
+void lks_log_read_start(struct lks_replica *replica, const struct lks_effect *effect);
+void lks_log_read_cancel(struct lks_replica *replica);
+void lks_log_read_arrived(struct lks_replica *replica, const struct lks_op *op, int status);
+void lks_log_read_persisted(struct lks_replica *replica);
+
+/* propose.c */
+int lks_replica_propose(struct lks_replica *replica);
+void lks_replica_append_noop(struct lks_replica *replica, uint64_t term);
+bool lks_replica_offer_ingress(struct lks_replica *replica);
+
+/* apply.c */
+int lks_replica_apply(struct lks_replica *replica);
+void lks_replica_scan(const struct lks_replica *replica, struct lks_log_point *cursor,
+                      struct lks_runs *runs, uint64_t limit);
+
+/* forward.c */
+int lks_replica_forward(struct lks_replica *replica);
+
+#endif
