@@ -6,3 +6,21 @@ lks_test(unit/support/test_linearizability.c lks_test_linearizability)
 
 add_executable(lockstep-load support/load.c)
 target_link_libraries(lockstep-load PRIVATE lks_base PkgConfig::HIREDIS Threads::Threads)
+
+if(TARGET lockstep)
+  add_library(lks_test_cluster STATIC support/process_cluster.c support/history_client.c)
+  target_link_libraries(lks_test_cluster
+    PUBLIC lks_test_linearizability PkgConfig::HIREDIS Threads::Threads)
+  target_compile_definitions(lks_test_cluster PRIVATE LKS_TEST_BINARY="$<TARGET_FILE:lockstep>")
+  add_dependencies(lks_test_cluster lockstep)
+
+  lks_test(integration/smoke.c lks_test_cluster)
+
+  add_executable(lockstep-chaos integration/chaos.c)
+  target_link_libraries(lockstep-chaos PRIVATE lks_test_cluster)
+  add_test(NAME integration/chaos COMMAND lockstep-chaos --rounds 20 --seed 1)
+
+  # They measure nothing, but they start many processes: one at a time.
+  set_tests_properties(integration/smoke integration/chaos PROPERTIES
+    RUN_SERIAL ON LABELS integration)
+endif()

@@ -83,7 +83,7 @@ struct search {
     size_t stuck_at; /* item whose return stopped the deepest attempt */
 };
 
-/* ---- hashing and the cache ----------------------------------------------------------------- */
+/* ---- hashing and the cache ------------------------------------------------------------------- */
 
 static uint64_t mix(uint64_t x)
 {
@@ -178,7 +178,7 @@ static int cache_add(struct search *search, size_t item, struct state state)
     return 1;
 }
 
-/* ---- what an operation does ---------------------------------------------------------------- */
+/* ---- what an operation does ------------------------------------------------------------------ */
 
 /* Whether the operation's answer fits the state; *state becomes that after it. */
 static bool apply(const struct lks_history_operation *operation, struct state *state)
@@ -206,7 +206,7 @@ static bool apply(const struct lks_history_operation *operation, struct state *s
     return false;
 }
 
-/* ---- the list of events -------------------------------------------------------------------- */
+/* ---- the list of events ---------------------------------------------------------------------- */
 
 static void list_remove(struct event *events, size_t at)
 {
@@ -345,7 +345,7 @@ static int search_run(struct search *search)
     return 0;
 }
 
-/* ---- preparing one key ---------------------------------------------------------------------- */
+/* ---- preparing one key ----------------------------------------------------------------------- */
 
 struct moment {
     uint64_t at_ns;

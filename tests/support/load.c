@@ -172,7 +172,7 @@ static void *work(void *ctx)
     return NULL;
 }
 
-/* ---- the book ------------------------------------------------------------------------------- */
+/* ---- the book -------------------------------------------------------------------------------- */
 
 /* Lines: "K worker outcomes..." and "C counter acknowledged unknown". */
 static int save_book(const char *path, const struct worker *workers, int count)
@@ -322,7 +322,9 @@ static int check_reply(redisContext *context, int worker, uint64_t write, char o
         findings->missing++;
         fprintf(stderr, "lockstep-load: load:%d:%llu: %s, but it is %s\n", worker,
                 (unsigned long long)write,
-                outcome == ACKNOWLEDGED ? "acknowledged" : outcome == REFUSED ? "refused" : "unknown",
+                outcome == ACKNOWLEDGED ? "acknowledged"
+                : outcome == REFUSED    ? "refused"
+                                        : "unknown",
                 absent ? "absent" : there ? "there" : "another value");
     }
     return 0;
@@ -431,7 +433,7 @@ static int run_verify(const struct settings *settings)
     return findings.missing == 0 && findings.counters_wrong == 0 ? 0 : 1;
 }
 
-/* ---- command line ----------------------------------------------------------------------------- */
+/* ---- command line ---------------------------------------------------------------------------- */
 
 static const struct argp_option OPTIONS[] = {
     {"ports", 'p', "PORT,...", 0, "RESP ports of the replicas on this machine", 0},

@@ -1,0 +1,437 @@
+/*
+ * Chaos with real processes: clients at every replica record what they do and are told, while
+ * this test kills, stops, continues and power-cycles replicas at random. Afterwards every
+ * acknowledged write is there, no counter counted twice, all states are equal, and the recorded
+ * history is linearizable. Operations whose answer never came may or may not have happened.
+ *
+ *   chaos [--rounds N] [--seed S] [--replicas N] [--clients N]
+ *
+ * Exit status: 0 all held, 1 something did not (logs are kept, the seed is printed), 2 usage.
+ */
+#include "base/assert.h"
+#include "base/clock.h"
+#include "tests/support/history_client.h"
+#include "tests/support/process_cluster.h"
+
+#include <argp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CLIENTS_MAX 32
+#define SERVING_TIMEOUT_MS 30000
+#define OPERATIONS_PER_ROUND 1500 /* of one client, at most */
+
+struct settings {
+    uint32_t rounds;
+    uint64_t seed;
+    uint32_t replicas;
+    uint32_t clients;
+    const char *ring;
+};
+
+struct chaos {
+    struct settings settings;
+    uint64_t random;
+    struct lks_process_cluster cluster;
+    struct lks_history_run run;
+    struct lks_history_client clients[CLIENTS_MAX];
+    uint32_t clients_started;
+    uint32_t done[6]; /* by action */
+};
+
+static uint64_t random_below(struct chaos *chaos, uint64_t limit)
+{
+    chaos->random += UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t x = chaos->random;
+    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return (x ^ (x >> 31)) % limit;
+}
+
+static void sleep_ms(uint64_t ms)
+{
+    usleep((useconds_t)(ms * 1000));
+}
+
+/* Said before anything is done to the replica: from now on its clients may see errors. */
+static void disturb(struct chaos *chaos, uint32_t replica)
+{
+    atomic_fetch_add_explicit(&chaos->run.disturbances[replica], 1, memory_order_acq_rel);
+}
+
+/* The leader half of the time, so that most rounds change it. */
+static uint32_t choose_victim(struct chaos *chaos)
+{
+    uint32_t any = (uint32_t)(1 + random_below(chaos, chaos->settings.replicas));
+    if (random_below(chaos, 2) == 0) {
+        uint32_t leader = lks_process_cluster_leader(&chaos->cluster);
+        return leader != 0 ? leader : any;
+    }
+    return any;
+}
+
+/* ---- what is done to the replicas ------------------------------------------------------------ */
+
+static int kill_some(struct chaos *chaos, uint32_t count)
+{
+    uint32_t victim = choose_victim(chaos);
+    for (uint32_t i = 0; i < count; i++) {
+        disturb(chaos, victim);
+        lks_process_cluster_kill(&chaos->cluster, victim);
+        victim = victim % chaos->settings.replicas + 1;
+    }
+    sleep_ms(20 + random_below(chaos, 200));
+    return 0;
+}
+
+static int act_kill_one(struct chaos *chaos)
+{
+    return kill_some(chaos, 1);
+}
+
+static int act_kill_several(struct chaos *chaos)
+{
+    return kill_some(chaos, (uint32_t)(1 + random_below(chaos, chaos->settings.replicas)));
+}
+
+static int act_pause(struct chaos *chaos)
+{
+    uint32_t victim = choose_victim(chaos);
+    disturb(chaos, victim);
+    lks_process_cluster_pause(&chaos->cluster, victim);
+    sleep_ms(10 + random_below(chaos, 300));
+    lks_process_cluster_resume(&chaos->cluster, victim);
+    return 0;
+}
+
+/* A stopped replica is taken for dead; it comes back and must find out that it was replaced. */
+static int act_pause_and_kill_another(struct chaos *chaos)
+{
+    uint32_t victim = choose_victim(chaos);
+    uint32_t other = victim % chaos->settings.replicas + 1;
+    disturb(chaos, victim);
+    disturb(chaos, other);
+    lks_process_cluster_pause(&chaos->cluster, victim);
+    sleep_ms(10 + random_below(chaos, 100));
+    lks_process_cluster_kill(&chaos->cluster, other);
+    sleep_ms(random_below(chaos, 50));
+    lks_process_cluster_resume(&chaos->cluster, victim);
+    return 0;
+}
+
+static int act_power_cycle(struct chaos *chaos)
+{
+    for (uint32_t id = 1; id <= chaos->settings.replicas; id++) {
+        disturb(chaos, id);
+    }
+    lks_process_cluster_kill_all(&chaos->cluster);
+    uint32_t first = (uint32_t)random_below(chaos, chaos->settings.replicas);
+    for (uint32_t i = 0; i < chaos->settings.replicas; i++) {
+        uint32_t id = (first + i) % chaos->settings.replicas + 1;
+        if (lks_process_cluster_start(&chaos->cluster, id) != 0) {
+            return -1;
+        }
+        sleep_ms(random_below(chaos, 30));
+    }
+    return 0;
+}
+
+static int act_stop_in_order(struct chaos *chaos)
+{
+    uint32_t victim = choose_victim(chaos);
+    disturb(chaos, victim);
+    return lks_process_cluster_stop(&chaos->cluster, victim);
+}
+
+static const struct action {
+    const char *name;
+    uint32_t weight;
+    int (*act)(struct chaos *chaos);
+} ACTIONS[] = {
+    {"kill -9", 6, act_kill_one},
+    {"kill -9 of several", 3, act_kill_several},
+    {"SIGSTOP, SIGCONT", 4, act_pause},
+    {"SIGSTOP, kill -9 of another, SIGCONT", 2, act_pause_and_kill_another},
+    {"power cycle", 3, act_power_cycle},
+    {"SIGTERM", 2, act_stop_in_order},
+};
+
+/* The second round is always a power cycle, so that short runs have one. */
+static size_t choose_action(struct chaos *chaos, uint32_t round)
+{
+    uint32_t total = 0;
+    for (size_t i = 0; i < LKS_COUNT_OF(ACTIONS); i++) {
+        total += ACTIONS[i].weight;
+    }
+    uint64_t draw = random_below(chaos, total);
+    size_t chosen = 0;
+    while (draw >= ACTIONS[chosen].weight) {
+        draw -= ACTIONS[chosen++].weight;
+    }
+    return round == 1 ? 4 : chosen;
+}
+
+static int play_round(struct chaos *chaos, uint32_t round)
+{
+    size_t chosen = choose_action(chaos, round);
+    chaos->done[chosen]++;
+    if (ACTIONS[chosen].act(chaos) != 0 ||
+        lks_process_cluster_wait_serving(&chaos->cluster, SERVING_TIMEOUT_MS) != 0) {
+        fprintf(stderr, "round %u (%s) failed\n", round + 1, ACTIONS[chosen].name);
+        return -1;
+    }
+    sleep_ms(50 + random_below(chaos, 200));
+    return lks_process_cluster_reap(&chaos->cluster);
+}
+
+/* ---- what must hold at the end --------------------------------------------------------------- */
+
+static int check_own_keys(struct chaos *chaos)
+{
+    int64_t wrong = 0;
+    uint64_t keys = 0;
+    for (uint32_t id = 1; id <= chaos->settings.replicas; id++) {
+        for (uint32_t i = 0; i < chaos->clients_started; i++) {
+            int64_t rc =
+                lks_history_client_check_own(&chaos->clients[i], &chaos->cluster, id);
+            wrong += rc < 0 ? 1 : rc;
+            keys += chaos->clients[i].own_count;
+        }
+    }
+    printf("own keys read back at all replicas: %llu, wrong: %lld\n", (unsigned long long)keys,
+           (long long)wrong);
+    return wrong == 0 ? 0 : -1;
+}
+
+static int check_counters(const struct lks_history_operation *history, size_t count,
+                          const struct lks_history_operation *last)
+{
+    int rc = 0;
+    for (uint32_t key = LKS_HISTORY_REGISTERS; key < LKS_HISTORY_KEYS; key++) {
+        int64_t acknowledged = 0;
+        int64_t unknown = 0;
+        for (size_t i = 0; i < count; i++) {
+            if (history[i].key == key && history[i].kind == LKS_HISTORY_INCR) {
+                acknowledged += history[i].known;
+                unknown += !history[i].known;
+            }
+        }
+        bool good = last[key].value >= acknowledged && last[key].value <= acknowledged + unknown;
+        printf("counter %u: %lld; increments acknowledged: %lld, unknown: %lld%s\n", key,
+               (long long)last[key].value, (long long)acknowledged, (long long)unknown,
+               good ? "" : ": WRONG");
+        rc = good ? rc : -1;
+    }
+    return rc;
+}
+
+static void print_neighbours(const struct lks_history_operation *history, size_t count,
+                             const struct lks_linearizability_report *report)
+{
+    static const char *const names[] = {"GET", "SET", "INCR", "DEL"};
+    const struct lks_history_operation *bad = &history[report->operation];
+    uint64_t origin = bad->call_ns - 50 * LKS_NS_PER_MS;
+    fprintf(stderr, "around the one that no order explains (ms from 50 ms before its call):\n");
+    for (size_t i = 0; i < count; i++) {
+        const struct lks_history_operation *o = &history[i];
+        bool near = o->key == bad->key && o->call_ns < bad->return_ns + 5 * LKS_NS_PER_MS &&
+                    (!o->known || o->return_ns > bad->call_ns - 5 * LKS_NS_PER_MS);
+        if (near && o->call_ns > origin) {
+            fprintf(stderr, "%c %9.3f..%9.3f %-4s argument %lld %s %lld%s\n", o == bad ? '>' : ' ',
+                    (double)(o->call_ns - origin) / 1e6,
+                    o->known ? (double)(o->return_ns - origin) / 1e6 : -1.0, names[o->kind],
+                    (long long)o->argument, o->present ? "present" : "absent",
+                    (long long)o->value, o->known ? "" : " (no answer)");
+        }
+    }
+}
+
+static int check_linearizable(const struct lks_history_operation *history, size_t count)
+{
+    struct lks_linearizability_report report;
+    uint64_t began_ns = lks_clock_monotonic_ns();
+    int rc = lks_linearizability_check(history, count, NULL, &report);
+    static const char *const verdicts[] = {"linearizable", "NOT LINEARIZABLE", "TOO BIG"};
+    if (rc != 0) {
+        fprintf(stderr, "history of %zu operations: checker failed: %d\n", count, rc);
+        return -1;
+    }
+    printf("history of %zu operations: %s (%.1f s)\n", count, verdicts[report.verdict],
+           (double)(lks_clock_monotonic_ns() - began_ns) / 1e9);
+    if (report.verdict == LKS_NOT_LINEARIZABLE) {
+        print_neighbours(history, count, &report);
+    }
+    return report.verdict == LKS_LINEARIZABLE ? 0 : -1;
+}
+
+static int check_history(struct chaos *chaos)
+{
+    size_t count = 0;
+    for (uint32_t i = 0; i < chaos->clients_started; i++) {
+        count += chaos->clients[i].count;
+    }
+    size_t room = count + LKS_HISTORY_KEYS * chaos->settings.replicas;
+    struct lks_history_operation *history = calloc(room, sizeof(*history));
+    if (history == NULL) {
+        return -1;
+    }
+    count = 0;
+    for (uint32_t i = 0; i < chaos->clients_started; i++) {
+        memcpy(&history[count], chaos->clients[i].operations,
+               chaos->clients[i].count * sizeof(*history));
+        count += chaos->clients[i].count;
+    }
+    int rc = 0;
+    for (uint32_t id = 1; id <= chaos->settings.replicas && rc == 0; id++) {
+        rc = lks_history_read_all(&chaos->cluster, id, &history[count]);
+        count += rc == 0 ? LKS_HISTORY_KEYS : 0;
+    }
+    if (rc != 0) {
+        fprintf(stderr, "no answer to the last reads\n");
+    } else {
+        rc = check_counters(history, count, &history[count - LKS_HISTORY_KEYS]);
+        rc = check_linearizable(history, count) != 0 ? -1 : rc;
+    }
+    free(history);
+    return rc;
+}
+
+static int check_clients(const struct chaos *chaos)
+{
+    struct lks_history_client sum = {0};
+    for (uint32_t i = 0; i < chaos->clients_started; i++) {
+        sum.acknowledged += chaos->clients[i].acknowledged;
+        sum.unknown += chaos->clients[i].unknown;
+        sum.refused += chaos->clients[i].refused;
+        sum.unexpected += chaos->clients[i].unexpected;
+        sum.malformed += chaos->clients[i].malformed;
+    }
+    printf("operations: %llu acknowledged, %llu unknown, %llu refused; errors at replicas that "
+           "were left alone: %llu; malformed replies: %llu\n",
+           (unsigned long long)sum.acknowledged, (unsigned long long)sum.unknown,
+           (unsigned long long)sum.refused, (unsigned long long)sum.unexpected,
+           (unsigned long long)sum.malformed);
+    uint64_t fenced = chaos->cluster.deaths_by_fence; /* their clients were not left alone */
+    bool good = sum.malformed == 0 && (sum.unexpected == 0 || fenced > 0) && sum.acknowledged > 0;
+    return good ? 0 : -1;
+}
+
+/* ---- the run --------------------------------------------------------------------------------- */
+
+static int start_clients(struct chaos *chaos)
+{
+    for (uint32_t i = 0; i < chaos->settings.clients; i++) {
+        if (lks_history_client_start(&chaos->clients[i], &chaos->run, i,
+                                     chaos->settings.seed * 1000 + i) != 0) {
+            fprintf(stderr, "client %u: no memory or no thread\n", i);
+            return -1;
+        }
+        chaos->clients_started++;
+    }
+    return 0;
+}
+
+static int run(struct chaos *chaos)
+{
+    const struct settings *settings = &chaos->settings;
+    if (lks_process_cluster_init(&chaos->cluster, settings->replicas, settings->ring) != 0 ||
+        lks_process_cluster_wait_serving(&chaos->cluster, SERVING_TIMEOUT_MS) != 0) {
+        return -1;
+    }
+    chaos->run.cluster = &chaos->cluster;
+    chaos->run.think_us_max = 2000;
+    chaos->run.operations_max = (uint64_t)(settings->rounds + 10) * OPERATIONS_PER_ROUND;
+    int rc = start_clients(chaos);
+    for (uint32_t round = 0; round < settings->rounds && rc == 0; round++) {
+        rc = play_round(chaos, round);
+    }
+    atomic_store_explicit(&chaos->run.stop, true, memory_order_relaxed);
+    for (uint32_t i = 0; i < chaos->clients_started; i++) {
+        lks_history_client_join(&chaos->clients[i]);
+    }
+    if (rc == 0) {
+        rc = lks_process_cluster_wait_serving(&chaos->cluster, SERVING_TIMEOUT_MS);
+    }
+    if (rc == 0) {
+        rc |= check_clients(chaos);
+        rc |= check_own_keys(chaos);
+        rc |= check_history(chaos);
+        rc |= lks_process_cluster_check_hashes(&chaos->cluster, SERVING_TIMEOUT_MS);
+    }
+    return rc;
+}
+
+static const struct argp_option OPTIONS[] = {
+    {"rounds", 'r', "N", 0, "disturbances (20)", 0},
+    {"seed", 's', "S", 0, "of what is done to whom (drawn from the clock)", 0},
+    {"replicas", 'n', "N", 0, "1, 3, 5 or 7 (3)", 0},
+    {"clients", 'c', "N", 0, "concurrent clients (6)", 0},
+    {"ring", 'R', "SIZE", 0, "log of each replica (256M)", 0},
+    {0},
+};
+
+static error_t parse_option(int key, char *value, struct argp_state *state)
+{
+    struct settings *settings = state->input;
+    switch (key) {
+    case 'r':
+        settings->rounds = (uint32_t)strtoul(value, NULL, 10);
+        return 0;
+    case 's':
+        settings->seed = strtoull(value, NULL, 10);
+        return 0;
+    case 'n':
+        settings->replicas = (uint32_t)strtoul(value, NULL, 10);
+        return 0;
+    case 'c':
+        settings->clients = (uint32_t)strtoul(value, NULL, 10);
+        return 0;
+    case 'R':
+        settings->ring = value;
+        return 0;
+    case ARGP_KEY_END:
+        if (settings->rounds > 100000 || settings->clients < 1 ||
+            settings->clients > CLIENTS_MAX || settings->replicas < 1 ||
+            settings->replicas > LKS_PROCESS_REPLICAS_MAX) {
+            argp_error(state, "--clients 1..%d, --replicas 1..%u, --rounds up to 100000",
+                       CLIENTS_MAX, LKS_PROCESS_REPLICAS_MAX);
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static struct chaos chaos;
+    const struct argp argp = {.options = OPTIONS, .parser = parse_option,
+                              .doc = "Kills, stops and power-cycles replicas under load."};
+    chaos.settings = (struct settings){.rounds = 20, .replicas = 3, .clients = 6, .ring = "256M",
+                                       .seed = lks_clock_realtime_ns() % 1000000};
+    argp_err_exit_status = 2;
+    argp_parse(&argp, argc, argv, 0, NULL, &chaos.settings);
+    signal(SIGPIPE, SIG_IGN);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    chaos.random = chaos.settings.seed;
+    printf("chaos: %u rounds, %u replicas, %u clients, --seed %llu\n", chaos.settings.rounds,
+           chaos.settings.replicas, chaos.settings.clients,
+           (unsigned long long)chaos.settings.seed);
+    int rc = run(&chaos);
+    for (size_t i = 0; i < LKS_COUNT_OF(ACTIONS); i++) {
+        printf("%u x %s%s", chaos.done[i], ACTIONS[i].name,
+               i + 1 < LKS_COUNT_OF(ACTIONS) ? ", " : "\n");
+    }
+    printf("replicas killed by a fence: %u\n", chaos.cluster.deaths_by_fence);
+    for (uint32_t i = 0; i < chaos.clients_started; i++) {
+        lks_history_client_fini(&chaos.clients[i]);
+    }
+    chaos.cluster.failed = chaos.cluster.failed || rc != 0;
+    lks_process_cluster_fini(&chaos.cluster);
+    printf("chaos: %s, --seed %llu\n", rc == 0 ? "all held" : "FAILED",
+           (unsigned long long)chaos.settings.seed);
+    return rc == 0 ? 0 : 1;
+}

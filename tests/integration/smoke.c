@@ -1,0 +1,277 @@
+/*
+ * The main job on real processes, once for each size of cluster: write and read at every replica,
+ * lose the leader, go on, take it back, lose the power, stop in order, start again; nothing
+ * acknowledged is lost, nothing happens twice.
+ */
+#include "base/assert.h"
+#include "tests/support/process_cluster.h"
+
+#include <hiredis/hiredis.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define SERVING_TIMEOUT_MS 20000
+#define LARGE_BYTES 100000
+#define PIPELINED 1000
+
+struct fixture {
+    struct lks_process_cluster cluster;
+    redisContext *contexts[LKS_PROCESS_REPLICAS_MAX + 1];
+};
+
+static void hang_up(struct fixture *fixture)
+{
+    for (uint32_t id = 1; id <= LKS_PROCESS_REPLICAS_MAX; id++) {
+        redisFree(fixture->contexts[id]);
+        fixture->contexts[id] = NULL;
+    }
+}
+
+static int set_up(struct fixture *fixture, uint32_t replicas)
+{
+    memset(fixture, 0, sizeof(*fixture));
+    if (lks_process_cluster_init(&fixture->cluster, replicas, "16M") != 0 ||
+        lks_process_cluster_wait_serving(&fixture->cluster, SERVING_TIMEOUT_MS) != 0) {
+        lks_process_cluster_fini(&fixture->cluster);
+        return -1;
+    }
+    fixture->cluster.failed = true; /* until the test says otherwise */
+    return 0;
+}
+
+static void tear_down(struct fixture *fixture)
+{
+    hang_up(fixture);
+    lks_process_cluster_fini(&fixture->cluster);
+}
+
+static redisContext *at(struct fixture *fixture, uint32_t replica)
+{
+    if (fixture->contexts[replica] == NULL) {
+        struct timeval timeout = {.tv_sec = 10};
+        redisContext *context = redisConnectWithTimeout(
+            "127.0.0.1", lks_process_cluster_port(&fixture->cluster, replica), timeout);
+        assert_non_null(context);
+        assert_int_equal(context->err, 0);
+        redisSetTimeout(context, timeout);
+        fixture->contexts[replica] = context;
+    }
+    return fixture->contexts[replica];
+}
+
+static void expect_text(redisReply *reply, int type, const char *text)
+{
+    assert_non_null(reply);
+    if (reply->type != type) {
+        fail_msg("reply of type %d, not %d: %s", reply->type, type,
+                 reply->str != NULL ? reply->str : "");
+    }
+    assert_string_equal(reply->str, text);
+    freeReplyObject(reply);
+}
+
+static void expect_integer(redisReply *reply, long long number)
+{
+    assert_non_null(reply);
+    if (reply->type == REDIS_REPLY_ERROR) {
+        fail_msg("error instead of %lld: %s", number, reply->str);
+    }
+    assert_int_equal(reply->type, REDIS_REPLY_INTEGER);
+    assert_int_equal(reply->integer, number);
+    freeReplyObject(reply);
+}
+
+/* Key k<n> was written at replica n; every replica must have them all. */
+static void expect_all_keys(struct fixture *fixture)
+{
+    for (uint32_t id = 1; id <= fixture->cluster.replicas; id++) {
+        for (uint32_t key = 1; key <= fixture->cluster.replicas; key++) {
+            char value[32];
+            snprintf(value, sizeof(value), "value%u", key);
+            expect_text(redisCommand(at(fixture, id), "GET k%u", key), REDIS_REPLY_STRING, value);
+        }
+    }
+}
+
+static void write_everywhere(struct fixture *fixture)
+{
+    for (uint32_t id = 1; id <= fixture->cluster.replicas; id++) {
+        expect_text(redisCommand(at(fixture, id), "SET k%u value%u", id, id), REDIS_REPLY_STATUS,
+                    "OK");
+        expect_integer(redisCommand(at(fixture, id), "INCR counter"), id);
+    }
+    expect_all_keys(fixture);
+}
+
+static void write_binary_and_large(struct fixture *fixture)
+{
+    uint32_t last = fixture->cluster.replicas;
+    char *large = malloc(LARGE_BYTES);
+    assert_non_null(large);
+    for (size_t i = 0; i < LARGE_BYTES; i++) {
+        large[i] = (char)(i * 7 % 256);
+    }
+    redisReply *reply = redisCommand(at(fixture, last), "SET %b %b", "a\0b", (size_t)3, large,
+                                     (size_t)LARGE_BYTES);
+    expect_text(reply, REDIS_REPLY_STATUS, "OK");
+    for (uint32_t id = 1; id <= fixture->cluster.replicas; id++) {
+        reply = redisCommand(at(fixture, id), "GET %b", "a\0b", (size_t)3);
+        assert_non_null(reply);
+        assert_int_equal(reply->type, REDIS_REPLY_STRING);
+        assert_int_equal(reply->len, LARGE_BYTES);
+        assert_memory_equal(reply->str, large, LARGE_BYTES);
+        freeReplyObject(reply);
+    }
+    free(large);
+}
+
+static void pipeline_keeps_order(struct fixture *fixture)
+{
+    for (uint32_t id = 1; id <= fixture->cluster.replicas; id++) {
+        redisContext *context = at(fixture, id);
+        for (int i = 0; i < PIPELINED; i++) {
+            redisAppendCommand(context, "INCR pipelined:%u", id);
+        }
+        for (int i = 0; i < PIPELINED; i++) {
+            redisReply *reply = NULL;
+            assert_int_equal(redisGetReply(context, (void **)&reply), REDIS_OK);
+            expect_integer(reply, i + 1);
+        }
+    }
+}
+
+/* Kills the leader and goes on at another replica; then the killed one comes back. */
+static void lose_the_leader(struct fixture *fixture, long long *counter)
+{
+    struct lks_process_cluster *cluster = &fixture->cluster;
+    uint32_t leader = lks_process_cluster_leader(cluster);
+    assert_in_range(leader, 1, cluster->replicas);
+    uint32_t survivor = leader % cluster->replicas + 1;
+    expect_integer(redisCommand(at(fixture, survivor), "INCR counter"), ++*counter);
+    lks_process_cluster_kill(cluster, leader);
+    redisFree(fixture->contexts[leader]);
+    fixture->contexts[leader] = NULL;
+    expect_integer(redisCommand(at(fixture, survivor), "INCR counter"), ++*counter);
+    assert_int_equal(lks_process_cluster_wait_serving(cluster, SERVING_TIMEOUT_MS), 0);
+    expect_integer(redisCommand(at(fixture, leader), "INCR counter"), ++*counter);
+    assert_int_equal(lks_process_cluster_check_hashes(cluster, SERVING_TIMEOUT_MS), 0);
+}
+
+static void lose_the_power(struct fixture *fixture, long long *counter)
+{
+    hang_up(fixture);
+    lks_process_cluster_kill_all(&fixture->cluster);
+    assert_int_equal(lks_process_cluster_wait_serving(&fixture->cluster, SERVING_TIMEOUT_MS), 0);
+    expect_all_keys(fixture);
+    expect_integer(redisCommand(at(fixture, 1), "INCR counter"), ++*counter);
+}
+
+static void stop_in_order_and_start(struct fixture *fixture, long long *counter)
+{
+    hang_up(fixture);
+    for (uint32_t id = 1; id <= fixture->cluster.replicas; id++) {
+        assert_int_equal(lks_process_cluster_stop(&fixture->cluster, id), 0);
+    }
+    assert_int_equal(lks_process_cluster_wait_serving(&fixture->cluster, SERVING_TIMEOUT_MS), 0);
+    expect_all_keys(fixture);
+    expect_integer(redisCommand(at(fixture, 1), "INCR counter"), ++*counter);
+    assert_int_equal(lks_process_cluster_check_hashes(&fixture->cluster, SERVING_TIMEOUT_MS), 0);
+}
+
+static void cluster__main_job__keeps_what_it_acknowledged(void **state)
+{
+    uint32_t replicas = (uint32_t)(uintptr_t)*state;
+    struct fixture fixture;
+    assert_int_equal(set_up(&fixture, replicas), 0);
+    long long counter = replicas;
+    write_everywhere(&fixture);
+    write_binary_and_large(&fixture);
+    pipeline_keeps_order(&fixture);
+    if (replicas >= 3) {
+        lose_the_leader(&fixture, &counter);
+        lose_the_leader(&fixture, &counter);
+    }
+    lose_the_power(&fixture, &counter);
+    lose_the_power(&fixture, &counter);
+    stop_in_order_and_start(&fixture, &counter);
+    fixture.cluster.failed = false;
+    tear_down(&fixture);
+}
+
+/* Without a majority nothing is acknowledged; with one again, everything goes on. */
+static void cluster__majority_lost__refuses_until_it_is_back(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    assert_int_equal(set_up(&fixture, 3), 0);
+    expect_integer(redisCommand(at(&fixture, 1), "INCR counter"), 1);
+    lks_process_cluster_kill(&fixture.cluster, 2);
+    lks_process_cluster_kill(&fixture.cluster, 3);
+    struct timeval short_timeout = {.tv_sec = 2};
+    redisSetTimeout(at(&fixture, 1), short_timeout);
+    redisReply *reply = redisCommand(at(&fixture, 1), "INCR counter");
+    assert_true(reply == NULL || reply->type == REDIS_REPLY_ERROR);
+    long long taken_at_most = reply == NULL ? 2 : 1;
+    freeReplyObject(reply);
+    hang_up(&fixture);
+    assert_int_equal(lks_process_cluster_wait_serving(&fixture.cluster, SERVING_TIMEOUT_MS), 0);
+    reply = redisCommand(at(&fixture, 2), "INCR counter");
+    assert_non_null(reply);
+    assert_int_equal(reply->type, REDIS_REPLY_INTEGER);
+    assert_in_range(reply->integer, 2, taken_at_most + 1);
+    freeReplyObject(reply);
+    fixture.cluster.failed = false;
+    tear_down(&fixture);
+}
+
+/* The ring is not recycled: a full one refuses writes, and says so, without forgetting any. */
+static void cluster__ring_full__refuses_writes_and_keeps_the_rest(void **state)
+{
+    (void)state;
+    struct fixture fixture = {0};
+    assert_int_equal(lks_process_cluster_init(&fixture.cluster, 1, "1M"), 0);
+    assert_int_equal(lks_process_cluster_wait_serving(&fixture.cluster, SERVING_TIMEOUT_MS), 0);
+    fixture.cluster.failed = true;
+    char value[1001];
+    memset(value, 'x', 1000);
+    value[1000] = '\0';
+    int written = 0;
+    redisReply *reply = NULL;
+    for (; written < 2000; written++) {
+        reply = redisCommand(at(&fixture, 1), "SET full:%d %s", written, value);
+        assert_non_null(reply);
+        if (reply->type == REDIS_REPLY_ERROR) {
+            break;
+        }
+        freeReplyObject(reply);
+        reply = NULL;
+    }
+    assert_in_range(written, 500, 1000);
+    assert_non_null(reply);
+    assert_memory_equal(reply->str, "RINGFULL", 8);
+    freeReplyObject(reply);
+    fixture.cluster.failed = false;
+    tear_down(&fixture);
+}
+
+int main(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    static void *const sizes[] = {(void *)1, (void *)3, (void *)5, (void *)7};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_prestate(cluster__main_job__keeps_what_it_acknowledged, sizes[0]),
+        cmocka_unit_test_prestate(cluster__main_job__keeps_what_it_acknowledged, sizes[1]),
+        cmocka_unit_test_prestate(cluster__main_job__keeps_what_it_acknowledged, sizes[2]),
+        cmocka_unit_test_prestate(cluster__main_job__keeps_what_it_acknowledged, sizes[3]),
+        cmocka_unit_test(cluster__majority_lost__refuses_until_it_is_back),
+        cmocka_unit_test(cluster__ring_full__refuses_writes_and_keeps_the_rest),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,280 @@
+/* Recording clients; see the header. */
+#include "tests/support/history_client.h"
+
+#include "base/clock.h"
+
+#include <hiredis/hiredis.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define REPLY_TIMEOUT_MS 3000
+#define RECONNECT_US 2000
+#define CHECK_BATCH 256
+#define DELETED_REGISTER 2u
+
+static uint64_t next_random(uint64_t *state)
+{
+    *state += UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t x = *state;
+    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return x ^ (x >> 31);
+}
+
+static redisContext *connect_to(const struct lks_process_cluster *cluster, uint32_t replica)
+{
+    struct timeval timeout = {.tv_sec = REPLY_TIMEOUT_MS / 1000};
+    redisContext *context = redisConnectWithTimeout(
+        "127.0.0.1", lks_process_cluster_port(cluster, replica), timeout);
+    if (context == NULL || context->err != 0) {
+        redisFree(context);
+        return NULL;
+    }
+    redisSetTimeout(context, timeout);
+    return context;
+}
+
+/* ---- one operation --------------------------------------------------------------------------- */
+
+static redisReply *send_operation(redisContext *context,
+                                  const struct lks_history_operation *operation)
+{
+    unsigned key = (unsigned)operation->key;
+    switch (operation->kind) {
+    case LKS_HISTORY_GET:
+        return redisCommand(context, "GET shared:%u", key);
+    case LKS_HISTORY_SET:
+        return redisCommand(context, "SET shared:%u %lld", key, (long long)operation->argument);
+    case LKS_HISTORY_INCR:
+        return redisCommand(context, "INCR shared:%u", key);
+    case LKS_HISTORY_DEL:
+        return redisCommand(context, "DEL shared:%u", key);
+    }
+    return NULL;
+}
+
+/* Fills in the answer; false: it is of a type that the command never has. */
+static bool read_reply(const redisReply *reply, struct lks_history_operation *operation)
+{
+    switch (operation->kind) {
+    case LKS_HISTORY_GET:
+        operation->present = reply->type == REDIS_REPLY_STRING;
+        operation->value = operation->present ? strtoll(reply->str, NULL, 10) : 0;
+        return operation->present || reply->type == REDIS_REPLY_NIL;
+    case LKS_HISTORY_SET:
+        return reply->type == REDIS_REPLY_STATUS && strcmp(reply->str, "OK") == 0;
+    case LKS_HISTORY_INCR:
+        operation->value = reply->integer;
+        return reply->type == REDIS_REPLY_INTEGER;
+    case LKS_HISTORY_DEL:
+        operation->present = reply->integer == 1;
+        return reply->type == REDIS_REPLY_INTEGER && (reply->integer == 0 || reply->integer == 1);
+    }
+    return false;
+}
+
+static struct lks_history_operation choose(struct lks_history_client *client, uint64_t number)
+{
+    uint64_t random = next_random(&client->seed);
+    struct lks_history_operation operation = {.key = random % LKS_HISTORY_KEYS};
+    bool reads = (random >> 32) % 2 == 0;
+    bool deletes = (random >> 40) % 8 == 0;
+    if (reads) {
+        operation.kind = LKS_HISTORY_GET;
+    } else if (operation.key >= LKS_HISTORY_REGISTERS) {
+        operation.kind = LKS_HISTORY_INCR;
+        operation.argument = 1;
+    } else if (operation.key == DELETED_REGISTER && deletes) {
+        operation.kind = LKS_HISTORY_DEL;
+    } else {
+        operation.kind = LKS_HISTORY_SET;
+        operation.argument = (int64_t)((uint64_t)(client->id + 1) << 40 | number);
+    }
+    return operation;
+}
+
+/* What a command came to, counted. */
+static char settle(struct lks_history_client *client, const redisReply *reply)
+{
+    if (reply == NULL) {
+        client->unknown++;
+        return 'U';
+    }
+    if (reply->type == REDIS_REPLY_ERROR) {
+        client->refused++;
+        return 'R';
+    }
+    client->acknowledged++;
+    return 'A';
+}
+
+static char shared_operation(struct lks_history_client *client, redisContext *context,
+                             uint64_t number)
+{
+    struct lks_history_operation operation = choose(client, number);
+    operation.call_ns = lks_clock_monotonic_ns();
+    redisReply *reply = send_operation(context, &operation);
+    operation.return_ns = lks_clock_monotonic_ns();
+    char outcome = settle(client, reply);
+    if (outcome != 'R') {
+        operation.known = outcome == 'A';
+        if (operation.known && !read_reply(reply, &operation)) {
+            client->malformed++;
+        }
+        client->operations[client->count++] = operation;
+    }
+    freeReplyObject(reply);
+    return outcome;
+}
+
+static char own_operation(struct lks_history_client *client, redisContext *context)
+{
+    unsigned long long number = client->own_count++;
+    redisReply *reply = redisCommand(context, "SET own:%u:%llu %llu", client->id, number, number);
+    char outcome = settle(client, reply);
+    client->own[number] = outcome;
+    freeReplyObject(reply);
+    return outcome;
+}
+
+/* ---- the client's life ----------------------------------------------------------------------- */
+
+static uint64_t disturbances_of(struct lks_history_run *run, uint32_t replica)
+{
+    return atomic_load_explicit(&run->disturbances[replica], memory_order_acquire);
+}
+
+static void *live(void *ctx)
+{
+    struct lks_history_client *client = ctx;
+    struct lks_history_run *run = client->run;
+    uint32_t replicas = run->cluster->replicas;
+    uint32_t replica = client->id % replicas + 1;
+    redisContext *context = NULL;
+    uint64_t undisturbed = 0;
+    for (uint64_t number = 0; number < run->operations_max;) {
+        if (atomic_load_explicit(&run->stop, memory_order_relaxed)) {
+            break;
+        }
+        if (context == NULL) {
+            undisturbed = disturbances_of(run, replica);
+            context = connect_to(run->cluster, replica);
+            if (context == NULL) {
+                replica = replica % replicas + 1;
+                usleep(RECONNECT_US);
+                continue;
+            }
+        }
+        bool shared = next_random(&client->seed) % 4 != 0;
+        char outcome = shared ? shared_operation(client, context, number)
+                              : own_operation(client, context);
+        number++;
+        if (outcome == 'U') {
+            client->unexpected += disturbances_of(run, replica) == undisturbed;
+            redisFree(context);
+            context = NULL;
+            replica = replica % replicas + 1;
+        }
+        usleep((useconds_t)(1 + next_random(&client->seed) % run->think_us_max));
+    }
+    redisFree(context);
+    return NULL;
+}
+
+int lks_history_client_start(struct lks_history_client *client, struct lks_history_run *run,
+                             uint32_t id, uint64_t seed)
+{
+    *client = (struct lks_history_client){.run = run, .id = id, .seed = seed};
+    client->operations = calloc(run->operations_max, sizeof(*client->operations));
+    client->own = calloc(run->operations_max, 1);
+    if (client->operations == NULL || client->own == NULL ||
+        pthread_create(&client->thread, NULL, live, client) != 0) {
+        lks_history_client_fini(client);
+        return -1;
+    }
+    return 0;
+}
+
+void lks_history_client_join(struct lks_history_client *client)
+{
+    pthread_join(client->thread, NULL);
+}
+
+void lks_history_client_fini(struct lks_history_client *client)
+{
+    free(client->operations);
+    free(client->own);
+    client->operations = NULL;
+    client->own = NULL;
+}
+
+/* ---- looking afterwards ---------------------------------------------------------------------- */
+
+int lks_history_read_all(const struct lks_process_cluster *cluster, uint32_t replica,
+                         struct lks_history_operation *into)
+{
+    redisContext *context = connect_to(cluster, replica);
+    int rc = context != NULL ? 0 : -1;
+    for (uint32_t key = 0; key < LKS_HISTORY_KEYS && rc == 0; key++) {
+        struct lks_history_operation *operation = &into[key];
+        *operation = (struct lks_history_operation){.key = key, .kind = LKS_HISTORY_GET,
+                                                    .known = true};
+        operation->call_ns = lks_clock_monotonic_ns();
+        redisReply *reply = send_operation(context, operation);
+        operation->return_ns = lks_clock_monotonic_ns();
+        rc = reply != NULL && read_reply(reply, operation) ? 0 : -1;
+        freeReplyObject(reply);
+    }
+    redisFree(context);
+    return rc;
+}
+
+/* 0: as it should be; 1: wrong, printed; -1: no answer. */
+static int check_own_reply(const struct lks_history_client *client, redisContext *context,
+                           uint32_t replica, uint64_t number)
+{
+    redisReply *reply = NULL;
+    if (redisGetReply(context, (void **)&reply) != REDIS_OK || reply == NULL) {
+        return -1;
+    }
+    bool there = reply->type == REDIS_REPLY_STRING &&
+                 strtoull(reply->str, NULL, 10) == number;
+    bool absent = reply->type == REDIS_REPLY_NIL;
+    freeReplyObject(reply);
+    char outcome = client->own[number];
+    if ((there && outcome != 'R') || (absent && outcome != 'A')) {
+        return 0;
+    }
+    fprintf(stderr, "replica %u: own:%u:%llu was %s, but it is %s\n", replica, client->id,
+            (unsigned long long)number,
+            outcome == 'A'   ? "acknowledged"
+            : outcome == 'R' ? "refused"
+                             : "unknown",
+            there ? "there" : absent ? "absent" : "another value");
+    return 1;
+}
+
+int64_t lks_history_client_check_own(const struct lks_history_client *client,
+                                     const struct lks_process_cluster *cluster, uint32_t replica)
+{
+    redisContext *context = connect_to(cluster, replica);
+    if (context == NULL) {
+        return -1;
+    }
+    int64_t wrong = 0;
+    for (uint64_t from = 0; from < client->own_count && wrong >= 0; from += CHECK_BATCH) {
+        uint64_t to = from + CHECK_BATCH;
+        to = to < client->own_count ? to : client->own_count;
+        for (uint64_t i = from; i < to; i++) {
+            redisAppendCommand(context, "GET own:%u:%llu", client->id, (unsigned long long)i);
+        }
+        for (uint64_t i = from; i < to && wrong >= 0; i++) {
+            int rc = check_own_reply(client, context, replica, i);
+            wrong = rc < 0 ? -1 : wrong + rc;
+        }
+    }
+    redisFree(context);
+    return wrong;
+}
