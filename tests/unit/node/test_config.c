@@ -1,0 +1,345 @@
+/* The configuration: defaults, every error's sentence, and the way to disk and back. */
+#include "node/config.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ID "id: 00112233-4455-6677-8899-aabbccddeeff\n"
+#define REPLICA(id, port) \
+    "  - id: " id "\n    journal: r" id ".journal\n    listen: 127.0.0.1:" port "\n"
+#define THREE "replicas:\n" REPLICA("1", "7001") REPLICA("2", "7002") REPLICA("3", "7003")
+#define GOOD "name: demo\n" ID THREE
+
+static int parse(const char *text, struct lks_config *config, struct lks_error *err)
+{
+    *err = (struct lks_error){0};
+    return lks_config_parse(config, text, strlen(text), "cluster.yaml", err);
+}
+
+static void expect_error(const char *text, const char *expected)
+{
+    struct lks_config config;
+    struct lks_error err;
+    memset(&config, 0x5a, sizeof config);
+    struct lks_config before = config;
+    assert_int_equal(parse(text, &config, &err), -LKS_ECONFIG);
+    assert_int_equal(err.code, -LKS_ECONFIG);
+    assert_string_equal(err.text, expected);
+    assert_memory_equal(&config, &before, sizeof config);
+}
+
+static void parse__only_what_is_needed__gives_the_documented_defaults(void **state)
+{
+    (void)state;
+    struct lks_config config;
+    struct lks_error err;
+    assert_int_equal(parse(GOOD, &config, &err), 0);
+    assert_string_equal(config.name, "demo");
+    assert_int_equal(config.cluster_id[0], 0x00);
+    assert_int_equal(config.cluster_id[15], 0xff);
+    assert_string_equal(config.directory, ".");
+    assert_int_equal(config.durability, LKS_DURABILITY_AUTO);
+    assert_int_equal(config.ring_bytes, 64 << 20);
+    assert_int_equal(config.entry_bytes_max, 1 << 20);
+    assert_false(config.busy_poll);
+    assert_int_equal(config.log_level, LKS_LOG_INFO);
+    assert_int_equal(config.connections_max, 10240);
+    assert_int_equal(config.pending_bytes_max, 32 << 20);
+    assert_int_equal(config.election_timeout_ns, 25000000);
+    assert_int_equal(config.heartbeat_ns, 5000000);
+    assert_int_equal(config.silent_writer_ns, 10000000);
+    assert_int_equal(config.replicas_count, 3);
+    assert_string_equal(config.replicas[2].journal, "r2.journal");
+    assert_string_equal(config.replicas[2].address, "127.0.0.1");
+    assert_int_equal(config.replicas[2].port, 7002);
+}
+
+static void parse__every_key__is_taken(void **state)
+{
+    (void)state;
+    struct lks_config config;
+    struct lks_error err;
+    const char *text = "{name: all, id: 00112233445566778899AABBCCDDEEFF, directory: /run/x,\n"
+                       " fabric: shm, durability: memory, ring: 1G, entry_max: 64KiB, spin: 0,\n"
+                       " busy_poll: yes, log: debug, connections_max: 5, pending_max: 1MB,\n"
+                       " timing: {election_timeout: 1s, heartbeat: 100ms, silent_writer: 20ms},\n"
+                       " replicas: [{id: 1, journal: /j/1, listen: '[::1]:7001'}]}\n";
+    assert_int_equal(parse(text, &config, &err), 0);
+    assert_string_equal(config.directory, "/run/x");
+    assert_int_equal(config.durability, LKS_DURABILITY_MEMORY);
+    assert_int_equal(config.ring_bytes, 1 << 30);
+    assert_int_equal(config.entry_bytes_max, 64 << 10);
+    assert_int_equal(config.spin_ns, 0);
+    assert_true(config.busy_poll);
+    assert_int_equal(config.log_level, LKS_LOG_DEBUG);
+    assert_int_equal(config.connections_max, 5);
+    assert_int_equal(config.pending_bytes_max, 1 << 20);
+    assert_int_equal(config.election_timeout_ns, 1000000000);
+    assert_int_equal(config.heartbeat_ns, 100000000);
+    assert_int_equal(config.silent_writer_ns, 20000000);
+    assert_string_equal(config.replicas[1].address, "::1");
+    assert_string_equal(config.replicas[1].journal, "/j/1");
+}
+
+static void parse__file_in_a_folder__relative_paths_begin_there(void **state)
+{
+    (void)state;
+    struct lks_config config;
+    struct lks_error err = {0};
+    const char *text = "directory: sockets\n" GOOD;
+    assert_int_equal(lks_config_parse(&config, text, strlen(text), "/etc/a/c.yaml", &err), 0);
+    assert_string_equal(config.directory, "/etc/a/sockets");
+    assert_string_equal(config.replicas[3].journal, "/etc/a/r3.journal");
+    assert_int_equal(lks_config_parse(&config, GOOD, strlen(GOOD), "/etc/a/c.yaml", &err), 0);
+    assert_string_equal(config.directory, "/etc/a");
+}
+
+static void parse__not_yaml__names_the_line(void **state)
+{
+    (void)state;
+    expect_error("name: demo\nreplicas: [1, 2\n",
+                 "cluster.yaml:3: not YAML: did not find expected ',' or ']', while parsing a flow "
+                 "sequence");
+    expect_error("", "cluster.yaml:1: the file is empty");
+    expect_error("- 1\n", "cluster.yaml:1: Expecting MAPPING, got event: SEQUENCE_START");
+}
+
+static void parse__unknown_key__is_named_with_its_line(void **state)
+{
+    (void)state;
+    expect_error("nam: demo\n" ID THREE, "cluster.yaml:1: nam: unknown key: correct or remove it");
+    expect_error(GOOD "timing:\n  heartbeet: 5ms\n",
+                 "cluster.yaml:14: timing.heartbeet: unknown key: correct or remove it");
+    expect_error("name: demo\n" ID "replicas:\n" REPLICA("1", "7001") "    port: 1\n",
+                 "cluster.yaml:7: replicas[0].port: unknown key: correct or remove it");
+}
+
+static void parse__wrong_shape__is_named_with_its_line(void **state)
+{
+    (void)state;
+    expect_error(GOOD "ring: [1]\n",
+                 "cluster.yaml:13: ring: Expecting STRING, got event: SEQUENCE_START");
+    expect_error("name: a\nname: b\n" ID THREE,
+                 "cluster.yaml:1: name: Mapping field already seen: name");
+}
+
+static void parse__missing_keys__are_named(void **state)
+{
+    (void)state;
+    expect_error(ID THREE, "cluster.yaml:1: name is missing: write `name: demo`");
+    expect_error("name: a\n" THREE, "cluster.yaml:1: id is missing: 32 hexadecimal digits, new for "
+                                    "each cluster");
+    expect_error("name: a\n" ID, "cluster.yaml:1: replicas are missing: give 1, 3, 5 or 7");
+    expect_error("name: a\n" ID "replicas:\n  - id: 1\n    journal: x\n",
+                 "cluster.yaml:4: replicas[0]: listen is missing");
+    expect_error("name: a\n" ID "replicas:\n  - id: 1\n    listen: x\n",
+                 "cluster.yaml:4: replicas[0]: journal is missing");
+    expect_error("name: a\n" ID "replicas:\n  - listen: x\n",
+                 "cluster.yaml:4: replicas[0]: id is missing");
+}
+
+static void parse__bad_identity__says_what_is_allowed(void **state)
+{
+    (void)state;
+    expect_error("name: Demo\n" ID THREE,
+                 "cluster.yaml:1: name: 'Demo' may hold a-z, 0-9 and - only");
+    expect_error("name: ''\n" ID THREE,
+                 "cluster.yaml:1: name: '' must have 1 to 32 characters");
+    expect_error("name: a\nid: 0011\n" THREE,
+                 "cluster.yaml:2: id: '0011' is not 32 hexadecimal digits");
+    expect_error("directory: ''\n" GOOD, "cluster.yaml:1: directory: a path must not be empty");
+    expect_error("directory: /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+                 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n" GOOD,
+                 "cluster.yaml:1: directory: '/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+                 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' has more than 99 bytes, too "
+                 "long for a socket's name: use a shorter path");
+}
+
+static void parse__bad_modes__say_what_is_allowed(void **state)
+{
+    (void)state;
+    expect_error(GOOD "fabric: ibv\n",
+                 "cluster.yaml:13: fabric: 'ibv' is not in this version: use shm");
+    expect_error(GOOD "fabric: tcp\n", "cluster.yaml:13: fabric: 'tcp' is unknown: use shm");
+    expect_error(GOOD "durability: pmem-read\n",
+                 "cluster.yaml:13: durability: 'pmem-read' needs an RDMA fabric: use auto, memory, "
+                 "writer-flush or pmem-ack");
+    expect_error(GOOD "durability: most\n",
+                 "cluster.yaml:13: durability: 'most' is unknown: use auto, memory, writer-flush or "
+                 "pmem-ack");
+    expect_error(GOOD "log: loud\n",
+                 "cluster.yaml:13: log: 'loud' is unknown: use error, warn, info or debug");
+    expect_error(GOOD "busy_poll: 2\n",
+                 "cluster.yaml:13: busy_poll: '2' is neither yes nor no");
+}
+
+static void parse__values_out_of_limits__name_value_and_limits(void **state)
+{
+    (void)state;
+    expect_error(GOOD "ring: 64X\n",
+                 "cluster.yaml:13: ring: '64X' is not a size such as 64K, 16M or 1G");
+    expect_error(GOOD "ring: 4K\n",
+                 "cluster.yaml:13: ring: '4K' is out of range: must be 64K to 1T");
+    expect_error(GOOD "ring: 99999999999T\n",
+                 "cluster.yaml:13: ring: '99999999999T' is out of range: must be 64K to 1T");
+    expect_error(GOOD "ring: 100000\n",
+                 "cluster.yaml:13: ring: '100000' is not a multiple of 4096 bytes");
+    expect_error(GOOD "entry_max: 2M\n",
+                 "cluster.yaml:13: entry_max: '2M' is out of range: must be 1K to 1M");
+    expect_error(GOOD "ring: 1M\nentry_max: 256K\n",
+                 "cluster.yaml:14: entry_max: '256K' is more than an eighth of the ring of 1M: at "
+                 "most 128K, or a greater ring");
+    expect_error(GOOD "spin: 20\n",
+                 "cluster.yaml:13: spin: '20' is not a time such as 20us, 5ms or 1s");
+    expect_error(GOOD "spin: 1s\n",
+                 "cluster.yaml:13: spin: '1s' is out of range: must be 0ns to 10ms");
+    expect_error(GOOD "connections_max: many\n",
+                 "cluster.yaml:13: connections_max: 'many' is not a whole number");
+    expect_error(GOOD "connections_max: 0\n",
+                 "cluster.yaml:13: connections_max: '0' is out of range: must be 1 to 1000000");
+    expect_error(GOOD "timing:\n  election_timeout: 1ms\n",
+                 "cluster.yaml:14: timing.election_timeout: '1ms' is out of range: must be 2ms to "
+                 "60s");
+    expect_error(GOOD "timing:\n  heartbeat: 20ms\n",
+                 "cluster.yaml:13: timing: heartbeat 20ms must be at most half of election_timeout "
+                 "25ms");
+}
+
+static void parse__small_ring__lowers_the_default_entry_limit(void **state)
+{
+    (void)state;
+    struct lks_config config;
+    struct lks_error err;
+    assert_int_equal(parse(GOOD "ring: 1M\n", &config, &err), 0);
+    assert_int_equal(config.entry_bytes_max, 128 << 10);
+}
+
+static void parse__bad_replicas__name_which(void **state)
+{
+    (void)state;
+    const char *head = "name: a\n" ID "replicas:\n";
+    char text[1024];
+    (void)snprintf(text, sizeof text, "%s%s%s", head, REPLICA("1", "7001"), REPLICA("2", "7002"));
+    expect_error(text, "cluster.yaml:3: replicas: there are 2: a cluster has 1, 3, 5 or 7");
+    (void)snprintf(text, sizeof text, "%s%s", head, REPLICA("2", "7001"));
+    expect_error(text, "cluster.yaml:4: replicas[0].id: '2': the ids of 1 replicas are 1 to 1");
+    (void)snprintf(text, sizeof text, "%s%s%s%s", head, REPLICA("1", "7001"),
+                   REPLICA("2", "7002"), REPLICA("2", "7003"));
+    expect_error(text, "cluster.yaml:10: replicas[2].id: '2' is given twice");
+    (void)snprintf(text, sizeof text, "%s%s%s%s", head, REPLICA("1", "7001"),
+                   "  - id: 2\n    journal: r1.journal\n    listen: 127.0.0.1:7002\n",
+                   REPLICA("3", "7003"));
+    expect_error(text, "cluster.yaml:8: replicas[1].journal: 'r1.journal' is replica 1's journal "
+                       "too: give each its own");
+    (void)snprintf(text, sizeof text, "%s%s%s%s", head, REPLICA("1", "7001"),
+                   REPLICA("2", "7002"), REPLICA("3", "7001"));
+    expect_error(text, "cluster.yaml:12: replicas[2].listen: '127.0.0.1:7001' is replica 1's "
+                       "address too: give each its own");
+}
+
+static void parse__bad_addresses__say_why(void **state)
+{
+    (void)state;
+    const char *head = "name: a\n" ID "replicas:\n";
+    static const char *const cases[][2] = {
+        {"99999", "'127.0.0.1:99999': port must be 1..65535"},
+        {"0", "'127.0.0.1:0': port must be 1..65535"},
+        {"x", "'127.0.0.1:x': port must be 1..65535"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[512];
+        char expected[256];
+        (void)snprintf(text, sizeof text,
+                       "%s  - id: 1\n    journal: r1.journal\n    listen: 127.0.0.1:%s\n", head,
+                       cases[i][0]);
+        (void)snprintf(expected, sizeof expected, "cluster.yaml:6: replicas[0].listen: %s",
+                       cases[i][1]);
+        expect_error(text, expected);
+    }
+    expect_error("name: a\n" ID "replicas:\n  - id: 1\n    journal: j\n    listen: localhost:7001\n",
+                 "cluster.yaml:6: replicas[0].listen: 'localhost:7001': the address must be "
+                 "numeric, such as 127.0.0.1:7001 or [::1]:7001");
+    expect_error("name: a\n" ID "replicas:\n  - id: 1\n    journal: j\n    listen: '7001'\n",
+                 "cluster.yaml:6: replicas[0].listen: '7001' is not of the form address:port");
+}
+
+static void parse__any_prefix_of_a_good_file__never_crashes(void **state)
+{
+    (void)state;
+    struct lks_config config;
+    struct lks_error err;
+    for (size_t bytes = 0; bytes < sizeof GOOD - 2; bytes++) {
+        const int rc = lks_config_parse(&config, GOOD, bytes, "cluster.yaml", &err);
+        assert_true(rc == 0 || rc == -LKS_ECONFIG);
+    }
+}
+
+static void load__file_missing__says_the_way_out(void **state)
+{
+    (void)state;
+    struct lks_config config;
+    struct lks_error err = {0};
+    assert_int_equal(lks_config_load(&config, "/nonexistent/c.yaml", &err), -ENOENT);
+    assert_non_null(strstr(err.text, "/nonexistent/c.yaml: No such file or directory: give the"));
+}
+
+static void write__then_load__gives_the_same_and_never_overwrites(void **state)
+{
+    (void)state;
+    struct lks_config config;
+    struct lks_config loaded;
+    struct lks_error err = {0};
+    char folder[] = "/tmp/lockstep-config-XXXXXX";
+    char path[64];
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(path, sizeof path, "%s/it's.yaml", folder);
+    assert_int_equal(parse(GOOD "spin: 7us\ndirectory: /x'y\n", &config, &err), 0);
+    for (uint32_t id = 1; id <= 3; id++) {
+        (void)snprintf(config.replicas[id].journal, sizeof config.replicas[id].journal,
+                       "/data/r%u", id);
+    }
+    assert_int_equal(lks_config_write(&config, path, &err), 0);
+    assert_int_equal(lks_config_load(&loaded, path, &err), 0);
+    assert_string_equal(loaded.name, config.name);
+    assert_memory_equal(loaded.cluster_id, config.cluster_id, sizeof config.cluster_id);
+    assert_string_equal(loaded.directory, "/x'y");
+    assert_int_equal(loaded.spin_ns, 7000);
+    assert_int_equal(loaded.ring_bytes, config.ring_bytes);
+    assert_int_equal(loaded.heartbeat_ns, config.heartbeat_ns);
+    assert_string_equal(loaded.replicas[3].journal, "/data/r3");
+    assert_int_equal(loaded.replicas[3].port, 7003);
+    assert_int_equal(lks_config_write(&config, path, &err), -EEXIST);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(folder), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(parse__only_what_is_needed__gives_the_documented_defaults),
+        cmocka_unit_test(parse__every_key__is_taken),
+        cmocka_unit_test(parse__file_in_a_folder__relative_paths_begin_there),
+        cmocka_unit_test(parse__not_yaml__names_the_line),
+        cmocka_unit_test(parse__unknown_key__is_named_with_its_line),
+        cmocka_unit_test(parse__wrong_shape__is_named_with_its_line),
+        cmocka_unit_test(parse__missing_keys__are_named),
+        cmocka_unit_test(parse__bad_identity__says_what_is_allowed),
+        cmocka_unit_test(parse__bad_modes__say_what_is_allowed),
+        cmocka_unit_test(parse__values_out_of_limits__name_value_and_limits),
+        cmocka_unit_test(parse__small_ring__lowers_the_default_entry_limit),
+        cmocka_unit_test(parse__bad_replicas__name_which),
+        cmocka_unit_test(parse__bad_addresses__say_why),
+        cmocka_unit_test(parse__any_prefix_of_a_good_file__never_crashes),
+        cmocka_unit_test(load__file_missing__says_the_way_out),
+        cmocka_unit_test(write__then_load__gives_the_same_and_never_overwrites),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
