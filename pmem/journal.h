@@ -24,6 +24,14 @@
 #define LKS_JOURNAL_HEAD_BYTES 4096u    /* reserved for the fabric, not persistent */
 #define LKS_JOURNAL_CONTROL_BYTES 4096u /* struct lks_control_words, not persistent */
 
+/*
+ * A writer that dies in the middle of its work leaves everything more than this many bytes behind
+ * the first missing one untouched: it copies in steps, in order (design 3.2), and within a step
+ * the bytes may land in any order. Generous, as a copy of the C library may interleave pages.
+ * Every fabric, and whoever copies into the ring, keeps to it.
+ */
+#define LKS_JOURNAL_DISORDER_BYTES (UINT64_C(64) << 10)
+
 struct lks_journal;
 
 /* What the bytes of a journal lie on. */
@@ -53,9 +61,10 @@ struct lks_medium {
 struct lks_journal_options {
     const char *path;
     uint8_t cluster_id[LKS_CLUSTER_ID_BYTES];
-    uint32_t replica;         /* 1..7 */
+    uint32_t replica;         /* 1..7; _open with read_only: 0 takes any replica and cluster */
     uint64_t ring_bytes;      /* multiple of 4096; _open: 0 accepts what the file has */
-    uint64_t entry_bytes_max; /* greatest payload; at most ring_bytes / 8 */
+    uint64_t entry_bytes_max; /* greatest payload to append; at most ring_bytes / 8 and 1 GiB;
+                                 _open: 0 takes the greatest possible */
     bool forgetful;           /* durability mode `memory`: another boot id means amnesia */
     bool read_only;           /* for `journal dump|verify`: takes no lock, changes nothing */
     const char *boot_id;      /* NULL: the host's; tests give their own (36 characters) */
@@ -84,10 +93,11 @@ int lks_journal_open(struct lks_journal **journal, const struct lks_journal_opti
 void lks_journal_close(struct lks_journal *journal, bool clean);
 
 /*
- * Zeroes the control page and scans the ring from the base, checking length, index, terms and
- * chain. `tail` is the point behind the last good entry. Allowed once no peer can write.
- * A break with good entries behind it that a power cut cannot explain (docs/journal-format.md),
- * or any break below the floor, is damage: -LKS_EDAMAGED, and err names the index and offset.
+ * Scans the ring from the base, checking length, index, terms and chain, and zeroes the control
+ * page. `tail` is the point behind the last good entry. Allowed once no peer can write.
+ * A break below the floor, or one that neither a killed writer nor a power cut can explain
+ * (docs/journal-format.md), is damage: -LKS_EDAMAGED; err names the index and offset, and nothing
+ * has been changed.
  */
 int lks_journal_recover(struct lks_journal *journal, struct lks_log_point *tail,
                         struct lks_error *err);
@@ -109,10 +119,12 @@ void lks_journal_identity(const struct lks_journal *journal, struct lks_identity
 /* Clears the amnesia mark durably and records the boot id. Errors: errno of msync. */
 int lks_journal_clear_amnesia(struct lks_journal *journal);
 
-/* Sets both amnesia marks durably. */
+/* Sets the amnesia mark durably, and the other one if promise_lost. Errors: errno of msync. */
 int lks_journal_set_amnesia(struct lks_journal *journal, bool promise_lost);
 
-/* Raises the floor durably: bytes below offset are known durable. Lower values are ignored. */
+/* Raises the floor durably: bytes below offset are known to be durable here, and committed (what
+ * may still be overwritten must never lie below it). Lower values are ignored. Errors: errno of
+ * msync. Writes a slot: for now and then, not for every commit. */
 int lks_journal_raise_floor(struct lks_journal *journal, uint64_t offset);
 
 /* ---- promise ------------------------------------------------------------------------------ */
@@ -153,6 +165,17 @@ struct lks_log_memory {
     int fd;             /* of the file or device, owned by the journal */
     uint64_t fd_offset; /* of address in fd */
 };
+
+/* What the header page says; set at creation, never changed. */
+struct lks_journal_facts {
+    uint32_t version; /* of the format */
+    uint32_t replica;
+    uint8_t cluster_id[LKS_CLUSTER_ID_BYTES];
+    uint64_t ring_bytes;
+    uint64_t created_ns; /* CLOCK_REALTIME */
+};
+
+void lks_journal_facts(const struct lks_journal *journal, struct lks_journal_facts *facts);
 
 void lks_journal_log_memory(const struct lks_journal *journal, struct lks_log_memory *memory);
 struct lks_control_words *lks_journal_control(const struct lks_journal *journal);

@@ -1,0 +1,49 @@
+/*
+ * What the bytes of a journal lie on: how that is found out, how such bytes are mapped, and how
+ * they are made durable. The one place that knows about libpmem, sysfs and msync. Detection and
+ * mapping: the journal's thread; _persist: any thread.
+ */
+#ifndef LKS_PMEM_MEDIUM_H
+#define LKS_PMEM_MEDIUM_H
+
+#include "base/error.h"
+#include "pmem/journal.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Where the kernel describes its devices; tests give a tree of their own. */
+#define LKS_MEDIUM_SYSFS "/sys"
+
+/*
+ * Fills medium for the open file or device fd. path is for the messages only.
+ * Errors: -EINVAL (neither a regular file nor device DAX), errno of fstat and statfs.
+ */
+int lks_medium_detect(int fd, const char *path, const char *sysfs, struct lks_medium *medium,
+                      struct lks_error *err);
+
+/* Size of a device DAX and the alignment of its mappings, in bytes. Errors: -ENODEV. */
+int lks_medium_device_geometry(int fd, const char *sysfs, uint64_t *bytes, uint64_t *alignment);
+
+/* A mapping, owned by whoever mapped it. */
+struct lks_mapping {
+    unsigned char *address; /* 2 MiB aligned */
+    uint64_t bytes;         /* at least what was asked for */
+};
+
+/* Maps the first `bytes` of fd, shared, not inherited by fork. Errors: errno of mmap. */
+int lks_medium_map(const struct lks_medium *medium, int fd, uint64_t bytes, bool writable,
+                   struct lks_mapping *mapping);
+void lks_medium_unmap(struct lks_mapping *mapping);
+
+/* Makes bytes already stored at address durable. Errors: errno of msync. */
+int lks_medium_persist(const struct lks_medium *medium, const void *address, size_t bytes);
+
+/* Starts the same for CPU-flushed media without waiting (_drain waits). Never for a FILE. */
+void lks_medium_flush(const void *address, size_t bytes);
+void lks_medium_drain(void);
+
+/* Copies and makes durable. Errors: errno of msync. */
+int lks_medium_store(const struct lks_medium *medium, void *to, const void *from, size_t bytes);
+
+#endif

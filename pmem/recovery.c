@@ -1,0 +1,170 @@
+/*
+ * Finding the end of the log after a restart, and telling a torn tail from damage; see journal.h
+ * and docs/journal-format.md, "Where the log ends". Runs on the journal's thread, once, when no
+ * peer can write. Whatever is called damage here is proven: no kill of a writer and no power cut
+ * can have left it. What cannot be proven is taken as a torn tail.
+ */
+#include "base/assert.h"
+#include "pmem/journal_internal.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* Behind a break, at most this many lengths of the ring are read in search of proof. */
+#define SEARCH_LAPS_MAX 4u
+
+/* ---- evidence ----------------------------------------------------------------------------- */
+
+/* The commit word that the leader left, if it can be one; else 0. */
+static uint64_t left_commit_word(const struct lks_journal *journal)
+{
+    const uint64_t commit = lks_word_read(&lks_journal_control(journal)->commit);
+    const uint64_t base = journal->base.offset;
+    const bool possible = commit > base && commit - base <= journal->ring_bytes &&
+                          commit % LKS_ENTRY_ALIGN == 0;
+    return possible ? commit : 0;
+}
+
+/*
+ * Whether good entries follow *cursor for longer than an interrupted writer can have been ahead
+ * of itself. *cursor ends where they end.
+ */
+static bool chain_is_long(const struct lks_journal *journal, struct lks_log_point *cursor)
+{
+    const uint64_t end = journal->base.offset + journal->ring_bytes;
+    const uint64_t far = cursor->offset + LKS_JOURNAL_DISORDER_BYTES;
+    struct lks_entry entry;
+    while (cursor->offset < far) {
+        if (lks_journal_next(journal, cursor, end, &entry) < 0) {
+            return false;
+        }
+    }
+    return lks_journal_next(journal, cursor, end, &entry) == 0;
+}
+
+static struct lks_log_point point_behind(const struct lks_entry_header *header, uint64_t offset)
+{
+    return (struct lks_log_point){.index = header->index,
+                                  .term = header->term,
+                                  .offset = offset + lks_entry_span(header->payload_bytes),
+                                  .chain = header->checksum};
+}
+
+/* Whether the broken entry's own stored checksum is continued by a long chain: it was written
+ * behind this very entry, which was whole then. Finds a payload that rotted. */
+static bool own_chain_goes_on(const struct lks_journal *journal, const struct lks_log_point *last)
+{
+    const uint64_t end = journal->base.offset + journal->ring_bytes;
+    struct lks_entry_header broken;
+    if (!lks_ring_header(journal, last, end, &broken)) {
+        return false;
+    }
+    struct lks_log_point cursor = point_behind(&broken, last->offset);
+    return chain_is_long(journal, &cursor);
+}
+
+/*
+ * Whether a long chain of the term that write permission was last promised to lies anywhere
+ * behind the break. Only that term's leader wrote such entries, in order, after everything before
+ * them: so the broken one was whole then. Finds a header that rotted. Entries of older terms
+ * prove nothing: they may be what is left of a tail that was being overwritten. Entries of an
+ * earlier lap have lower indexes than the broken one.
+ */
+static bool present_term_goes_on(const struct lks_journal *journal,
+                                 const struct lks_log_point *last)
+{
+    const uint64_t end = journal->base.offset + journal->ring_bytes;
+    uint64_t budget = SEARCH_LAPS_MAX * journal->ring_bytes;
+    uint64_t offset = last->offset + sizeof(struct lks_entry_header);
+    while (offset < end) {
+        const uint64_t here = offset;
+        struct lks_entry_header first;
+        struct lks_entry_header second;
+        offset += LKS_ENTRY_ALIGN;
+        memcpy(&first, lks_journal_address(journal, here), sizeof first);
+        if (first.term != journal->promise.term || first.index <= last->index + 1 ||
+            first.index - last->index - 1 > (here - last->offset) / LKS_ENTRY_ALIGN) {
+            continue;
+        }
+        const struct lks_log_point before = {
+            .index = first.index - 1, .term = first.previous_term, .offset = here};
+        if (!lks_ring_header(journal, &before, end, &first)) {
+            continue;
+        }
+        struct lks_log_point cursor = point_behind(&first, here);
+        if (!lks_ring_header(journal, &cursor, end, &second)) {
+            continue;
+        }
+        if (chain_is_long(journal, &cursor)) {
+            return true;
+        }
+        /* No entry that the failed walk passed begins a longer one. */
+        const uint64_t next = cursor.offset > point_behind(&first, here).offset ? cursor.offset
+                                                                               : offset;
+        const uint64_t read = cursor.offset - here + lks_entry_span(second.payload_bytes);
+        if (read >= budget) {
+            return false;
+        }
+        budget -= read;
+        offset = next;
+    }
+    return false;
+}
+
+/* ---- judgement ---------------------------------------------------------------------------- */
+
+static int damaged(const struct lks_journal *journal, const struct lks_log_point *last,
+                   const char *proof, struct lks_error *err)
+{
+    return lks_error_set(err, -LKS_EDAMAGED,
+                         "journal %s: entry %" PRIu64 " at offset %" PRIu64
+                         " (byte %" PRIu64 " of the file) is damaged: %s; this replica does not "
+                         "serve or vote on damaged history: move the file away and create it anew "
+                         "with `lockstep init`, and it catches up from the others",
+                         journal->path, last->index + 1, last->offset,
+                         LKS_JOURNAL_RING_AT + lks_ring_place(journal, last->offset), proof);
+}
+
+/* The log breaks off behind `last`: 0 if that is its end, -LKS_EDAMAGED if it is a hole. */
+static int judge_break(const struct lks_journal *journal, const struct lks_log_point *last,
+                       struct lks_error *err)
+{
+    if (last->offset < journal->record.floor) {
+        return damaged(journal, last, "it lies below what was durable here and committed", err);
+    }
+    if (!journal->same_boot) {
+        return 0; /* a power cut loses lines in any combination: only the floor was certain */
+    }
+    if (last->offset < left_commit_word(journal)) {
+        return damaged(journal, last, "its leader had written it, and had said that it is "
+                                      "committed", err);
+    }
+    if (own_chain_goes_on(journal, last) || present_term_goes_on(journal, last)) {
+        return damaged(journal, last, "whole entries of the same leader lie behind it, which no "
+                                      "interrupted write leaves", err);
+    }
+    return 0;
+}
+
+int lks_journal_recover(struct lks_journal *journal, struct lks_log_point *tail,
+                        struct lks_error *err)
+{
+    const uint64_t end = journal->base.offset + journal->ring_bytes;
+    struct lks_log_point cursor = journal->base;
+    struct lks_entry entry;
+    while (lks_journal_next(journal, &cursor, end, &entry) == 0) {
+        /* each turn moves the cursor on by 64 bytes at least, up to one length of the ring */
+    }
+    LKS_ASSERT(cursor.offset <= end);
+    if (cursor.offset < end) {
+        const int rc = judge_break(journal, &cursor, err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    if (!journal->read_only) {
+        memset(journal->ring - LKS_JOURNAL_CONTROL_BYTES, 0, LKS_JOURNAL_CONTROL_BYTES);
+    }
+    *tail = cursor;
+    return 0;
+}
