@@ -118,7 +118,7 @@ static const struct value_field value_fields[] = {
     VALUE_FIELD("ring", VALUE_SIZE, ring, ring_bytes, LKS_JOURNAL_RING_MIN, LKS_JOURNAL_RING_MAX,
                 "64M"),
     VALUE_FIELD("entry_max", VALUE_SIZE, entry_max, entry_bytes_max, 1024,
-                LKS_CONFIG_ENTRY_BYTES_MAX, "1M"),
+                LKS_CONFIG_ENTRY_BYTES_MAX, "512K"),
     VALUE_FIELD("spin", VALUE_DURATION, spin, spin_ns, 0, 10 * LKS_NS_PER_MS, "20us"),
     VALUE_FIELD("busy_poll", VALUE_BOOLEAN, busy_poll, busy_poll, 0, 1, "no"),
     VALUE_FIELD("connections_max", VALUE_COUNT, connections_max, connections_max, 1, 1000000,

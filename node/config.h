@@ -10,7 +10,7 @@
  *   fabric: shm                  # processes of one host
  *   durability: auto             # auto | memory | writer-flush | pmem-ack
  *   ring: 64M                    # bytes of log that each replica keeps
- *   entry_max: 1M                # greatest command, at most ring / 8
+ *   entry_max: 512K              # greatest command, at most 512K and ring / 8
  *   spin: 20us                   # look for new work this long before sleeping
  *   busy_poll: no                # never sleep; for cores that do nothing else
  *   log: info                    # error | warn | info | debug
@@ -32,6 +32,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "node/inbox_layout.h"
 #include "node/replica.h"
 #include "node/value.h"
 
@@ -41,7 +42,7 @@
 #define LKS_CONFIG_PATH_MAX 1024u
 #define LKS_CONFIG_NAME_MAX 33u
 #define LKS_CONFIG_FILE_BYTES_MAX (64u << 10)
-#define LKS_CONFIG_ENTRY_BYTES_MAX (UINT64_C(1) << 20) /* a forwarded entry fits in an inbox */
+#define LKS_CONFIG_ENTRY_BYTES_MAX LKS_INGRESS_COMMAND_MAX /* any command can be forwarded */
 
 struct lks_config_replica {
     char journal[LKS_CONFIG_PATH_MAX];

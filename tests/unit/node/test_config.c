@@ -48,7 +48,7 @@ static void parse__only_what_is_needed__gives_the_documented_defaults(void **sta
     assert_string_equal(config.directory, ".");
     assert_int_equal(config.durability, LKS_DURABILITY_AUTO);
     assert_int_equal(config.ring_bytes, 64 << 20);
-    assert_int_equal(config.entry_bytes_max, 1 << 20);
+    assert_int_equal(config.entry_bytes_max, 512 << 10);
     assert_false(config.busy_poll);
     assert_int_equal(config.log_level, LKS_LOG_INFO);
     assert_int_equal(config.connections_max, 10240);
@@ -193,7 +193,7 @@ static void parse__values_out_of_limits__name_value_and_limits(void **state)
     expect_error(GOOD "ring: 100000\n",
                  "cluster.yaml:13: ring: '100000' is not a multiple of 4096 bytes");
     expect_error(GOOD "entry_max: 2M\n",
-                 "cluster.yaml:13: entry_max: '2M' is out of range: must be 1K to 1M");
+                 "cluster.yaml:13: entry_max: '2M' is out of range: must be 1K to 512K");
     expect_error(GOOD "ring: 1M\nentry_max: 256K\n",
                  "cluster.yaml:14: entry_max: '256K' is more than an eighth of the ring of 1M: at "
                  "most 128K, or a greater ring");
