@@ -6,7 +6,7 @@
  * its own part of the book, which is saved after all have ended.
  *
  *   lockstep-load write  --ports 7001,7002,7003 --book FILE [--seconds S] [--connections N]
- *                        [--kill PID --kill-after-ms T]
+ *                        [--pause-us US] [--kill PID --kill-after-ms T]
  *   lockstep-load verify --ports 7001,7002,7003 --book FILE
  *
  * Exit status: 0 done, 1 something acknowledged is missing or counted twice, or nothing could be
@@ -42,6 +42,7 @@ struct settings {
     const char *book;
     double seconds;
     int connections;
+    long pause_us;
     long kill_pid;
     long kill_after_ms;
 };
@@ -163,8 +164,8 @@ static void *work(void *ctx)
             worker->counted[counter] += outcome == ACKNOWLEDGED;
             worker->count_unknown[counter] += outcome == UNKNOWN;
         }
-        if (outcome == REFUSED) {
-            usleep(RETRY_US);
+        if (outcome == REFUSED || worker->settings->pause_us > 0) {
+            usleep((useconds_t)(outcome == REFUSED ? RETRY_US : worker->settings->pause_us));
         }
         place = context == NULL ? place + 1 : place;
     }
@@ -440,6 +441,7 @@ static const struct argp_option OPTIONS[] = {
     {"book", 'b', "FILE", 0, "what was acknowledged", 0},
     {"seconds", 's', "S", 0, "how long to write (5)", 0},
     {"connections", 'c', "N", 0, "connections, spread over the ports (8)", 0},
+    {"pause-us", 'u', "US", 0, "pause of a connection after each write (0)", 0},
     {"kill", 'k', "PID", 0, "send SIGKILL to this process under load", 0},
     {"kill-after-ms", 'a', "T", 0, "when, after the start (1000)", 0},
     {0},
@@ -474,6 +476,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     case 'c':
         settings->connections = atoi(value);
         return 0;
+    case 'u':
+        settings->pause_us = atol(value);
+        return 0;
     case 'k':
         settings->kill_pid = atol(value);
         return 0;
@@ -491,8 +496,10 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
             argp_error(state, "write or verify, --ports and --book are required");
         }
         if (settings->connections < 1 || settings->connections > CONNECTIONS_MAX ||
-            settings->seconds <= 0 || settings->seconds > 3600) {
-            argp_error(state, "--connections 1..%d, --seconds up to 3600", CONNECTIONS_MAX);
+            settings->seconds <= 0 || settings->seconds > 3600 || settings->pause_us < 0 ||
+            settings->pause_us > 1000000) {
+            argp_error(state, "--connections 1..%d, --seconds up to 3600, --pause-us up to a "
+                              "million", CONNECTIONS_MAX);
         }
         return 0;
     default:
