@@ -25,7 +25,8 @@ struct lks_mailbox_hello {
     lks_word echo;        /* the reader's token as the writer sees it; 0: not seen yet */
     lks_word start;       /* the writer's messages begin behind this sequence */
     lks_word established; /* 1: the writer has seen an echo of its own token */
-    lks_word check;       /* over the four words before */
+    lks_word repeats;     /* a change asks the reader to acknowledge once more */
+    lks_word check;       /* over the words before */
 };
 
 /* Written together with the body that follows it, before the slot's word. */

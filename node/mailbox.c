@@ -25,6 +25,8 @@
 #define SEQUENCE_BITS 24
 #define SEQUENCE_MASK ((UINT64_C(1) << SEQUENCE_BITS) - 1)
 #define HELLO_DELAY_MAX 16u
+#define REPEAT_DELAY_MIN 256u /* polls */
+#define REPEAT_DELAY_MAX 4096u
 
 static uint64_t mix(uint64_t hash, uint64_t value)
 {
@@ -42,10 +44,16 @@ static uint64_t word_of(uint64_t reader, uint64_t writer, uint64_t sequence)
     return (mix(mix(0, reader), writer) & ~SEQUENCE_MASK) | (sequence & SEQUENCE_MASK);
 }
 
-static uint64_t hello_check(const uint64_t words[4])
+/* A hello's words in their order, as read or to be written. */
+enum hello_word { TOKEN, ECHO, START, ESTABLISHED, REPEATS, CHECK, HELLO_WORDS };
+
+_Static_assert(sizeof(struct lks_mailbox_hello) == HELLO_WORDS * sizeof(lks_word), "hello");
+_Static_assert(offsetof(struct lks_mailbox_hello, check) == CHECK * sizeof(lks_word), "hello");
+
+static uint64_t hello_check(const uint64_t words[HELLO_WORDS])
 {
     uint64_t hash = UINT64_C(0x4C4B532D48454C4F);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < CHECK; i++) {
         hash = mix(hash, words[i]);
     }
     return hash;
@@ -71,6 +79,20 @@ static int post(struct lks_mailbox *mailbox, size_t offset, const void *source, 
     return rc;
 }
 
+/* The next message to be posted is the oldest that the peer has not taken. */
+static void post_from_acknowledged(struct lks_mailbox *mailbox)
+{
+    mailbox->cursor = mailbox->acknowledged;
+    mailbox->cursor_bytes = 0;
+}
+
+/* Something was heard of the peer: it need not be told again soon. */
+static void delay_repeat(struct lks_mailbox *mailbox)
+{
+    mailbox->repeat_delay = REPEAT_DELAY_MIN;
+    mailbox->repeat_wait = REPEAT_DELAY_MIN;
+}
+
 void lks_mailbox_init(struct lks_mailbox *mailbox, struct lks_fabric *fabric, uint32_t peer,
                       uint64_t incarnation)
 {
@@ -87,8 +109,8 @@ void lks_mailbox_disconnected(struct lks_mailbox *mailbox)
     mailbox->established = false;
     mailbox->peer_established = false;
     mailbox->acknowledged = mailbox->accepted; /* nothing survives */
+    post_from_acknowledged(mailbox);
     mailbox->posted = mailbox->accepted;
-    mailbox->posted_bytes = 0;
 }
 
 void lks_mailbox_connected(struct lks_mailbox *mailbox)
@@ -105,14 +127,16 @@ void lks_mailbox_connected(struct lks_mailbox *mailbox)
 /* ---- greeting ------------------------------------------------------------------------------ */
 
 /* 0, or -ENODATA: no hello there, or one of which only a part is visible yet. */
-static int read_hello(const struct lks_mailbox *mailbox, uint64_t words[4])
+static int read_hello(const struct lks_mailbox *mailbox, uint64_t words[HELLO_WORDS])
 {
     const struct lks_mailbox_hello *hello = &own_area(mailbox)->hello;
-    words[0] = lks_word_read(&hello->token);
-    words[1] = lks_word_read(&hello->echo);
-    words[2] = lks_word_read(&hello->start);
-    words[3] = lks_word_read(&hello->established);
-    return words[0] != 0 && lks_word_read(&hello->check) == hello_check(words) ? 0 : -ENODATA;
+    words[TOKEN] = lks_word_read(&hello->token);
+    words[ECHO] = lks_word_read(&hello->echo);
+    words[START] = lks_word_read(&hello->start);
+    words[ESTABLISHED] = lks_word_read(&hello->established);
+    words[REPEATS] = lks_word_read(&hello->repeats);
+    words[CHECK] = lks_word_read(&hello->check);
+    return words[TOKEN] != 0 && words[CHECK] == hello_check(words) ? 0 : -ENODATA;
 }
 
 /* The peer took a token: what it acknowledged stays so, the rest is for its new connection. */
@@ -123,52 +147,66 @@ static void begin_greeting(struct lks_mailbox *mailbox, uint64_t peer_token)
     mailbox->peer_established = false;
     mailbox->start = mailbox->acknowledged;
     mailbox->posted = mailbox->acknowledged;
-    mailbox->posted_bytes = 0;
+    post_from_acknowledged(mailbox);
+    delay_repeat(mailbox);
 }
 
 /* Takes in what the peer's hello says; true if it changed what the own hello has to say. */
 static bool hear_hello(struct lks_mailbox *mailbox)
 {
-    uint64_t words[4];
-    if (read_hello(mailbox, words) != 0 || words[0] < mailbox->peer_token) {
+    uint64_t words[HELLO_WORDS];
+    if (read_hello(mailbox, words) != 0 || words[TOKEN] < mailbox->peer_token) {
         return false;
     }
     bool changed = false;
-    if (words[0] > mailbox->peer_token) {
-        begin_greeting(mailbox, words[0]);
+    if (words[TOKEN] > mailbox->peer_token) {
+        begin_greeting(mailbox, words[TOKEN]);
         changed = true;
     }
-    if (words[1] != mailbox->token) {
+    if (words[ECHO] != mailbox->token) {
         return changed;
     }
     if (!mailbox->established) {
         mailbox->established = true;
-        mailbox->received = words[2];
-        mailbox->received_reported = words[2];
+        mailbox->received = words[START];
+        mailbox->received_reported = words[START];
+        mailbox->damaged_sequence = 0;
         changed = true;
     }
-    mailbox->peer_established = words[3] == 1;
+    mailbox->peer_established = words[ESTABLISHED] == 1;
+    mailbox->report_due = words[REPEATS] != mailbox->peer_repeats;
+    mailbox->peer_repeats = words[REPEATS];
     return changed;
 }
 
 /* Word by word, so that each is seen whole; the check, written last, holds them together. */
 static int say_hello(struct lks_mailbox *mailbox)
 {
-    uint64_t words[5] = {mailbox->token, mailbox->peer_token, mailbox->start,
-                         mailbox->established ? 1 : 0, 0};
-    words[4] = hello_check(words);
+    uint64_t words[HELLO_WORDS] = {[TOKEN] = mailbox->token,
+                                   [ECHO] = mailbox->peer_token,
+                                   [START] = mailbox->start,
+                                   [ESTABLISHED] = mailbox->established ? 1 : 0,
+                                   [REPEATS] = mailbox->counts.repeated};
+    words[CHECK] = hello_check(words);
     int rc = 0;
-    for (size_t i = 0; i < 5 && rc == 0; i++) {
+    for (size_t i = 0; i < HELLO_WORDS && rc == 0; i++) {
         rc = post(mailbox, offsetof(struct lks_mailbox_area, hello) + i * sizeof words[0],
-                  &words[i], sizeof words[i], i == 4 ? LKS_FABRIC_WAKE : 0);
+                  &words[i], sizeof words[i], i == CHECK ? LKS_FABRIC_WAKE : 0);
     }
     return rc;
 }
 
+/* The peer's hello holds nothing that was not heard: the cheap look of every poll. */
+static bool heard_all(const struct lks_mailbox *mailbox)
+{
+    const struct lks_mailbox_hello *hello = &own_area(mailbox)->hello;
+    return lks_word_read(&hello->token) == mailbox->peer_token &&
+           lks_word_read(&hello->repeats) == mailbox->peer_repeats;
+}
+
 static int greet(struct lks_mailbox *mailbox)
 {
-    const bool settled = mailbox->peer_established && !mailbox->hello_due;
-    if (settled && lks_word_read(&own_area(mailbox)->hello.token) == mailbox->peer_token) {
+    if (mailbox->peer_established && !mailbox->hello_due && heard_all(mailbox)) {
         return 0;
     }
     const bool changed = hear_hello(mailbox);
@@ -201,9 +239,14 @@ static void hear_acknowledgement(struct lks_mailbox *mailbox)
         return;
     }
     const uint64_t more = (word - mailbox->acknowledged) & SEQUENCE_MASK;
-    if (more <= mailbox->posted - mailbox->acknowledged) {
-        mailbox->acknowledged += more;
+    if (more == 0 || more > mailbox->posted - mailbox->acknowledged) {
+        return;
     }
+    mailbox->acknowledged += more;
+    if (mailbox->cursor < mailbox->acknowledged) {
+        post_from_acknowledged(mailbox);
+    }
+    delay_repeat(mailbox);
 }
 
 static size_t slot_offset(uint64_t sequence)
@@ -212,13 +255,13 @@ static size_t slot_offset(uint64_t sequence)
            sequence % LKS_MAILBOX_SLOTS * sizeof(struct lks_mailbox_slot);
 }
 
-/* Carries message posted + 1 on, from where the fabric last said that it has too much to do. */
+/* Carries message cursor + 1 on, from where the fabric last said that it has too much to do. */
 static int post_message(struct lks_mailbox *mailbox)
 {
-    const uint64_t sequence = mailbox->posted + 1;
+    const uint64_t sequence = mailbox->cursor + 1;
     struct lks_mailbox_staged *staged = &mailbox->staged[sequence % LKS_MAILBOX_SLOTS];
     struct lks_mailbox_header *header = &staged->header;
-    if (mailbox->posted_bytes == 0) {
+    if (mailbox->cursor_bytes == 0) {
         header->reader = mailbox->peer_token;
         header->writer = mailbox->token;
         header->sequence = sequence;
@@ -227,37 +270,54 @@ static int post_message(struct lks_mailbox *mailbox)
     }
     const size_t total = sizeof *header + header->bytes;
     const size_t slot = slot_offset(sequence);
-    while (mailbox->posted_bytes < total) {
-        const size_t rest = total - mailbox->posted_bytes;
+    while (mailbox->cursor_bytes < total) {
+        const size_t rest = total - mailbox->cursor_bytes;
         const size_t bytes = rest < LKS_FABRIC_INLINE_MAX ? rest : LKS_FABRIC_INLINE_MAX;
         const size_t place =
-            slot + offsetof(struct lks_mailbox_slot, header) + mailbox->posted_bytes;
+            slot + offsetof(struct lks_mailbox_slot, header) + mailbox->cursor_bytes;
         const int rc =
-            post(mailbox, place, (const uint8_t *)staged + mailbox->posted_bytes, bytes, 0);
+            post(mailbox, place, (const uint8_t *)staged + mailbox->cursor_bytes, bytes, 0);
         if (rc != 0) {
             return rc;
         }
-        mailbox->posted_bytes += (uint32_t)bytes;
+        mailbox->cursor_bytes += (uint32_t)bytes;
     }
     const uint64_t word = word_of(mailbox->peer_token, mailbox->token, sequence);
-    const int rc = post(mailbox, slot + offsetof(struct lks_mailbox_slot, word), &word,
-                        sizeof word, staged->wake ? LKS_FABRIC_WAKE : 0);
-    if (rc == 0) {
-        mailbox->posted = sequence;
-        mailbox->posted_bytes = 0;
-        mailbox->counts.sent++;
-    }
-    return rc;
+    return post(mailbox, slot + offsetof(struct lks_mailbox_slot, word), &word, sizeof word,
+                staged->wake ? LKS_FABRIC_WAKE : 0);
 }
 
 static int post_messages(struct lks_mailbox *mailbox)
 {
     int work = 0;
-    while (mailbox->established && mailbox->posted < mailbox->accepted &&
+    while (mailbox->established && mailbox->cursor < mailbox->accepted &&
            post_message(mailbox) == 0) {
-        work++;
+        mailbox->cursor++;
+        mailbox->cursor_bytes = 0;
+        if (mailbox->posted < mailbox->cursor) {
+            mailbox->posted = mailbox->cursor;
+            mailbox->counts.sent++;
+            work++;
+        }
     }
     return work;
+}
+
+/* What an older connection wrote may land over a message of this one: after a while without an
+ * acknowledgement all that is unacknowledged is posted once more, the same bytes in their slots. */
+static void repeat_unacknowledged(struct lks_mailbox *mailbox)
+{
+    if (mailbox->acknowledged == mailbox->posted) {
+        delay_repeat(mailbox);
+    } else if (mailbox->repeat_wait > 0) {
+        mailbox->repeat_wait--;
+    } else {
+        mailbox->repeat_delay *= mailbox->repeat_delay < REPEAT_DELAY_MAX ? 2 : 1;
+        mailbox->repeat_wait = mailbox->repeat_delay;
+        mailbox->counts.repeated++;
+        mailbox->hello_due = true;
+        post_from_acknowledged(mailbox);
+    }
 }
 
 int lks_mailbox_send(struct lks_mailbox *mailbox, const void *message, uint32_t bytes, bool wake)
@@ -313,24 +373,22 @@ int lks_mailbox_receive(struct lks_mailbox *mailbox, void *buffer)
     if (!mailbox->connected || !mailbox->established) {
         return -ENODATA;
     }
-    for (uint32_t tries = 0; tries < LKS_MAILBOX_SLOTS; tries++) {
-        const uint64_t sequence = mailbox->received + 1;
-        const struct lks_mailbox_slot *slot =
-            &own_area(mailbox)->slots[sequence % LKS_MAILBOX_SLOTS];
-        if (lks_word_read(&slot->word) !=
-            word_of(mailbox->token, mailbox->peer_token, sequence)) {
-            return -ENODATA;
-        }
-        const int bytes = take_slot(mailbox, slot, buffer);
-        mailbox->received = sequence;
-        if (bytes > 0) {
-            mailbox->counts.received++;
-            mailbox->peer_established = true; /* else it could not have sent */
-            return bytes;
-        }
-        mailbox->counts.damaged++;
+    const uint64_t sequence = mailbox->received + 1;
+    const struct lks_mailbox_slot *slot =
+        &own_area(mailbox)->slots[sequence % LKS_MAILBOX_SLOTS];
+    if (lks_word_read(&slot->word) != word_of(mailbox->token, mailbox->peer_token, sequence)) {
+        return -ENODATA;
     }
-    return -ENODATA;
+    const int bytes = take_slot(mailbox, slot, buffer);
+    if (bytes < 0) {
+        mailbox->counts.damaged += mailbox->damaged_sequence == sequence ? 0 : 1;
+        mailbox->damaged_sequence = sequence;
+        return -ENODATA;
+    }
+    mailbox->received = sequence;
+    mailbox->counts.received++;
+    mailbox->peer_established = true; /* else it could not have sent */
+    return bytes;
 }
 
 /* One acknowledgement for all messages taken since the last; half a window of them may have left
@@ -338,7 +396,7 @@ int lks_mailbox_receive(struct lks_mailbox *mailbox, void *buffer)
 static int report_received(struct lks_mailbox *mailbox)
 {
     const uint64_t taken = mailbox->received - mailbox->received_reported;
-    if (taken == 0) {
+    if (taken == 0 && !mailbox->report_due) {
         return 0;
     }
     const uint64_t word = word_of(mailbox->peer_token, mailbox->token, mailbox->received);
@@ -347,6 +405,7 @@ static int report_received(struct lks_mailbox *mailbox)
         return 0;
     }
     mailbox->received_reported = mailbox->received;
+    mailbox->report_due = false;
     return 1;
 }
 
@@ -358,6 +417,7 @@ int lks_mailbox_poll(struct lks_mailbox *mailbox)
     int work = greet(mailbox);
     if (mailbox->connected && mailbox->established) {
         hear_acknowledgement(mailbox);
+        repeat_unacknowledged(mailbox);
         work += post_messages(mailbox);
         work += mailbox->connected ? report_received(mailbox) : 0;
     }

@@ -2,7 +2,8 @@
  * The mailbox to one peer: control messages in both directions, by one-sided writes alone. Eight
  * messages may be under way each way; they arrive in order, at most once, and only over the
  * connection on which they were sent: nothing survives a reconnection. What arrives is checked
- * (token of this connection, sequence, length, CRC32C) before a byte of it is handed out.
+ * (tokens of this connection, sequence, length, CRC32C) before a byte of it is handed out; what
+ * fails the check is left until the sender repeats it.
  * Owned by the replica, one for each peer, used on its one thread.
  */
 #ifndef LKS_NODE_MAILBOX_H
@@ -24,7 +25,8 @@ struct lks_mailbox_staged {
 struct lks_mailbox_counts {
     uint64_t sent;
     uint64_t received;
-    uint64_t damaged; /* slots whose word was right and whose content was not: dropped */
+    uint64_t damaged;  /* messages that stood in their slot other than they were sent */
+    uint64_t repeated; /* times that unacknowledged messages were posted again */
 };
 
 /* Private to mailbox.c; given here so that the replica can embed one. */
@@ -40,17 +42,23 @@ struct lks_mailbox {
     uint64_t token;        /* own, of this connection */
     uint64_t peer_token;   /* the highest seen over this connection */
     uint64_t start;        /* sequence behind which messages begin for peer_token */
+    uint64_t peer_repeats; /* as its hello last said */
     bool hello_due;        /* what the hello says has changed */
     uint32_t hello_wait;   /* polls until the hello is repeated */
     uint32_t hello_delay;
 
     uint64_t accepted;     /* sequence of the last message taken by _send */
-    uint64_t posted;       /* sequence of the last message wholly posted */
-    uint32_t posted_bytes; /* of message posted + 1: header and body bytes already posted */
-    uint64_t acknowledged; /* sequence of the last message that the peer has taken */
+    uint64_t posted;       /* the last message ever wholly posted to peer_token */
+    uint64_t cursor;       /* the last message wholly posted, since they are being repeated */
+    uint32_t cursor_bytes; /* of message cursor + 1: header and body bytes already posted */
+    uint64_t acknowledged; /* the last message that the peer has taken */
+    uint32_t repeat_wait;  /* polls until the unacknowledged messages are posted again */
+    uint32_t repeat_delay;
 
-    uint64_t received;          /* sequence of the last message taken out of the own inbox */
+    uint64_t received;          /* the last message taken out of the own inbox */
     uint64_t received_reported; /* the same, as last written to the peer */
+    bool report_due;            /* the peer asks for it once more */
+    uint64_t damaged_sequence;  /* the last message that was counted as damaged */
 
     struct lks_mailbox_counts counts;
     struct lks_mailbox_staged staged[LKS_MAILBOX_SLOTS];
