@@ -1,0 +1,41 @@
+/*
+ * The client side of the key-value service: turns a command as the client typed it into the
+ * bytes that are logged (format.h). Errors that no state can change are answered here, in Redis
+ * 7's words, and never reach the log. Called by the port on its thread; keeps nothing.
+ */
+#ifndef LKS_SERVICES_KV_ENCODE_H
+#define LKS_SERVICES_KV_ENCODE_H
+
+#include "lockstep/argument.h"
+#include "lockstep/reply.h"
+
+#include <stdint.h>
+
+/* How the arguments of a command are to be read; the port's table of commands names one a row. */
+enum lks_kv_request {
+    LKS_KV_REQUEST_GET,
+    LKS_KV_REQUEST_SET,
+    LKS_KV_REQUEST_DEL,
+    LKS_KV_REQUEST_EXISTS,
+    LKS_KV_REQUEST_INCR,
+    LKS_KV_REQUEST_DECR,
+    LKS_KV_REQUEST_INCRBY,
+    LKS_KV_REQUEST_STRLEN,
+    LKS_KV_REQUEST_APPEND,
+    LKS_KV_REQUEST_DBSIZE,
+    LKS_KV_REQUEST_FLUSHALL,
+    LKS_KV_REQUEST_TIME
+};
+
+/* What encoding adds to the bytes of the arguments behind the name, at most. */
+#define LKS_KV_ENCODE_OVERHEAD(count) (16u + 5u * (size_t)(count))
+
+/*
+ * Encodes args (args[0] is the name; their number fits the command) into out, which has room for
+ * the bytes of all arguments and LKS_KV_ENCODE_OVERHEAD(count). Returns the bytes written, or 0
+ * after an error reply.
+ */
+size_t lks_kv_encode(enum lks_kv_request request, const struct lks_argument *args, size_t count,
+                     uint8_t *out, struct lks_reply *reply);
+
+#endif

@@ -1,0 +1,25 @@
+/*
+ * Hashes of keys and contents: XXH3, the same on every replica and in every snapshot. The top
+ * six bits of a key's hash choose its partition, the low 32 bits its bucket. No state.
+ */
+#ifndef LKS_SERVICES_KV_HASH_H
+#define LKS_SERVICES_KV_HASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define LKS_KV_PARTITION_BITS 6
+#define LKS_KV_PARTITIONS (1u << LKS_KV_PARTITION_BITS)
+
+uint64_t lks_kv_hash(const void *data, size_t bytes);
+
+/* The part that one key with its value has in the hash of a partition. */
+uint64_t lks_kv_hash_pair(const void *key, size_t key_bytes, const void *value,
+                          size_t value_bytes);
+
+static inline uint32_t lks_kv_partition(uint64_t hash)
+{
+    return (uint32_t)(hash >> (64 - LKS_KV_PARTITION_BITS));
+}
+
+#endif

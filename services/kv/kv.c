@@ -1,0 +1,64 @@
+/* The key-value service; see kv.h. Opens, closes and hashes the state. */
+#include "services/kv/kv.h"
+
+#include "services/kv/state.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static int kv_open(void **state, const struct lks_service_options *options)
+{
+    struct lks_kv *kv = calloc(1, sizeof *kv);
+    if (kv == NULL) {
+        return -ENOMEM;
+    }
+    kv->value_bytes_max = options->command_bytes_max < LKS_KV_VALUE_BYTES_LIMIT
+                              ? options->command_bytes_max
+                              : LKS_KV_VALUE_BYTES_LIMIT;
+    *state = kv;
+    return 0;
+}
+
+static void kv_close(void *state)
+{
+    struct lks_kv *kv = state;
+    if (kv == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < LKS_KV_PARTITIONS; i++) {
+        lks_kv_table_fini(&kv->partitions[i]);
+    }
+    free(kv);
+}
+
+static int add_hash(void *ctx, struct lks_kv_entry *entry)
+{
+    uint64_t *sum = ctx;
+    *sum += lks_kv_hash_pair(lks_kv_entry_key(entry), entry->key_bytes, lks_kv_entry_value(entry),
+                             entry->value_bytes);
+    return 0;
+}
+
+/* A sum, so that neither the order of the entries nor the shape of the table matters. */
+static uint64_t kv_hash(void *state, uint32_t partition)
+{
+    const struct lks_kv *kv = state;
+    const struct lks_kv_table *table = &kv->partitions[partition];
+    uint64_t sums[2] = {table->count, 0};
+    (void)lks_kv_table_each(table, add_hash, &sums[1]);
+    return lks_kv_hash(sums, sizeof sums);
+}
+
+const struct lks_service lks_kv_service = {
+    .abi = LKS_SERVICE_ABI,
+    .name = "kv",
+    .partitions = LKS_KV_PARTITIONS,
+    .open = kv_open,
+    .close = kv_close,
+    .apply = lks_kv_apply,
+    .read = lks_kv_read,
+    .is_read = lks_kv_is_read,
+    .snapshot = lks_kv_snapshot,
+    .restore = lks_kv_restore,
+    .hash = kv_hash,
+};
