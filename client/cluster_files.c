@@ -143,10 +143,9 @@ int lks_cluster_print_medium(const struct lks_config *config, uint32_t replica,
     }
     const struct lks_medium *medium = lks_journal_medium(journal);
     char size[32];
-    printf("replica %u: %s, ring %s, medium %s: survives a crash of its process%s (%s)\n", replica,
+    printf("replica %u: %s, ring %s, medium %s (%s), survives a power cut: %s\n", replica,
            options.path, lks_value_size_text(lks_journal_ring_bytes(journal), size, sizeof size),
-           lks_medium_name(medium->kind),
-           medium->survives_power ? " and a power cut" : ", not a power cut", medium->reason);
+           lks_medium_name(medium->kind), medium->reason, medium->survives_power ? "yes" : "no");
     lks_journal_close(journal, false);
     return 0;
 }

@@ -97,10 +97,9 @@ static void print_reasons(const struct lks_survey *survey, const struct lks_conf
         if (survey->replicas[id].reachable) {
             (void)lks_ask_value(info, "durability_reason", durability, sizeof durability);
             (void)lks_ask_value(info, "medium_reason", medium, sizeof medium);
-            printf("  %u: durability: %s\n     medium: %s; it survives a crash of the process%s\n",
-                   id, durability, medium,
-                   lks_ask_number(info, "medium_survives_power") == 1 ? " and a power cut"
-                                                                      : ", not a power cut");
+            printf("  %u: durability: %s\n     medium: %s (survives a power cut: %s)\n", id,
+                   durability, medium,
+                   lks_ask_number(info, "medium_survives_power") == 1 ? "yes" : "no");
         }
     }
 }
