@@ -1,0 +1,379 @@
+/*
+ * Measures replication inside the leader's process; see replicate.h.
+ *
+ * Closed loop: one command at a time. Samples of Lockstep and of the floor alternate in blocks of
+ * one run, so that both see the same machine. Open loop: batches handed over at once.
+ */
+#include "bench/replicate.h"
+
+#include "base/clock.h"
+#include "bench/floor.h"
+#include "bench/null_service.h"
+#include "bench/samples.h"
+#include "node/assembly.h"
+#include "node/durability.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BLOCK_SAMPLES 2000u
+#define WARM_UP 20000u
+#define START_PATIENCE_NS (20 * LKS_NS_PER_S)
+#define FOLLOWER_NAP_NS 50000
+#define COMMAND_MAX (256u << 10)
+#define BATCHES 7u
+
+static const uint32_t batch_sizes[BATCHES] = {1, 4, 16, 64, 256, 1024, 4096};
+
+struct bench {
+    const struct lks_bench_replicate_options *options;
+    struct lks_config config;
+    char directory[LKS_CONFIG_PATH_MAX];
+    pid_t followers[LKS_REPLICAS_MAX + 1];
+    struct lks_assembly leader;
+    uint64_t answered;
+    struct lks_samples samples;
+    struct lks_samples floor_samples;
+    double batch_rate[BATCHES];
+    uint64_t followers_behind; /* commands that some follower had not applied at the end */
+    char command[COMMAND_MAX];
+};
+
+static void count_reply(void *ctx, uint64_t cookie, const void *reply, size_t bytes)
+{
+    struct bench *bench = ctx;
+    (void)cookie;
+    (void)reply;
+    (void)bytes;
+    bench->answered++;
+}
+
+static void ignore_reply(void *ctx, uint64_t cookie, const void *reply, size_t bytes)
+{
+    (void)ctx;
+    (void)cookie;
+    (void)reply;
+    (void)bytes;
+}
+
+/* A follower's whole life, in its own process; ends with its parent. */
+static _Noreturn void run_follower(struct bench *bench, uint32_t id, pid_t parent)
+{
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) {
+        _exit(1);
+    }
+    bench->config.election_timeout_ns = 10 * LKS_NS_PER_S; /* the bench's process leads */
+    struct lks_assembly follower;
+    struct lks_error err = {0};
+    const struct lks_log log = {LKS_LOG_WARN, lks_log_to_stderr, NULL};
+    const struct lks_assembly_options options = {
+        .config = &bench->config,
+        .replica = id,
+        .service = &lks_null_service,
+        .log_sink = &log,
+        .on_reply = ignore_reply,
+    };
+    if (lks_assembly_init(&follower, &options, &err) != 0) {
+        fprintf(stderr, "follower %u: %s\n", id, err.text);
+        _exit(1);
+    }
+    for (;;) {
+        const int work = lks_replica_step(follower.replica, lks_clock_monotonic_ns(),
+                                          lks_clock_realtime_ns(), &err);
+        if (work < 0) {
+            fprintf(stderr, "follower %u: %s\n", id, err.text);
+            _exit(1);
+        }
+        if (work == 0) {
+            const struct timespec nap = {.tv_nsec = FOLLOWER_NAP_NS};
+            (void)nanosleep(&nap, NULL);
+        }
+    }
+}
+
+static uint64_t ring_bytes_needed(const struct lks_bench_replicate_options *options)
+{
+    uint64_t commands = options->samples + WARM_UP + UINT64_C(1024);
+    commands += (uint64_t)BATCHES * (options->batch_commands + batch_sizes[BATCHES - 1]);
+    const uint64_t bytes = commands * lks_entry_span(options->size);
+    const uint64_t with_reserve = bytes + bytes / 8 + (UINT64_C(8) << 20);
+    return (with_reserve + (UINT64_C(2) << 20) - 1) & ~((UINT64_C(2) << 20) - 1);
+}
+
+static int make_config(struct bench *bench, struct lks_error *err)
+{
+    const struct lks_bench_replicate_options *options = bench->options;
+    (void)snprintf(bench->directory, sizeof bench->directory, "%s/lockstep-bench-XXXXXX",
+                   options->directory);
+    if (mkdtemp(bench->directory) == NULL) {
+        return lks_error_set(err, -errno, "%s: no folder can be made there: %s",
+                             options->directory, lks_error_text(-errno));
+    }
+    struct lks_config *config = &bench->config;
+    lks_config_defaults(config);
+    (void)strcpy(config->name, "bench");
+    for (size_t i = 0; i < sizeof config->cluster_id; i++) {
+        config->cluster_id[i] = (uint8_t)(lks_clock_monotonic_ns() >> (i % 8));
+    }
+    (void)strcpy(config->directory, bench->directory);
+    config->durability = options->durability;
+    config->ring_bytes = ring_bytes_needed(options);
+    config->entry_bytes_max = COMMAND_MAX;
+    config->replicas_count = options->replicas;
+    for (uint32_t id = 1; id <= options->replicas; id++) {
+        const int length = snprintf(config->replicas[id].journal,
+                                    sizeof config->replicas[id].journal, "%s/r%u.journal",
+                                    bench->directory, id);
+        if (length < 0 || (size_t)length >= sizeof config->replicas[id].journal) {
+            return lks_error_set(err, -ENAMETOOLONG, "%s: too long", bench->directory);
+        }
+        struct lks_journal_options journal;
+        lks_assembly_journal_options(config, id, &journal);
+        const int rc = lks_journal_create(&journal, true, err);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+static int step(struct bench *bench, struct lks_error *err)
+{
+    return lks_replica_step(bench->leader.replica, lks_clock_monotonic_ns(),
+                            lks_clock_realtime_ns(), err);
+}
+
+/* Until this process leads and every follower is granted and has applied everything. */
+static int settle(struct bench *bench, struct lks_error *err)
+{
+    const uint64_t until = lks_clock_monotonic_ns() + START_PATIENCE_NS;
+    while (lks_clock_monotonic_ns() < until) {
+        const int rc = step(bench, err);
+        if (rc < 0) {
+            return rc;
+        }
+        struct lks_replica_status status;
+        lks_replica_status(bench->leader.replica, &status);
+        uint32_t ready = status.role == LKS_ROLE_LEADER && status.serving ? 1 : 0;
+        bench->followers_behind = 0;
+        for (uint32_t id = 2; id <= bench->options->replicas; id++) {
+            ready += status.peers[id].granted && status.peers[id].lag_bytes == 0 ? 1 : 0;
+            if (status.peers[id].applied_index < status.applied_index) {
+                bench->followers_behind += status.applied_index - status.peers[id].applied_index;
+            }
+        }
+        if (ready == bench->options->replicas && bench->followers_behind == 0) {
+            return 0;
+        }
+    }
+    return lks_error_set(err, -ETIMEDOUT, "the cluster did not settle within %" PRIu64 " s",
+                         START_PATIENCE_NS / LKS_NS_PER_S);
+}
+
+static int start(struct bench *bench, struct lks_error *err)
+{
+    const pid_t parent = getpid();
+    for (uint32_t id = 2; id <= bench->options->replicas; id++) {
+        bench->followers[id] = fork();
+        if (bench->followers[id] < 0) {
+            return lks_error_set(err, -errno, "no process for a follower: %s",
+                                 lks_error_text(-errno));
+        }
+        if (bench->followers[id] == 0) {
+            run_follower(bench, id, parent);
+        }
+    }
+    static const struct lks_log log = {LKS_LOG_WARN, lks_log_to_stderr, NULL};
+    const struct lks_assembly_options options = {
+        .config = &bench->config,
+        .replica = 1,
+        .service = &lks_null_service,
+        .log_sink = &log,
+        .on_reply = count_reply,
+        .ctx = bench,
+    };
+    const int rc = lks_assembly_init(&bench->leader, &options, err);
+    return rc != 0 ? rc : settle(bench, err);
+}
+
+/* Hands over `count` commands and waits until all have been answered. */
+static int run_batch(struct bench *bench, uint32_t count, struct lks_error *err)
+{
+    const uint64_t target = bench->answered + count;
+    uint32_t submitted = 0;
+    while (bench->answered < target) {
+        while (submitted < count) {
+            const int rc = lks_replica_submit(bench->leader.replica, bench->command,
+                                              bench->options->size, submitted);
+            if (rc == -LKS_EBUSY) {
+                break;
+            }
+            if (rc != 0) {
+                return lks_error_set(err, rc, "a command was refused: %s", lks_error_text(rc));
+            }
+            submitted++;
+        }
+        const int rc = step(bench, err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+static int closed_loop(struct bench *bench, struct lks_floor *lowest, struct lks_error *err)
+{
+    const uint64_t span = lks_entry_span(bench->options->size);
+    int rc = 0;
+    for (uint32_t i = 0; i < WARM_UP && rc == 0; i++) {
+        rc = run_batch(bench, 1, err);
+        lks_floor_copy(lowest, bench->command, span);
+    }
+    while (bench->samples.count < bench->options->samples && rc == 0) {
+        for (uint32_t i = 0; i < BLOCK_SAMPLES && rc == 0; i++) {
+            const uint64_t before = lks_clock_monotonic_ns();
+            rc = run_batch(bench, 1, err);
+            lks_samples_add(&bench->samples, lks_clock_monotonic_ns() - before);
+        }
+        for (uint32_t i = 0; i < BLOCK_SAMPLES; i++) {
+            const uint64_t before = lks_clock_monotonic_ns();
+            lks_floor_copy(lowest, bench->command, span);
+            lks_samples_add(&bench->floor_samples, lks_clock_monotonic_ns() - before);
+        }
+    }
+    return rc;
+}
+
+static int open_loop(struct bench *bench, struct lks_error *err)
+{
+    for (uint32_t b = 0; b < BATCHES; b++) {
+        uint32_t done = 0;
+        const uint64_t before = lks_clock_monotonic_ns();
+        while (done < bench->options->batch_commands) {
+            const int rc = run_batch(bench, batch_sizes[b], err);
+            if (rc != 0) {
+                return rc;
+            }
+            done += batch_sizes[b];
+        }
+        const uint64_t passed = lks_clock_monotonic_ns() - before;
+        bench->batch_rate[b] = (double)done * 1e9 / (double)passed;
+    }
+    return 0;
+}
+
+static void report(struct bench *bench)
+{
+    const struct lks_bench_replicate_options *options = bench->options;
+    lks_samples_sort(&bench->samples);
+    lks_samples_sort(&bench->floor_samples);
+    const uint64_t p50 = lks_samples_percentile(&bench->samples, 0.50);
+    const uint64_t floor_p50 = lks_samples_percentile(&bench->floor_samples, 0.50);
+    const char *durability = lks_durability_name(bench->leader.durability.durability);
+    double best = 0;
+    for (uint32_t b = 0; b < BATCHES; b++) {
+        best = bench->batch_rate[b] > best ? bench->batch_rate[b] : best;
+    }
+    FILE *table = options->json ? stderr : stdout;
+    fprintf(table, "replicate: %u replicas, %u bytes, %s, shm; closed loop, %zu samples\n",
+            options->replicas, options->size, durability, bench->samples.count);
+    fprintf(table, "  %-9s %10s %10s %10s %10s\n", "ns", "p50", "p99", "p99.9", "max");
+    fprintf(table, "  %-9s %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64 "\n", "commit", p50,
+            lks_samples_percentile(&bench->samples, 0.99),
+            lks_samples_percentile(&bench->samples, 0.999), lks_samples_max(&bench->samples));
+    fprintf(table, "  %-9s %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64 "\n", "floor",
+            floor_p50, lks_samples_percentile(&bench->floor_samples, 0.99),
+            lks_samples_percentile(&bench->floor_samples, 0.999),
+            lks_samples_max(&bench->floor_samples));
+    fprintf(table, "  commit / floor at p50: %.2f\nopen loop: commands/s by batch\n",
+            (double)p50 / (double)(floor_p50 != 0 ? floor_p50 : 1));
+    for (uint32_t b = 0; b < BATCHES; b++) {
+        fprintf(table, "  %5u  %10.0f\n", batch_sizes[b], bench->batch_rate[b]);
+    }
+    if (options->json) {
+        printf("{\"p50_ns\":%" PRIu64 ",\"p99_ns\":%" PRIu64 ",\"p999_ns\":%" PRIu64
+               ",\"max_ns\":%" PRIu64 ",\"floor_p50_ns\":%" PRIu64
+               ",\"ops_per_s\":%.0f,\"samples\":%zu,\"durability\":\"%s\",\"fabric\":\"shm\","
+               "\"replicas\":%u,\"size\":%u,\"commit\":\"%s\"}\n",
+               p50, lks_samples_percentile(&bench->samples, 0.99),
+               lks_samples_percentile(&bench->samples, 0.999), lks_samples_max(&bench->samples),
+               floor_p50, best, bench->samples.count, durability, options->replicas,
+               options->size, LKS_COMMIT);
+    }
+}
+
+static void clean_up(struct bench *bench)
+{
+    lks_assembly_fini(&bench->leader, false);
+    for (uint32_t id = 1; id <= bench->options->replicas; id++) {
+        if (bench->followers[id] > 0) {
+            (void)kill(bench->followers[id], SIGKILL);
+            (void)waitpid(bench->followers[id], NULL, 0);
+        }
+        if (bench->config.replicas[id].journal[0] != '\0') {
+            (void)unlink(bench->config.replicas[id].journal);
+        }
+        char socket[LKS_CONFIG_PATH_MAX + 16];
+        (void)snprintf(socket, sizeof socket, "%s/r%u.sock", bench->directory, id);
+        (void)unlink(socket);
+    }
+    (void)rmdir(bench->directory);
+    lks_samples_fini(&bench->samples);
+    lks_samples_fini(&bench->floor_samples);
+}
+
+int lks_bench_replicate(const struct lks_bench_replicate_options *options, struct lks_error *err)
+{
+    if (options->size == 0 || options->size > COMMAND_MAX) {
+        return lks_error_set(err, -EINVAL, "--size %u: must be 1 to %u bytes", options->size,
+                             COMMAND_MAX);
+    }
+    struct bench *bench = calloc(1, sizeof *bench);
+    if (bench == NULL) {
+        return lks_error_set(err, -ENOMEM, "no memory for the benchmark");
+    }
+    bench->options = options;
+    memset(bench->command, 'x', sizeof bench->command);
+    struct lks_floor lowest = {0};
+    int rc = lks_samples_init(&bench->samples, options->samples);
+    if (rc == 0) {
+        rc = lks_samples_init(&bench->floor_samples, options->samples);
+    }
+    if (rc == 0) {
+        rc = make_config(bench, err);
+    }
+    if (rc == 0) {
+        rc = start(bench, err);
+    }
+    if (rc == 0) {
+        const bool durable = bench->leader.durability.durability != LKS_DURABILITY_MEMORY;
+        rc = lks_floor_init(&lowest, bench->directory, options->replicas, UINT64_C(64) << 20,
+                            durable, err);
+    }
+    if (rc == 0) {
+        rc = closed_loop(bench, &lowest, err);
+    }
+    if (rc == 0) {
+        rc = open_loop(bench, err);
+    }
+    if (rc == 0) {
+        rc = settle(bench, err); /* every follower has applied every command */
+    }
+    if (rc == 0) {
+        report(bench);
+    }
+    lks_floor_fini(&lowest);
+    clean_up(bench);
+    free(bench);
+    return rc;
+}

@@ -1,0 +1,190 @@
+/*
+ * `lockstep bench replicate|failover`: the figures of docs/performance.md, on the machine at hand.
+ * Main thread; prints for people, or with --json one object on the last line.
+ */
+#include "bench/replicate.h"
+#include "client/bench_failover.h"
+#include "client/cluster_options.h"
+#include "client/command.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FAILOVER_PORT 17101u
+
+struct bench_options {
+    uint32_t replicas;
+    uint32_t size;
+    uint32_t samples;
+    uint32_t commands;
+    uint32_t rounds;
+    uint16_t port;
+    bool stop;
+    bool json;
+    enum lks_durability durability;
+    const char *directory;
+};
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+    struct bench_options *options = state->input;
+    switch (key) {
+    case 'n':
+        options->replicas = (uint32_t)lks_cluster_number(state, "replicas", argument, 1, 7);
+        if (options->replicas % 2 == 0) {
+            argp_error(state, "--replicas %s: must be 1, 3, 5 or 7", argument);
+        }
+        return 0;
+    case 's':
+        options->size = (uint32_t)lks_cluster_number(state, "size", argument, 1, 256u << 10);
+        return 0;
+    case 'S':
+        options->samples =
+            (uint32_t)lks_cluster_number(state, "samples", argument, 1000, 10000000);
+        return 0;
+    case 'C':
+        options->commands =
+            (uint32_t)lks_cluster_number(state, "commands", argument, 1000, 10000000);
+        return 0;
+    case 'r':
+        options->rounds = (uint32_t)lks_cluster_number(state, "rounds", argument, 1, 100000);
+        return 0;
+    case 'p':
+        options->port = (uint16_t)lks_cluster_number(state, "port", argument, 1, 65528);
+        return 0;
+    case 'g':
+        if (strcmp(argument, "KILL") != 0 && strcmp(argument, "STOP") != 0) {
+            argp_error(state, "--signal %s: must be KILL or STOP", argument);
+        }
+        options->stop = strcmp(argument, "STOP") == 0;
+        return 0;
+    case 'D':
+        if (lks_durability_parse(argument, &options->durability) != 0) {
+            argp_error(state, "--durability %s: must be memory, writer-flush or pmem-ack",
+                       argument);
+        }
+        return 0;
+    case 'f':
+        if (strcmp(argument, "shm") != 0) {
+            argp_error(state, "--fabric %s: this version has shm only", argument);
+        }
+        return 0;
+    case 'd':
+        options->directory = argument;
+        return 0;
+    case 'j':
+        options->json = true;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static int finish(const char *name, int rc, const struct lks_error *err)
+{
+    if (rc != 0) {
+        fprintf(stderr, "lockstep bench %s: %s\n", name,
+                err->text[0] != '\0' ? err->text : lks_error_text(rc));
+    }
+    return rc == 0 ? LKS_EXIT_OK : LKS_EXIT_FAILURE;
+}
+
+static int replicate_command(int argc, char **argv)
+{
+    static const struct argp_option table[] = {
+        {"replicas", 'n', "N", 0, "1, 3, 5 or 7 (default 3)", 0},
+        {"size", 's', "BYTES", 0, "Of a command (default 64)", 0},
+        {"durability", 'D', "MODE", 0, "memory, writer-flush or pmem-ack (default writer-flush)",
+         0},
+        {"fabric", 'f', "NAME", 0, "shm", 0},
+        {"samples", 'S', "N", 0, "Of the closed loop (default 200000)", 0},
+        {"commands", 'C', "N", 0, "For each batch size of the open loop (default 500000)", 0},
+        {"dir", 'd', "D", 0, "Where the journals are made (default /dev/shm)", 0},
+        {"json", 'j', NULL, 0, "One JSON object on the last line", 0},
+        {0},
+    };
+    static const struct argp argp = {
+        .options = table,
+        .parser = parse,
+        .doc = "Time from handing a command to the leader until it is committed and executed "
+               "there, beside the raw floor of the same run.",
+    };
+    struct bench_options options = {.replicas = 3,
+                                    .size = 64,
+                                    .samples = 200000,
+                                    .commands = 500000,
+                                    .durability = LKS_DURABILITY_WRITER_FLUSH,
+                                    .directory = "/dev/shm"};
+    (void)argp_parse(&argp, argc, argv, 0, NULL, &options);
+    const struct lks_bench_replicate_options bench = {
+        .replicas = options.replicas,
+        .size = options.size,
+        .durability = options.durability,
+        .samples = options.samples,
+        .batch_commands = options.commands,
+        .directory = options.directory,
+        .json = options.json,
+    };
+    struct lks_error err = {0};
+    return finish("replicate", lks_bench_replicate(&bench, &err), &err);
+}
+
+static int failover_command(int argc, char **argv)
+{
+    static const struct argp_option table[] = {
+        {"replicas", 'n', "N", 0, "3, 5 or 7 (default 3)", 0},
+        {"rounds", 'r', "N", 0, "Leaders to lose (default 50)", 0},
+        {"signal", 'g', "KILL|STOP", 0, "How (default KILL)", 0},
+        {"port", 'p', "P", 0, "First client port (default 17101)", 0},
+        {"dir", 'd', "D", 0, "Where the cluster's folder is made (default /dev/shm)", 0},
+        {"json", 'j', NULL, 0, "One JSON object on the last line", 0},
+        {0},
+    };
+    static const struct argp argp = {
+        .options = table,
+        .parser = parse,
+        .doc = "Time from killing or stopping the leader to the first write that another replica "
+               "acknowledges.",
+    };
+    struct bench_options options = {
+        .replicas = 3, .rounds = 50, .port = FAILOVER_PORT, .directory = "/dev/shm"};
+    (void)argp_parse(&argp, argc, argv, 0, NULL, &options);
+    const struct lks_bench_failover_options bench = {
+        .replicas = options.replicas,
+        .rounds = options.rounds,
+        .port = options.port,
+        .stop = options.stop,
+        .directory = options.directory,
+        .json = options.json,
+    };
+    struct lks_error err = {0};
+    if (options.replicas == 1) {
+        (void)lks_error_set(&err, -EINVAL, "--replicas 1: nobody could take over");
+        return finish("failover", -EINVAL, &err);
+    }
+    return finish("failover", lks_bench_failover(&bench, &err), &err);
+}
+
+int lks_bench_command(int argc, char **argv)
+{
+    static const char help[] =
+        "Usage: lockstep bench replicate|failover [OPTION...]\n"
+        "  replicate  propose-to-commit time and throughput inside the leader's process\n"
+        "  failover   from the loss of the leader to the next acknowledged write\n"
+        "Each has --help. Exit codes: 0 measured; 1 failed; 2 wrong arguments.\n";
+    static char replicate_name[] = "lockstep bench replicate";
+    static char failover_name[] = "lockstep bench failover";
+    if (argc >= 2 && strcmp(argv[1], "replicate") == 0) {
+        argv[1] = replicate_name;
+        return replicate_command(argc - 1, argv + 1);
+    }
+    if (argc >= 2 && strcmp(argv[1], "failover") == 0) {
+        argv[1] = failover_name;
+        return failover_command(argc - 1, argv + 1);
+    }
+    const bool asked = argc >= 2 && strcmp(argv[1], "--help") == 0;
+    fputs(help, asked ? stdout : stderr);
+    return asked ? LKS_EXIT_OK : LKS_EXIT_USAGE;
+}
