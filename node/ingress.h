@@ -6,7 +6,9 @@
  * The leader first *offers* the ring: it starts anew at place 0 under an epoch that was never
  * used before, and only then tells the gateway (by a control message). The gateway writes only
  * under the epoch of the last offer that it received over the present connection. So bytes of an
- * earlier term, offer or connection carry another epoch and are never taken for new ones.
+ * earlier term, offer or connection carry another epoch and are never taken for new ones. Should
+ * one of those land late, over a new word or record, it can only hide what stands there: the
+ * gateway's commands then stay unanswered, or the ring is closed, until the next offer.
  * What is taken out was copied to private memory and checked there: the leader survives anything
  * that stands in the ring. Used on the replica's one thread.
  */
