@@ -38,7 +38,8 @@ int lks_cluster_load(struct lks_config *config, const char *file, const char *di
     } else {
         (void)snprintf(path, LKS_CONFIG_PATH_MAX, "%s", file);
     }
-    return lks_config_load(config, path, err);
+    /* Whatever keeps the file from being read, the arguments named the wrong one. */
+    return lks_config_load(config, path, err) == 0 ? 0 : -LKS_ECONFIG;
 }
 
 int lks_cluster_make_directory(const char *directory, struct lks_error *err)
@@ -84,7 +85,14 @@ int lks_cluster_new_config(struct lks_config *config, const struct lks_cluster_o
     if (rc == 0) {
         rc = lks_config_write(&made, path, err);
     }
-    return rc == 0 ? lks_config_load(config, path, err) : rc;
+    if (rc != 0) {
+        return rc;
+    }
+    rc = lks_config_load(config, path, err);
+    if (rc != 0) {
+        (void)unlink(path);
+    }
+    return rc;
 }
 
 int lks_cluster_create_journal(const struct lks_config *config, uint32_t replica,

@@ -15,14 +15,15 @@
 int lks_cluster_config_path(const char *directory, char path[LKS_CONFIG_PATH_MAX],
                             struct lks_error *err);
 
-/* Loads the configuration named by --config, else by --dir; one of them must be given. */
+/* Loads the configuration named by --config, else by --dir. Fails with -LKS_ECONFIG only. */
 int lks_cluster_load(struct lks_config *config, const char *file, const char *directory,
                      char path[LKS_CONFIG_PATH_MAX], struct lks_error *err);
 
 /* Makes the folder (mode 0700) unless it exists. errno. */
 int lks_cluster_make_directory(const char *directory, struct lks_error *err);
 
-/* Writes a new cluster's configuration, with a new id, into options->directory and loads it. */
+/* Writes a new cluster's configuration, with a new id, into options->directory and loads it.
+ * No file is left behind on failure. */
 int lks_cluster_new_config(struct lks_config *config, const struct lks_cluster_options *options,
                            char path[LKS_CONFIG_PATH_MAX], struct lks_error *err);
 

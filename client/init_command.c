@@ -8,6 +8,7 @@
 
 #include <argp.h>
 #include <stdio.h>
+#include <unistd.h>
 
 enum { KEY_NEW_CLUSTER = 0x100 };
 
@@ -61,26 +62,60 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     }
 }
 
-static int create(const struct init_options *options, const struct lks_config *config,
-                  struct lks_error *err)
+static int print_media(const struct lks_config *config, struct lks_error *err)
 {
-    int rc = lks_cluster_make_directory(config->directory, err);
-    if (rc != 0) {
-        return rc;
-    }
-    if (options->replica > config->replicas_count) {
-        return lks_error_set(err, -LKS_ECONFIG, "--replica %u: this cluster has replicas 1 to %u",
-                             options->replica, config->replicas_count);
-    }
-    if (options->replica != 0) {
-        rc = lks_cluster_create_journal(config, options->replica, options->new_cluster, err);
-        return rc == 0 ? lks_cluster_print_medium(config, options->replica, err) : rc;
-    }
-    rc = lks_cluster_create_journals(config, err);
+    int rc = 0;
     for (uint32_t id = 1; rc == 0 && id <= config->replicas_count; id++) {
         rc = lks_cluster_print_medium(config, id, err);
     }
     return rc;
+}
+
+/* Journals for a configuration that exists: all, or one. */
+static int init_old(const struct init_options *options, struct lks_error *err)
+{
+    struct lks_config config;
+    char path[LKS_CONFIG_PATH_MAX];
+    int rc = lks_cluster_load(&config, options->config, NULL, path, err);
+    if (rc == 0) {
+        rc = lks_cluster_make_directory(config.directory, err);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    const uint32_t replica = options->replica;
+    if (replica > config.replicas_count) {
+        return lks_error_set(err, -LKS_ECONFIG, "--replica %u: this cluster has replicas 1 to %u",
+                             replica, config.replicas_count);
+    }
+    if (replica == 0) {
+        rc = lks_cluster_create_journals(&config, err);
+        return rc == 0 ? print_media(&config, err) : rc;
+    }
+    rc = lks_cluster_create_journal(&config, replica, options->new_cluster, err);
+    return rc == 0 ? lks_cluster_print_medium(&config, replica, err) : rc;
+}
+
+/* A new folder with everything in it, or nothing. */
+static int init_new(const struct init_options *options, struct lks_error *err)
+{
+    struct lks_config config;
+    char path[LKS_CONFIG_PATH_MAX];
+    int rc = lks_cluster_make_directory(options->cluster.directory, err);
+    if (rc == 0) {
+        rc = lks_cluster_new_config(&config, &options->cluster, path, err);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    rc = lks_cluster_create_journals(&config, err);
+    if (rc != 0) {
+        (void)unlink(path);
+        (void)rmdir(options->cluster.directory); /* only if nothing else is in it */
+        return rc;
+    }
+    printf("configuration: %s\n", path);
+    return print_media(&config, err);
 }
 
 int lks_init_command(int argc, char **argv)
@@ -106,24 +141,8 @@ int lks_init_command(int argc, char **argv)
     };
     struct init_options options = {0};
     (void)argp_parse(&argp, argc, argv, 0, NULL, &options);
-    struct lks_config config;
     struct lks_error err = {0};
-    char path[LKS_CONFIG_PATH_MAX];
-    int rc = 0;
-    if (options.config != NULL) {
-        rc = lks_cluster_load(&config, options.config, NULL, path, &err);
-    } else {
-        rc = lks_cluster_make_directory(options.cluster.directory, &err);
-        if (rc == 0) {
-            rc = lks_cluster_new_config(&config, &options.cluster, path, &err);
-        }
-        if (rc == 0) {
-            printf("configuration: %s\n", path);
-        }
-    }
-    if (rc == 0) {
-        rc = create(&options, &config, &err);
-    }
+    const int rc = options.config != NULL ? init_old(&options, &err) : init_new(&options, &err);
     if (rc != 0) {
         fprintf(stderr, "lockstep init: %s\n", err.text);
     }
