@@ -172,6 +172,16 @@ static int write_skip(struct lks_ingress_producer *producer)
     return rc;
 }
 
+/* Gives up a record of which only a part was written; nothing of it was shown. */
+static void abandon_record(struct lks_ingress_producer *producer)
+{
+    if (producer->staged_bytes > 0) { /* whole records may be staged in front of it */
+        producer->staged_bytes =
+            producer->staged_place < producer->place ? producer->place - producer->staged_place : 0;
+    }
+    producer->unfinished_sequence = 0;
+}
+
 /* Makes sure of credit and of one piece of the ring for a record. */
 static int begin_record(struct lks_ingress_producer *producer, uint64_t lines)
 {
@@ -212,7 +222,8 @@ int lks_ingress_push(struct lks_ingress_producer *producer,
         return -LKS_EBROKEN;
     }
     const uint64_t lines = record_lines(command->bytes);
-    if (producer->unfinished_sequence == 0) {
+    if (producer->unfinished_sequence != command->sequence) {
+        abandon_record(producer);
         const int rc = begin_record(producer, lines);
         if (rc != 0) {
             return rc;
@@ -220,7 +231,6 @@ int lks_ingress_push(struct lks_ingress_producer *producer,
         producer->unfinished_sequence = command->sequence;
         producer->unfinished_bytes = 0;
     }
-    LKS_ASSERT(producer->unfinished_sequence == command->sequence);
     const uint32_t bytes = (uint32_t)lines * LKS_INGRESS_ALIGN;
     int rc = write_record(producer, command, bytes);
     if (rc == 0 && producer->place + bytes == LKS_INGRESS_RING_BYTES) {

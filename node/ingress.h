@@ -76,7 +76,8 @@ struct lks_ingress_command {
 /*
  * Writes a command behind the others; the leader sees it after the next _publish. -LKS_EBUSY: no
  * credit, or too much work outstanding: publish what there is, and push the same command again
- * later (asserted by its sequence). -LKS_ETOOBIG above LKS_INGRESS_COMMAND_MAX.
+ * later; or the next one, if this one was answered meanwhile. -LKS_ETOOBIG above
+ * LKS_INGRESS_COMMAND_MAX.
  * -LKS_EBROKEN: closed, or the connection is broken (the producer is closed then).
  */
 int lks_ingress_push(struct lks_ingress_producer *producer,
