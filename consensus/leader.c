@@ -129,44 +129,8 @@ static void append_noop(struct lks_core *core)
     }
 }
 
-void lks_leader_enter(struct lks_core *core)
-{
-    LKS_ASSERT(core->promise_candidate == core->options.replica);
-    LKS_ASSERT(core->granted_to == 0);
-    LKS_ASSERT(!core->reading);
-    lks_core_set_role(core, LKS_CORE_LEADER);
-    lks_core_set_leader(core, core->options.replica);
-    core->view.elected_count++;
-    core->view.established = false;
-    core->view.noop_offset = 0;
-    core->view.transferring = false;
-    core->transfer_sent = false;
-    core->noop_pending = false;
-    core->own_durable = core->view.tail.offset; /* made durable before the ring was read */
-    for (uint32_t p = 1; p <= core->options.replicas; p++) {
-        struct peer *peer = &core->peers[p];
-        peer->counted = false;
-        peer->durable = 0;
-        peer->commit_sent = 0;
-        peer->written = 0;
-        if (peer->path_open) {
-            lks_leader_path_open(core, p);
-        }
-    }
-    append_noop(core);
-    core->beat_ns = core->now_ns; /* show the counter at once */
-    lks_core_due(core, 0);
-}
-
-void lks_leader_leave(struct lks_core *core)
-{
-    core->view.accepts = false;
-    core->view.established = false;
-    core->view.transferring = false;
-    core->view.noop_offset = 0;
-}
-
-void lks_leader_path_open(struct lks_core *core, uint32_t p)
+/* Where writing to p begins, and what it already holds, from the report of its grant. */
+static void begin_path(struct lks_core *core, uint32_t p)
 {
     struct peer *peer = &core->peers[p];
     const struct lks_message *report = &peer->report;
@@ -198,6 +162,50 @@ void lks_leader_path_open(struct lks_core *core, uint32_t p)
             append_noop(core);
         }
     }
+}
+
+void lks_leader_enter(struct lks_core *core)
+{
+    LKS_ASSERT(core->promise_candidate == core->options.replica);
+    LKS_ASSERT(core->granted_to == 0);
+    LKS_ASSERT(!core->reading);
+    lks_core_set_role(core, LKS_CORE_LEADER);
+    lks_core_set_leader(core, core->options.replica);
+    core->view.elected_count++;
+    core->view.established = false;
+    core->view.noop_offset = 0;
+    core->view.transferring = false;
+    core->transfer_sent = false;
+    core->noop_pending = false;
+    core->own_durable = core->view.tail.offset; /* made durable before the ring was read */
+    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+        struct peer *peer = &core->peers[p];
+        peer->counted = false;
+        peer->durable = 0;
+        peer->commit_sent = 0;
+        peer->written = 0;
+        if (peer->path_open) {
+            begin_path(core, p);
+        }
+    }
+    /* Only now that every path has its own starting point may anything be written. */
+    progress(core);
+    append_noop(core);
+    core->beat_ns = core->now_ns; /* show the counter at once */
+    lks_core_due(core, 0);
+}
+
+void lks_leader_leave(struct lks_core *core)
+{
+    core->view.accepts = false;
+    core->view.established = false;
+    core->view.transferring = false;
+    core->view.noop_offset = 0;
+}
+
+void lks_leader_path_open(struct lks_core *core, uint32_t p)
+{
+    begin_path(core, p);
     progress(core);
 }
 
