@@ -144,7 +144,9 @@ void lks_election_vote_reply(struct lks_core *core, uint32_t peer,
     }
     state->request = 0;
     if (message->tail.term > core->promise_term) {
-        core->term_seen = message->tail.term;
+        if (message->tail.term > core->term_seen) {
+            core->term_seen = message->tail.term;
+        }
         lks_election_step_down(core, core->options.election_timeout_ns);
         return;
     }
@@ -172,6 +174,12 @@ void lks_election_refused(struct lks_core *core, uint32_t peer, const struct lks
     if (message->term > core->promise_term) {
         /* A higher term exists: only an election above it can win this replica's grant. */
         lks_election_step_down(core, core->options.heartbeat_ns);
+    } else if ((message->flags & LKS_MESSAGE_TERM_TAKEN) != 0 && core->view.established &&
+               !core->view.transferring) {
+        /* A rival of this term's election, for instance, promised the term to itself: it can
+         * never grant in it. The leader takes the next term, in which everybody can. */
+        lks_election_step_down(core, core->options.election_timeout_ns);
+        lks_election_start(core);
     }
 }
 

@@ -185,6 +185,14 @@ void lks_handover_granted(struct lks_core *core, const struct lks_core_event *ev
                        lks_core_random_below(core, core->options.election_timeout_ns / 4 + 1);
 }
 
+/* The term was promised to another candidate, or to an earlier life of this one. */
+static bool term_is_taken(const struct lks_core *core, const struct handover_target *target)
+{
+    return target->term == core->promise_term && core->promise_candidate != 0 &&
+           (target->candidate != core->promise_candidate ||
+            target->incarnation != core->promise_incarnation);
+}
+
 /* Why this request must be refused now, or NULL. */
 static const char *reason_to_refuse(const struct lks_core *core,
                                     const struct handover_target *target)
@@ -192,10 +200,8 @@ static const char *reason_to_refuse(const struct lks_core *core,
     if (target->term < core->promise_term) {
         return "a higher term was promised";
     }
-    if (target->term == core->promise_term && core->promise_candidate != 0 &&
-        (target->candidate != core->promise_candidate ||
-         target->incarnation != core->promise_incarnation)) {
-        return "the term was promised to another candidate"; /* or to its earlier life */
+    if (term_is_taken(core, target)) {
+        return "the term was promised to another candidate";
     }
     if (core->view.amnesiac && !target->established) {
         return "this replica may have forgotten entries: it grants to established leaders only";
@@ -209,6 +215,9 @@ static void refuse(struct lks_core *core, const struct handover_target *target)
         lks_core_send(core, target->candidate, LKS_MESSAGE_VOTE_REFUSAL);
     message->request = target->request;
     message->flags = core->view.amnesiac ? LKS_MESSAGE_AMNESIAC : 0;
+    if (term_is_taken(core, target)) {
+        message->flags |= LKS_MESSAGE_TERM_TAKEN;
+    }
 }
 
 void lks_handover_take_next(struct lks_core *core)

@@ -47,7 +47,8 @@ enum lks_message_flags {
     LKS_MESSAGE_ACCEPTED = 1,     /* PREVOTE_REPLY */
     LKS_MESSAGE_ESTABLISHED = 2,  /* VOTE_REQUEST: the sender leads, its no-op has committed */
     LKS_MESSAGE_AMNESIAC = 4,     /* VOTE_REPLY, VOTE_REFUSAL: the sender is amnesiac */
-    LKS_MESSAGE_PROMISE_LOST = 8  /* VOTE_REPLY: and may have forgotten its promise */
+    LKS_MESSAGE_PROMISE_LOST = 8, /* VOTE_REPLY: and may have forgotten its promise */
+    LKS_MESSAGE_TERM_TAKEN = 16   /* VOTE_REFUSAL: this very term is promised to another one */
 };
 
 struct lks_message {
