@@ -1,0 +1,287 @@
+/*
+ * Random schedules: a seed draws the size of the cluster, how often each kind of thing happens,
+ * and then the order of everything. After a bounded number of actions all faults end, and the
+ * cluster must come to one established leader whose log is committed and held by everybody.
+ */
+#include "tests/support/core_rig.h"
+
+enum action {
+    ACT_TIME, ACT_TICK, ACT_CTL, ACT_DONE, ACT_LOCAL, ACT_DISK, ACT_PATH, ACT_FENCE, ACT_READ,
+    ACT_WORD, ACT_ACK, ACT_APPEND, ACT_NOTICE, ACT_CONNECT, ACT_BREAK, ACT_BLOCK, ACT_UNBLOCK,
+    ACT_CRASH, ACT_POWER, ACT_BLACKOUT, ACT_LOSE, ACT_START, ACT_PAUSE, ACT_TRANSFER, ACTIONS
+};
+
+#define APPEND_UP_TO 48u
+#define LENGTH_STOP 72u  /* entries in the longest log at which a schedule ends early */
+#define TERMS_STOP 60u
+#define HEAL_ROUNDS_MAX 600u
+
+struct schedule {
+    uint32_t weights[ACTIONS];
+    uint32_t total;
+    bool may_forget; /* journals may be lost, or memory by a power cut */
+};
+
+static void draw(struct rig *rig, struct schedule *schedule)
+{
+    static const uint32_t often[ACTIONS] = {
+        [ACT_TIME] = 40, [ACT_TICK] = 60, [ACT_CTL] = 120, [ACT_DONE] = 80, [ACT_LOCAL] = 100,
+        [ACT_DISK] = 40, [ACT_PATH] = 120, [ACT_FENCE] = 40, [ACT_READ] = 40, [ACT_WORD] = 20,
+        [ACT_ACK] = 40, [ACT_APPEND] = 25, [ACT_NOTICE] = 20, [ACT_CONNECT] = 30,
+        [ACT_UNBLOCK] = 8, [ACT_START] = 12,
+    };
+    static const uint32_t rare[ACTIONS] = {
+        [ACT_BREAK] = 6, [ACT_BLOCK] = 3, [ACT_CRASH] = 4, [ACT_POWER] = 4, [ACT_BLACKOUT] = 1,
+        [ACT_LOSE] = 1, [ACT_PAUSE] = 8, [ACT_TRANSFER] = 1,
+    };
+    static const uint32_t factors[4] = {1, 3, 8, 16};
+    schedule->total = 0;
+    for (uint32_t i = 0; i < ACTIONS; i++) {
+        const uint32_t regular = often[i] * factors[rig_random(rig, 3)];
+        const uint32_t fault = rare[i] * (rig_random(rig, 2) ? factors[rig_random(rig, 4)] : 0);
+        schedule->weights[i] = regular + fault;
+        if (i == ACT_LOSE && !schedule->may_forget) {
+            schedule->weights[i] = 0;
+        }
+        schedule->total += schedule->weights[i];
+    }
+}
+
+static uint32_t forgetful(const struct rig *rig)
+{
+    uint32_t count = 0;
+    for (uint32_t n = 1; n <= rig->n; n++) {
+        count += rig->nodes[n].amnesiac ? 1 : 0;
+    }
+    return count;
+}
+
+/* Losing what was acknowledged is allowed on at most f replicas at a time. */
+static bool may_lose(const struct rig *rig, uint32_t n)
+{
+    return rig->nodes[n].amnesiac || forgetful(rig) < (rig->n - 1) / 2;
+}
+
+static void power(struct rig *rig, uint32_t n)
+{
+    if (rig->durability != RIG_MEMORY || may_lose(rig, n)) {
+        rig_power_cut(rig, n, false);
+    }
+}
+
+static void blackout(struct rig *rig)
+{
+    if (rig->durability != RIG_MEMORY) {
+        for (uint32_t n = 1; n <= rig->n; n++) {
+            rig_power_cut(rig, n, false);
+        }
+    }
+}
+
+static void fault(struct rig *rig, enum action action, uint32_t n, uint32_t p)
+{
+    struct rig_node *node = &rig->nodes[n];
+    switch (action) {
+    case ACT_BREAK:
+        rig_break(rig, n, p);
+        break;
+    case ACT_BLOCK:
+        rig_block(rig, n, p);
+        break;
+    case ACT_UNBLOCK:
+        rig_unblock(rig, n, p);
+        break;
+    case ACT_CRASH:
+        if (node->alive) {
+            rig_crash(rig, n);
+        }
+        break;
+    case ACT_POWER:
+        power(rig, n);
+        break;
+    case ACT_BLACKOUT:
+        blackout(rig);
+        break;
+    case ACT_LOSE:
+        if (may_lose(rig, n)) {
+            rig_lose_journal(rig, n);
+        }
+        break;
+    case ACT_START:
+        if (!node->alive) {
+            rig_start(rig, n);
+        }
+        node->paused = false;
+        break;
+    default:
+        node->paused = node->alive && !node->paused;
+        break;
+    }
+}
+
+static void transfer(struct rig *rig, uint32_t n)
+{
+    if (rig->nodes[n].alive && !rig->nodes[n].paused) {
+        struct lks_core_event event = {.kind = LKS_EVENT_TRANSFER};
+        rig_step(rig, n, &event);
+    }
+}
+
+static bool act(struct rig *rig, enum action action, uint32_t n, uint32_t p)
+{
+    switch (action) {
+    case ACT_TIME:
+        rig->now += rig_random(rig, RIG_HEARTBEAT / 2);
+        return true;
+    case ACT_TICK:
+        return rig_do_tick(rig, n, true);
+    case ACT_CTL:
+        return rig_do_ctl(rig, n, p);
+    case ACT_DONE:
+        return rig_do_done(rig, n, p);
+    case ACT_LOCAL:
+        return rig_do_local(rig, n, rig_random(rig, 2) == 0);
+    case ACT_DISK:
+        return rig_do_disk(rig, n, rig_random(rig, 2) == 0);
+    case ACT_PATH:
+        return rig_do_path(rig, n, p, rig_random(rig, 2) == 0);
+    case ACT_FENCE:
+        return rig_do_fence(rig, n, p);
+    case ACT_READ:
+        return rig_do_read(rig, n, rig_random(rig, 2) == 0);
+    case ACT_WORD:
+        return rig_do_word(rig, n);
+    case ACT_ACK:
+        return rig_do_ack(rig, n);
+    case ACT_APPEND:
+        return rig->values < APPEND_UP_TO && rig->nodes[n].local.count < RIG_QUEUE / 2 &&
+               rig_append(rig, n, 1 + (uint32_t)rig_random(rig, 3));
+    case ACT_NOTICE:
+        return rig_do_notice(rig, n, p);
+    case ACT_CONNECT:
+        rig_connect(rig, n, p);
+        return true;
+    case ACT_TRANSFER:
+        transfer(rig, n);
+        return true;
+    default:
+        fault(rig, action, n, p);
+        return true;
+    }
+}
+
+static enum action pick(struct rig *rig, const struct schedule *schedule)
+{
+    uint64_t at = rig_random(rig, schedule->total);
+    uint32_t i = 0;
+    while (at >= schedule->weights[i]) {
+        at -= schedule->weights[i];
+        i++;
+    }
+    return (enum action)i;
+}
+
+/* Long logs and high terms leave the model's tables: such a schedule stops and heals. */
+static bool spent(const struct rig *rig)
+{
+    for (uint32_t n = 1; n <= rig->n; n++) {
+        if (rig->nodes[n].alive && (rig_view(rig, n)->tail.index > LENGTH_STOP ||
+                                    rig_view(rig, n)->term > TERMS_STOP)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void run_schedule(struct rig *rig, const struct schedule *schedule, uint32_t actions)
+{
+    uint32_t done = 0;
+    for (uint32_t tries = 0; done < actions && tries < 12 * actions; tries++) {
+        const enum action action = pick(rig, schedule);
+        const uint32_t n = 1 + (uint32_t)rig_random(rig, rig->n);
+        const uint32_t p = 1 + (uint32_t)rig_random(rig, rig->n);
+        if (n == p && (action == ACT_CTL || action == ACT_DONE || action == ACT_PATH ||
+                       action == ACT_FENCE || action == ACT_NOTICE || action == ACT_BREAK ||
+                       action == ACT_BLOCK || action == ACT_UNBLOCK || action == ACT_CONNECT)) {
+            continue;
+        }
+        done += act(rig, action, n, p) ? 1 : 0;
+        if (done % 64 == 63 && spent(rig)) {
+            return;
+        }
+    }
+}
+
+static bool healed(const struct rig *rig)
+{
+    const uint32_t leader = rig_leader(rig);
+    if (leader == 0) {
+        return false;
+    }
+    const struct lks_core_view *view = rig_view(rig, leader);
+    if (view->commit_offset != view->tail.offset) {
+        return false;
+    }
+    for (uint32_t p = 1; p <= rig->n; p++) {
+        if (p != leader && (!view->peers[p].counted ||
+                            rig_view(rig, p)->commit_offset != view->commit_offset)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void connect_all(struct rig *rig)
+{
+    for (uint32_t a = 1; a <= rig->n; a++) {
+        for (uint32_t b = a + 1; b <= rig->n; b++) {
+            rig_unblock(rig, a, b);
+            rig_connect(rig, a, b);
+        }
+    }
+}
+
+static void heal(struct rig *rig)
+{
+    for (uint32_t n = 1; n <= rig->n; n++) {
+        rig->nodes[n].paused = false;
+        if (!rig->nodes[n].alive) {
+            rig_start(rig, n);
+        }
+    }
+    for (uint32_t n = 1; n <= rig->n; n++) {
+        if (rig_view(rig, n)->transferring) { /* the owner of such a leader ends it */
+            rig_crash(rig, n);
+            rig_start(rig, n);
+        }
+    }
+    for (uint32_t round = 0; round < HEAL_ROUNDS_MAX; round++) {
+        connect_all(rig);
+        rig_advance(rig, RIG_HEARTBEAT / 2);
+        if (healed(rig)) {
+            return;
+        }
+    }
+    rig_fail(rig, "no progress after everything healed");
+}
+
+void rig_explore(struct rig *rig, uint64_t seed)
+{
+    static const uint32_t sizes[10] = {3, 3, 3, 3, 3, 3, 3, 5, 5, 1};
+    struct rig_options options = {.n = 3, .seed = seed};
+    rig_reset(rig, &options);
+    options.n = seed % 97 == 0 ? 7 : sizes[rig_random(rig, 10)];
+    options.durability = (enum rig_durability)rig_random(rig, 3);
+    rig_reset(rig, &options);
+    rig->late_source = rig_random(rig, 4) == 0;
+    rig->writes_max = 1 + (uint32_t)rig_random(rig, 4);
+    struct schedule schedule = {.may_forget = rig_random(rig, 3) == 0};
+    for (uint32_t n = 1; n <= rig->n; n++) {
+        rig_start(rig, n);
+    }
+    for (uint32_t phase = 0; phase < 3; phase++) {
+        draw(rig, &schedule);
+        run_schedule(rig, &schedule, 100 + (uint32_t)rig_random(rig, 200));
+    }
+    heal(rig);
+}

@@ -1,0 +1,62 @@
+/*
+ * Random schedules against the core alone: many short ones, with fixed seeds and with fresh ones.
+ * `test_explore FIRST COUNT` runs the seeds FIRST, FIRST + 1, ...; `test_explore SEED` runs one
+ * and prints its trace.
+ */
+#include "tests/support/core_rig.h"
+
+#include "base/assert.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define FIXED_COUNT 12000u
+#define FRESH_COUNT 4000u
+#define TRACE_BYTES ((size_t)1 << 24)
+
+static struct rig *g_rig;
+static uint64_t g_seed;
+
+static void on_assert(const char *message)
+{
+    (void)message;
+    if (g_rig->trace != NULL) {
+        fwrite(g_rig->trace, 1, g_rig->trace_used, stderr);
+    }
+    fprintf(stderr, "core rig: seed %" PRIu64 ": ", g_seed);
+}
+
+static void run(uint64_t first, uint64_t count)
+{
+    for (uint64_t seed = first; seed < first + count; seed++) {
+        g_seed = seed;
+        rig_explore(g_rig, seed);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const struct rig_options options = {.n = 3};
+    g_rig = rig_new(&options);
+    lks_assert_set_hook(on_assert);
+    if (argc > 1) {
+        const uint64_t first = strtoull(argv[1], NULL, 10);
+        if (argc == 2) {
+            g_rig->trace = malloc(TRACE_BYTES);
+            LKS_ASSERT(g_rig->trace != NULL);
+            g_rig->trace_bytes = TRACE_BYTES;
+            g_rig->trace_nodes = ~0u;
+        }
+        run(first, argc == 2 ? 1 : strtoull(argv[2], NULL, 10));
+    } else {
+        run(1, FIXED_COUNT);
+        const uint64_t fresh = (uint64_t)time(NULL) << 20;
+        printf("fresh seeds from %" PRIu64 "\n", fresh);
+        fflush(stdout);
+        run(fresh, FRESH_COUNT);
+    }
+    rig_free(g_rig);
+    return EXIT_SUCCESS;
+}
