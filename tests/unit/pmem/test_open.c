@@ -1,0 +1,294 @@
+/* Opening a journal: every refusal, the lock, read-only. */
+#include "journal_fixture.h"
+
+static void expect_error(struct fixture *f, int code, const char *text)
+{
+    struct lks_journal *none = NULL;
+    size_t bytes;
+    size_t bytes_after;
+    unsigned char *before = file_snapshot(f->path, &bytes);
+    assert_int_equal(lks_journal_open(&none, &f->options, &f->err), code);
+    assert_null(none);
+    assert_int_equal(f->err.code, code);
+    if (strstr(f->err.text, text) == NULL) {
+        fail_msg("'%s' does not say '%s'", f->err.text, text);
+    }
+    unsigned char *after = file_snapshot(f->path, &bytes_after);
+    assert_int_equal(bytes, bytes_after);
+    assert_memory_equal(before, after, bytes); /* a refusal changes nothing */
+    free(before);
+    free(after);
+}
+
+static void open__no_file__enoent_and_the_way_out(void **state)
+{
+    struct fixture *f = *state;
+    struct lks_journal *none = NULL;
+    assert_int_equal(lks_journal_open(&none, &f->options, &f->err), -ENOENT);
+    assert_non_null(strstr(f->err.text, "lockstep init"));
+}
+
+static void open__not_a_journal__eformat(void **state)
+{
+    struct fixture *f = *state;
+    create(f);
+    file_flip(f->path, 0, 1);
+    expect_error(f, -LKS_EFORMAT, "not a Lockstep journal");
+}
+
+static void open__empty_or_tiny_file__eformat(void **state)
+{
+    struct fixture *f = *state;
+    create(f);
+    assert_int_equal(truncate(f->path, 4095), 0);
+    expect_error(f, -LKS_EFORMAT, "too short");
+    assert_int_equal(truncate(f->path, 0), 0);
+    expect_error(f, -LKS_EFORMAT, "too short");
+}
+
+static void open__newer_version__names_both(void **state)
+{
+    struct fixture *f = *state;
+    const uint32_t version = 7;
+    create(f);
+    file_write(f->path, offsetof(struct lks_header_page, version), &version, sizeof version);
+    expect_error(f, -LKS_EFORMAT, "format version 7, this binary knows up to 1");
+}
+
+static void open__header_rotten__is_damaged(void **state)
+{
+    struct fixture *f = *state;
+    create(f);
+    for (uint64_t at = 12; at < sizeof(struct lks_header_page); at++) {
+        file_flip(f->path, at, 0x20);
+        expect_error(f, -LKS_EDAMAGED, "header page is damaged");
+        file_flip(f->path, at, 0x20);
+    }
+    open_journal(f);
+}
+
+static void open__another_cluster__names_both(void **state)
+{
+    struct fixture *f = *state;
+    create(f);
+    f->options.cluster_id[0] = 9;
+    expect_error(f, -LKS_ECLUSTER, "01020304, the configuration's with 09020304");
+}
+
+static void open__another_replica__names_both(void **state)
+{
+    struct fixture *f = *state;
+    create(f);
+    f->options.replica = 2;
+    expect_error(f, -LKS_ECLUSTER, "belongs to replica 1, not to replica 2");
+}
+
+static void open__another_ring_size__names_both(void **state)
+{
+    struct fixture *f = *state;
+    f->options.ring_bytes = 1 << 20;
+    create(f);
+    f->options.ring_bytes = 2 << 20;
+    expect_error(f, -LKS_ESIZE, "a ring of 1 MiB, but the cluster's ring is 2 MiB");
+}
+
+static void open__ring_size_not_given__takes_what_is_there(void **state)
+{
+    struct fixture *f = *state;
+    create(f);
+    f->options.ring_bytes = 0;
+    f->options.entry_bytes_max = 0;
+    open_journal(f);
+    assert_int_equal(lks_journal_ring_bytes(f->journal), RING);
+    recover(f);
+    assert_int_equal(append(f, 1, RING / 8), 0);
+    assert_int_equal(append(f, 1, RING / 8 + 1), -LKS_ETOOBIG);
+}
+
+static void open__entry_limit_beyond_stored_ring__einval(void **state)
+{
+    struct fixture *f = *state;
+    create(f);
+    f->options.ring_bytes = 0;
+    f->options.entry_bytes_max = RING / 8 + 1;
+    expect_error(f, -EINVAL, "an eighth of the ring");
+}
+
+static void open__truncated__esize(void **state)
+{
+    struct fixture *f = *state;
+    create(f);
+    assert_int_equal(truncate(f->path, (2 << 20) + RING - 1), 0);
+    expect_error(f, -LKS_ESIZE, "truncated");
+    assert_int_equal(truncate(f->path, 4096), 0);
+    expect_error(f, -LKS_ESIZE, "truncated");
+}
+
+static void open__both_copies_of_a_slot_rotten__is_damaged(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        enum lks_journal_page pair;
+        const char *name;
+    } cases[] = {{LKS_PAGE_IDENTITY, "identity"},
+                 {LKS_PAGE_PROMISE, "promise"},
+                 {LKS_PAGE_BASE, "base"}};
+    create(f);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        for (unsigned page = 0; page < 2; page++) {
+            file_flip(f->path, slot_at(cases[i].pair, page, 0), 1);
+            file_flip(f->path, slot_at(cases[i].pair, page, 1), 1);
+            expect_error(f, -LKS_EDAMAGED, cases[i].name);
+            file_flip(f->path, slot_at(cases[i].pair, page, 0), 1);
+            file_flip(f->path, slot_at(cases[i].pair, page, 1), 1);
+        }
+    }
+    open_journal(f);
+}
+
+static void open__rotten_copy__is_repaired(void **state)
+{
+    struct fixture *f = *state;
+    unsigned char whole[LKS_SLOT_BYTES];
+    unsigned char now[LKS_SLOT_BYTES];
+    create(f);
+    file_read(f->path, slot_at(LKS_PAGE_PROMISE, 1, 0), whole, sizeof whole);
+    file_flip(f->path, slot_at(LKS_PAGE_PROMISE, 1, 0) + 40, 1);
+    open_journal(f);
+    file_read(f->path, slot_at(LKS_PAGE_PROMISE, 1, 0), now, sizeof now);
+    assert_memory_equal(whole, now, sizeof whole);
+}
+
+/* ---- the lock ------------------------------------------------------------------------------ */
+
+static void open__twice__ebusy_names_the_process(void **state)
+{
+    struct fixture *f = *state;
+    char owner[32];
+    create(f);
+    open_journal(f);
+    (void)snprintf(owner, sizeof owner, "in use by process %d", (int)getpid());
+    expect_error(f, -EBUSY, owner);
+    crash(f);
+    open_journal(f);
+}
+
+static void open__by_another_process__ebusy_until_it_dies(void **state)
+{
+    struct fixture *f = *state;
+    int pipes[2];
+    char byte;
+    char owner[32];
+    create(f);
+    assert_int_equal(pipe(pipes), 0);
+    (void)fflush(NULL);
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct lks_journal *journal = NULL;
+        const int rc = lks_journal_open(&journal, &f->options, NULL);
+        const ssize_t put = rc == 0 ? write(pipes[1], "x", 1) : 0;
+        (void)put;
+        (void)close(pipes[1]);
+        for (;;) {
+            (void)pause();
+        }
+    }
+    (void)close(pipes[1]);
+    assert_int_equal(read(pipes[0], &byte, 1), 1);
+    (void)close(pipes[0]);
+    (void)snprintf(owner, sizeof owner, "in use by process %d", (int)child);
+    expect_error(f, -EBUSY, owner);
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    open_journal(f);
+}
+
+/* A peer that was given the file keeps it open beyond the owner's end; that must not lock. */
+static void open__fd_kept_by_a_peer__lock_is_free(void **state)
+{
+    struct fixture *f = *state;
+    struct lks_log_memory memory;
+    create(f);
+    open_journal(f);
+    lks_journal_log_memory(f->journal, &memory);
+    const int kept = dup(memory.fd);
+    crash(f);
+    open_journal(f);
+    (void)close(kept);
+}
+
+/* ---- read-only ----------------------------------------------------------------------------- */
+
+static void open__read_only__takes_no_lock_and_changes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct lks_journal *other = NULL;
+    struct lks_log_point tail;
+    struct lks_identity identity;
+    size_t bytes;
+    start(f);
+    append_many(f, 1, 100, 5);
+    lks_journal_control(f->journal)->commit = f->tail.offset;
+    unsigned char *before = file_snapshot(f->path, &bytes);
+    struct lks_journal_options options = f->options;
+    options.read_only = true;
+    options.boot_id = BOOT_B;
+    assert_int_equal(lks_journal_open(&other, &options, &f->err), 0);
+    assert_int_equal(lks_journal_recover(other, &tail, &f->err), 0);
+    assert_memory_equal(&tail, &f->tail, sizeof tail);
+    lks_journal_identity(other, &identity);
+    assert_int_equal(identity.incarnation, 1); /* not raised */
+    lks_journal_close(other, true);
+    unsigned char *after = file_snapshot(f->path, &bytes);
+    assert_memory_equal(before, after, bytes);
+    free(before);
+    free(after);
+}
+
+static void open__read_only_for_replica_0__takes_any(void **state)
+{
+    struct fixture *f = *state;
+    struct lks_journal *other = NULL;
+    create(f);
+    struct lks_journal_options options = {.path = f->path, .read_only = true};
+    assert_int_equal(chmod(f->path, 0400), 0);
+    assert_int_equal(lks_journal_open(&other, &options, &f->err), 0);
+    lks_journal_close(other, false);
+    options.replica = 1;
+    assert_int_equal(lks_journal_open(&other, &options, &f->err), -LKS_ECLUSTER);
+}
+
+static void close__null__is_allowed(void **state)
+{
+    (void)state;
+    lks_journal_close(NULL, true);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(open__no_file__enoent_and_the_way_out),
+        TEST(open__not_a_journal__eformat),
+        TEST(open__empty_or_tiny_file__eformat),
+        TEST(open__newer_version__names_both),
+        TEST(open__header_rotten__is_damaged),
+        TEST(open__another_cluster__names_both),
+        TEST(open__another_replica__names_both),
+        TEST(open__another_ring_size__names_both),
+        TEST(open__ring_size_not_given__takes_what_is_there),
+        TEST(open__entry_limit_beyond_stored_ring__einval),
+        TEST(open__truncated__esize),
+        TEST(open__both_copies_of_a_slot_rotten__is_damaged),
+        TEST(open__rotten_copy__is_repaired),
+        TEST(open__twice__ebusy_names_the_process),
+        TEST(open__by_another_process__ebusy_until_it_dies),
+        TEST(open__fd_kept_by_a_peer__lock_is_free),
+        TEST(open__read_only__takes_no_lock_and_changes_nothing),
+        TEST(open__read_only_for_replica_0__takes_any),
+        cmocka_unit_test(close__null__is_allowed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
