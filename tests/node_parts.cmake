@@ -9,5 +9,5 @@ lks_node_part_test(test_sessions node/sessions.c)
 lks_node_part_test(test_gateway node/gateway.c)
 lks_node_part_test(test_mailbox node/mailbox.c ${fake_fabric})
 lks_node_part_test(test_ingress node/ingress.c node/sessions.c ${fake_fabric})
-#lks_node_part_test(test_exactly_once
-#  node/gateway.c node/ingress.c node/mailbox.c node/sessions.c ${fake_fabric})
+lks_node_part_test(test_exactly_once
+  node/gateway.c node/ingress.c node/mailbox.c node/sessions.c ${fake_fabric})
