@@ -1,0 +1,6 @@
+# Fabric: the conformance suite, once for each backend, and what only the shm backend has.
+add_library(lks_fabric_suite STATIC
+  conformance/fabric/suite.c conformance/fabric/stage.c conformance/fabric/connection_cases.c
+  conformance/fabric/path_cases.c conformance/fabric/wake_cases.c)
+target_link_libraries(lks_fabric_suite PUBLIC lks_verbs PkgConfig::CMOCKA)
+lks_test(conformance/fabric/test_shm.c lks_fabric_suite)

@@ -1,0 +1,75 @@
+/*
+ * Shared memory of one replica beside its log: a sealed memfd with a bell page, the words that
+ * every peer may read, and one inbox area a peer. The owner maps it whole; a peer maps the bell
+ * page, the words (read-only) and its own area, and the owner's log memory by the descriptor that
+ * came along. Fabric's thread. Invariant: a mapping is used only within the sizes that were
+ * checked when it was made; shrinking is sealed off.
+ */
+#ifndef LKS_VERBS_SHM_SEGMENT_H
+#define LKS_VERBS_SHM_SEGMENT_H
+
+#include "base/remote_memory.h"
+#include "verbs/fabric.h"
+
+#include <stdalign.h>
+#include <stdint.h>
+
+/* The first page: how a sleeping replica is woken. */
+struct lks_shm_bell_page {
+    alignas(64) lks_word sleeping; /* 1: waits on its descriptors; set by the owner, taken back by
+                                      whoever wakes it */
+    struct {
+        alignas(64) lks_word count; /* by the peer alone: one up for each write with a wake */
+    } rung[LKS_REPLICAS_MAX + 1];   /* by the peer's id */
+};
+
+_Static_assert(sizeof(struct lks_shm_bell_page) <= 4096, "the bells fit their page");
+
+struct lks_shm_sizes {
+    uint32_t replicas;
+    uint64_t words_bytes;
+    uint64_t inbox_bytes;
+    uint64_t log_bytes;
+};
+
+/* The own segment. */
+struct lks_shm_segment {
+    int fd; /* -1: none */
+    uint8_t *address;
+    uint64_t bytes;
+    struct lks_shm_bell_page *bells;
+    uint8_t *words;
+    uint8_t *inboxes;
+    uint64_t inbox_stride;
+};
+
+/* A peer's memory as mapped here. */
+struct lks_shm_view {
+    struct lks_shm_bell_page *bells;
+    uint8_t *words;
+    uint64_t words_span; /* of the mapping */
+    uint8_t *inbox;      /* own area there */
+    uint64_t inbox_span;
+    uint8_t *log;
+    void *log_mapping; /* may begin before log */
+    uint64_t log_span;
+};
+
+/* Bytes of a segment of these sizes; 0 if that overflows. */
+uint64_t lks_shm_segment_bytes(const struct lks_shm_sizes *sizes);
+
+/* Makes and maps the own segment, zeroed and sealed. Errors: errno, -EINVAL (sizes). */
+int lks_shm_segment_init(struct lks_shm_segment *segment, const struct lks_shm_sizes *sizes);
+void lks_shm_segment_fini(struct lks_shm_segment *segment);
+
+/* Area of a peer in the own segment. */
+uint8_t *lks_shm_segment_inbox(const struct lks_shm_segment *segment, uint32_t peer);
+
+/* Maps a peer's segment and log memory. `self` names the area that is ours. Nothing about the
+ * descriptors is trusted: kind, seals and sizes are checked. Descriptors stay the caller's.
+ * Errors: -EBADMSG (not what it should be), errno; the view is then empty. */
+int lks_shm_view_init(struct lks_shm_view *view, const struct lks_shm_sizes *sizes, uint32_t self,
+                      int segment_fd, const struct lks_fabric_memory *log);
+void lks_shm_view_fini(struct lks_shm_view *view);
+
+#endif
