@@ -173,8 +173,8 @@ static void parse__bad_modes__say_what_is_allowed(void **state)
                  "cluster.yaml:13: durability: 'pmem-read' needs an RDMA fabric: use auto, memory, "
                  "writer-flush or pmem-ack");
     expect_error(GOOD "durability: most\n",
-                 "cluster.yaml:13: durability: 'most' is unknown: use auto, memory, writer-flush or "
-                 "pmem-ack");
+                 "cluster.yaml:13: durability: 'most' is unknown: use auto, memory, writer-flush "
+                 "or pmem-ack");
     expect_error(GOOD "log: loud\n",
                  "cluster.yaml:13: log: 'loud' is unknown: use error, warn, info or debug");
     expect_error(GOOD "busy_poll: 2\n",
@@ -264,7 +264,8 @@ static void parse__bad_addresses__say_why(void **state)
                        cases[i][1]);
         expect_error(text, expected);
     }
-    expect_error("name: a\n" ID "replicas:\n  - id: 1\n    journal: j\n    listen: localhost:7001\n",
+    expect_error("name: a\n" ID "replicas:\n  - id: 1\n    journal: j\n"
+                 "    listen: localhost:7001\n",
                  "cluster.yaml:6: replicas[0].listen: 'localhost:7001': the address must be "
                  "numeric, such as 127.0.0.1:7001 or [::1]:7001");
     expect_error("name: a\n" ID "replicas:\n  - id: 1\n    journal: j\n    listen: '7001'\n",

@@ -28,7 +28,8 @@ static void size__written_forms__are_read(void **state)
 static void size__anything_else__is_refused_and_nothing_changes(void **state)
 {
     (void)state;
-    static const char *const wrong[] = {"", "x", "-1", "+1", " 1", "1 K", "1KK", "1iB", "1.5G", "K"};
+    static const char *const wrong[] = {"",    "x",   "-1",  "+1",   " 1",
+                                        "1 K", "1KK", "1iB", "1.5G", "K"};
     uint64_t bytes = 77;
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         assert_int_equal(lks_value_size(wrong[i], &bytes), -EINVAL);
