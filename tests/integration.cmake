@@ -15,12 +15,16 @@ if(TARGET lockstep)
   add_dependencies(lks_test_cluster lockstep)
 
   lks_test(integration/smoke.c lks_test_cluster)
+  lks_test(integration/cli.c lks_test_cluster)
+  lks_test(integration/threads.c lks_test_cluster lks_node lks_services)
 
   add_executable(lockstep-chaos integration/chaos.c)
   target_link_libraries(lockstep-chaos PRIVATE lks_test_cluster)
   add_test(NAME integration/chaos COMMAND lockstep-chaos --rounds 20 --seed 1)
+  add_test(NAME integration/chaos_one COMMAND lockstep-chaos --rounds 4 --seed 2 --replicas 1)
+  add_test(NAME integration/chaos_five COMMAND lockstep-chaos --rounds 6 --seed 3 --replicas 5)
 
   # They measure nothing, but they start many processes: one at a time.
-  set_tests_properties(integration/smoke integration/chaos PROPERTIES
-    RUN_SERIAL ON LABELS integration)
+  set_tests_properties(integration/smoke integration/cli integration/threads integration/chaos
+    integration/chaos_one integration/chaos_five PROPERTIES RUN_SERIAL ON LABELS integration)
 endif()
