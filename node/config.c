@@ -300,7 +300,8 @@ static int check_modes(const struct loader *loader, const struct raw_config *raw
         }
         return complain(loader, "fabric", "'%s' is unknown: use shm", raw->fabric);
     }
-    if (raw->durability != NULL && lks_durability_parse(raw->durability, &config->durability) != 0) {
+    if (raw->durability != NULL &&
+        lks_durability_parse(raw->durability, &config->durability) != 0) {
         return complain(loader, "durability",
                         "'%s' is unknown: use auto, memory, writer-flush or pmem-ack",
                         raw->durability);

@@ -156,11 +156,18 @@ static void parse__bad_identity__says_what_is_allowed(void **state)
     expect_error("name: a\nid: 0011\n" THREE,
                  "cluster.yaml:2: id: '0011' is not 32 hexadecimal digits");
     expect_error("directory: ''\n" GOOD, "cluster.yaml:1: directory: a path must not be empty");
-    expect_error("directory: /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-                 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n" GOOD,
-                 "cluster.yaml:1: directory: '/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-                 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' has more than 99 bytes, too "
-                 "long for a socket's name: use a shorter path");
+    char text[512];
+    char expected[512];
+    char longest[110];
+    memset(longest, 'a', sizeof longest);
+    longest[0] = '/';
+    longest[sizeof longest - 1] = '\0';
+    (void)snprintf(text, sizeof text, "directory: %s\n%s", longest, GOOD);
+    (void)snprintf(expected, sizeof expected,
+                   "cluster.yaml:1: directory: '%s' has more than 99 bytes, too long for a "
+                   "socket's name: use a shorter path",
+                   longest);
+    expect_error(text, expected);
 }
 
 static void parse__bad_modes__say_what_is_allowed(void **state)
