@@ -41,6 +41,10 @@ struct bench {
     pid_t followers[LKS_REPLICAS_MAX + 1];
     struct lks_assembly leader;
     uint64_t answered;
+    uint64_t answered_ns; /* closed loop: when the last answer came */
+    bool timed;           /* a closed loop is running: answers are timed */
+    int64_t realtime_offset_ns;
+    uint64_t now_ns;      /* last reading of the clock: one for each command */
     struct lks_samples samples;
     struct lks_samples floor_samples;
     double batch_rate[BATCHES];
@@ -55,6 +59,9 @@ static void count_reply(void *ctx, uint64_t cookie, const void *reply, size_t by
     (void)reply;
     (void)bytes;
     bench->answered++;
+    if (bench->timed) {
+        bench->answered_ns = lks_clock_monotonic_ns();
+    }
 }
 
 static void ignore_reply(void *ctx, uint64_t cookie, const void *reply, size_t bytes)
@@ -149,15 +156,18 @@ static int make_config(struct bench *bench, struct lks_error *err)
 
 static int step(struct bench *bench, struct lks_error *err)
 {
-    return lks_replica_step(bench->leader.replica, lks_clock_monotonic_ns(),
-                            lks_clock_realtime_ns(), err);
+    return lks_replica_step(bench->leader.replica, bench->now_ns,
+                            bench->now_ns + (uint64_t)bench->realtime_offset_ns, err);
 }
 
 /* Until this process leads and every follower is granted and has applied everything. */
 static int settle(struct bench *bench, struct lks_error *err)
 {
     const uint64_t until = lks_clock_monotonic_ns() + START_PATIENCE_NS;
-    while (lks_clock_monotonic_ns() < until) {
+    bench->realtime_offset_ns =
+        (int64_t)lks_clock_realtime_ns() - (int64_t)lks_clock_monotonic_ns();
+    while (bench->now_ns < until) {
+        bench->now_ns = lks_clock_monotonic_ns();
         const int rc = step(bench, err);
         if (rc < 0) {
             return rc;
@@ -227,6 +237,9 @@ static int run_batch(struct bench *bench, uint32_t count, struct lks_error *err)
         if (rc < 0) {
             return rc;
         }
+        if (bench->answered < target) {
+            bench->now_ns = lks_clock_monotonic_ns();
+        }
     }
     return 0;
 }
@@ -235,15 +248,17 @@ static int closed_loop(struct bench *bench, struct lks_floor *lowest, struct lks
 {
     const uint64_t span = lks_entry_span(bench->options->size);
     int rc = 0;
+    bench->timed = true;
     for (uint32_t i = 0; i < WARM_UP && rc == 0; i++) {
         rc = run_batch(bench, 1, err);
         lks_floor_copy(lowest, bench->command, span);
     }
     while (bench->samples.count < bench->options->samples && rc == 0) {
         for (uint32_t i = 0; i < BLOCK_SAMPLES && rc == 0; i++) {
-            const uint64_t before = lks_clock_monotonic_ns();
+            bench->now_ns = lks_clock_monotonic_ns();
+            const uint64_t before = bench->now_ns;
             rc = run_batch(bench, 1, err);
-            lks_samples_add(&bench->samples, lks_clock_monotonic_ns() - before);
+            lks_samples_add(&bench->samples, bench->answered_ns - before);
         }
         for (uint32_t i = 0; i < BLOCK_SAMPLES; i++) {
             const uint64_t before = lks_clock_monotonic_ns();
@@ -256,10 +271,12 @@ static int closed_loop(struct bench *bench, struct lks_floor *lowest, struct lks
 
 static int open_loop(struct bench *bench, struct lks_error *err)
 {
+    bench->timed = false;
     for (uint32_t b = 0; b < BATCHES; b++) {
         uint32_t done = 0;
         const uint64_t before = lks_clock_monotonic_ns();
         while (done < bench->options->batch_commands) {
+            bench->now_ns = lks_clock_monotonic_ns();
             const int rc = run_batch(bench, batch_sizes[b], err);
             if (rc != 0) {
                 return rc;

@@ -78,21 +78,40 @@ static void write_log(struct lks_replica *replica, const struct lks_effect *effe
     }
 }
 
-/* Wakes a sleeping follower only if its own clients wait for something below this word. */
-static void write_commit_word(struct lks_replica *replica, const struct lks_effect *effect)
+/* The word waits for the end of the step: answers go first, and only the last value is sent. */
+static void note_commit_word(struct lks_replica *replica, const struct lks_effect *effect)
 {
     struct lks_replica_peer *peer = &replica->peers[effect->peer];
-    if (effect->grant != peer->grant) {
+    peer->word_due = effect->to;
+    peer->word_grant = effect->grant;
+    replica->words_due = true;
+}
+
+/* Wakes a sleeping follower only if its own clients wait for something below this word. */
+void lks_replica_send_commit_words(struct lks_replica *replica)
+{
+    if (!replica->words_due) {
         return;
     }
-    uint32_t flags = 0;
-    if (peer->command_end > peer->woken_at) {
-        flags = LKS_FABRIC_WAKE;
-        peer->woken_at = effect->to;
+    replica->words_due = false;
+    for (uint32_t p = 1; p <= replica->options.replicas; p++) {
+        struct lks_replica_peer *peer = &replica->peers[p];
+        if (peer->word_due == 0) {
+            continue;
+        }
+        const uint64_t word = peer->word_due;
+        peer->word_due = 0;
+        if (peer->word_grant != peer->grant) {
+            continue; /* of a path that is gone */
+        }
+        uint32_t flags = 0;
+        if (peer->command_end > peer->woken_at) {
+            flags = LKS_FABRIC_WAKE;
+            peer->woken_at = word;
+        }
+        /* A failure breaks the path, which the next write or probe reports. */
+        (void)write_word(replica, p, offsetof(struct lks_control_words, commit), word, flags, 0);
     }
-    /* A failure breaks the path, which the next write or probe reports. */
-    (void)write_word(replica, effect->peer, offsetof(struct lks_control_words, commit), effect->to,
-                     flags, 0);
 }
 
 static void probe(struct lks_replica *replica, const struct lks_effect *effect)
@@ -215,7 +234,7 @@ static void carry_out(struct lks_replica *replica, const struct lks_update *upda
         write_log(replica, effect);
         break;
     case LKS_EFFECT_COMMIT_WORD:
-        write_commit_word(replica, effect);
+        note_commit_word(replica, effect);
         break;
     case LKS_EFFECT_PROBE:
         probe(replica, effect);

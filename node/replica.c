@@ -18,6 +18,7 @@
 #define HANDSHAKE_POLL_NS UINT64_C(500000)
 #define WARN_EVERY_NS UINT64_C(10000000000)
 #define ROUNDS_PER_STEP 2
+#define MESSAGES_EVERY_NS UINT64_C(4000)
 
 _Static_assert((int)LKS_ROLE_LEADER == (int)LKS_CORE_LEADER, "the public roles are the core's");
 _Static_assert(sizeof(struct lks_public_words) <= LKS_REPLICA_WORDS_BYTES, "words fit");
@@ -275,6 +276,19 @@ static void warn_about_amnesia(struct lks_replica *replica)
     }
 }
 
+/* A busy replica looks into its mailboxes now and then; an idle one always. */
+static int look_into_mailboxes(struct lks_replica *replica, bool now)
+{
+    if (!now && replica->now_ns - replica->messages_ns < MESSAGES_EVERY_NS) {
+        return 0;
+    }
+    if (now && replica->now_ns == replica->messages_ns) {
+        return 0; /* this step has looked already */
+    }
+    replica->messages_ns = replica->now_ns;
+    return lks_replica_poll_messages(replica);
+}
+
 int lks_replica_step(struct lks_replica *replica, uint64_t now_ns, uint64_t realtime_ns,
                      struct lks_error *err)
 {
@@ -284,7 +298,7 @@ int lks_replica_step(struct lks_replica *replica, uint64_t now_ns, uint64_t real
     }
     replica->realtime_ns = realtime_ns;
     work += lks_replica_poll_fabric(replica);
-    work += lks_replica_poll_messages(replica);
+    work += look_into_mailboxes(replica, false);
     if (replica->now_ns >= replica->view->deadline_ns) {
         (void)lks_replica_event(replica, LKS_EVENT_TICK, 0);
     }
@@ -298,7 +312,11 @@ int lks_replica_step(struct lks_replica *replica, uint64_t now_ns, uint64_t real
     }
     if (replica->fatal == 0) {
         work += lks_replica_apply(replica);
+        lks_replica_send_commit_words(replica);
         work += lks_replica_forward(replica);
+        if (work == 0) {
+            work += look_into_mailboxes(replica, true); /* never "nothing to do" unseen */
+        }
         warn_about_amnesia(replica);
         publish_words(replica);
     }

@@ -67,6 +67,8 @@ struct lks_replica_peer {
     uint64_t offered_term;   /* ingress offered to it in this term, over this connection */
     uint64_t command_end;    /* leader: end of its last command in the log */
     uint64_t woken_at;       /* leader: commit word that it was last woken for */
+    uint64_t word_due;       /* leader: commit word to be sent; 0: none */
+    uint64_t word_grant;     /* ... on this path */
     struct lks_public_words *seen; /* in scratch memory: its words as last read */
     bool reading_words;
 };
@@ -122,6 +124,8 @@ struct lks_replica {
     uint32_t ops_free;
     uint32_t ops_used;
     uint64_t probe_counter;
+    bool words_due;             /* some peer's word_due is set */
+    uint64_t messages_ns;       /* when the mailboxes were last looked into */
 
     /* applied state */
     void *service;
@@ -190,6 +194,7 @@ struct lks_position lks_replica_position(const struct lks_log_point *point);
 
 /* effects.c */
 void lks_replica_carry_out(struct lks_replica *replica, const struct lks_update *update);
+void lks_replica_send_commit_words(struct lks_replica *replica);
 void lks_replica_read_words(struct lks_replica *replica, uint32_t peer);
 
 /* arrivals.c */

@@ -135,6 +135,12 @@ static void look_around(struct lks_shm_fabric *shm)
         shm->sockets_ns = now_ns;
         lks_shm_meeting_serve(shm, now_ns);
     }
+    for (uint32_t id = 1; id <= shm->replicas; id++) {
+        if (lks_shm_is_peer(shm, id) && shm->peers[id].connected &&
+            lks_shm_view_populate(&shm->peers[id].link.view)) {
+            break; /* a part at a time */
+        }
+    }
 }
 
 static int shm_poll(struct lks_fabric *fabric, struct lks_fabric_event *events,

@@ -3,15 +3,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/mman.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/assert.h"
 
 #define PAGE UINT64_C(4096)
+#define POPULATE_BYTES (UINT64_C(1) << 20) /* about 0.1 ms of work */
 #define AREA_BYTES_MAX (UINT64_C(1) << 32) /* of words and of one inbox area */
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
@@ -134,6 +137,13 @@ static void *map_log_at(int fd, uint64_t offset, uint64_t bytes)
     return mapped;
 }
 
+static bool is_in_memory(int fd)
+{
+    struct statfs status;
+    return fstatfs(fd, &status) == 0 &&
+           (status.f_type == TMPFS_MAGIC || status.f_type == HUGETLBFS_MAGIC);
+}
+
 static int map_log(struct lks_shm_view *view, const struct lks_fabric_memory *log)
 {
     /* A device DAX wants its mappings aligned to its own page size. */
@@ -162,6 +172,7 @@ static int map_log(struct lks_shm_view *view, const struct lks_fabric_memory *lo
             view->log_mapping = mapped;
             view->log_span = span;
             view->log = mapped + before;
+            view->log_in_memory = S_ISCHR(status.st_mode) || is_in_memory(log->fd);
             return 0;
         }
         code = -errno;
@@ -170,6 +181,19 @@ static int map_log(struct lks_shm_view *view, const struct lks_fabric_memory *lo
         }
     }
     return code;
+}
+
+bool lks_shm_view_populate(struct lks_shm_view *view)
+{
+    if (view->log_mapping == NULL || !view->log_in_memory ||
+        view->log_populated >= view->log_span) {
+        return false;
+    }
+    const uint64_t rest = view->log_span - view->log_populated;
+    const uint64_t part = rest < POPULATE_BYTES ? rest : POPULATE_BYTES;
+    (void)madvise((uint8_t *)view->log_mapping + view->log_populated, part, MADV_POPULATE_WRITE);
+    view->log_populated += part;
+    return true;
 }
 
 int lks_shm_view_init(struct lks_shm_view *view, const struct lks_shm_sizes *sizes, uint32_t self,

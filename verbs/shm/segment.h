@@ -53,6 +53,8 @@ struct lks_shm_view {
     uint8_t *log;
     void *log_mapping; /* may begin before log */
     uint64_t log_span;
+    uint64_t log_populated; /* pages of the mapping made present so far, in bytes */
+    bool log_in_memory;     /* not a file whose pages would be written back for it */
 };
 
 /* Bytes of a segment of these sizes; 0 if that overflows. */
@@ -71,5 +73,9 @@ uint8_t *lks_shm_segment_inbox(const struct lks_shm_segment *segment, uint32_t p
 int lks_shm_view_init(struct lks_shm_view *view, const struct lks_shm_sizes *sizes, uint32_t self,
                       int segment_fd, const struct lks_fabric_memory *log);
 void lks_shm_view_fini(struct lks_shm_view *view);
+
+/* Makes the next part of the log mapping present, so that no write meets a page fault; bounded
+ * work, called from poll until it returns false: nothing is left. */
+bool lks_shm_view_populate(struct lks_shm_view *view);
 
 #endif
