@@ -1,8 +1,9 @@
 /*
  * What the files of the shm backend share: the fabric object. fabric.c owns its life and the ops
- * table, meeting.c makes and ends connections, transfer.c moves bytes, wake.c sleeps and wakes.
- * One thread uses a fabric. Invariant: a peer's memory is touched only while `connected` (its
- * view is mapped), its log only while `path` is open, and then only inside a section of its gate.
+ * table, link.c checks and holds connections, meeting.c makes them, transfer.c moves bytes, wake.c
+ * sleeps and wakes. One thread uses a fabric. Invariant: a peer's memory is touched only while
+ * `connected` (its view is mapped), its log only while `path` is open, and written only inside a
+ * section of its gate.
  */
 #ifndef LKS_VERBS_SHM_SHM_H
 #define LKS_VERBS_SHM_SHM_H
@@ -20,6 +21,7 @@
 #define LKS_SHM_CONTROL_MAX LKS_SHM_GATE_POSTED_MAX /* grants, revokes and opens at a time */
 #define LKS_SHM_SESSIONS_MAX 16u                    /* clients that have not said who they are */
 #define LKS_SHM_NEVER UINT64_MAX
+#define LKS_SHM_DIAL_PAUSE_MIN_NS UINT64_C(1000000)
 #define LKS_SHM_KEY_MARK UINT64_C(0x6c6b732d6b657931) /* words[1] of a key; [0]: incarnation */
 
 enum lks_shm_path {
@@ -167,6 +169,38 @@ void lks_shm_disarm(struct lks_fabric *fabric);
 /* Watches fd for input; 0 or errno. _unwatch must come before the fd is closed. */
 int lks_shm_watch(struct lks_shm_fabric *shm, int fd, enum lks_shm_source source, uint32_t index);
 void lks_shm_unwatch(struct lks_shm_fabric *shm, int fd);
+
+/* ---- link.c ---------------------------------------------------------------------------------- */
+
+struct lks_shm_link lks_shm_link_none(void);
+void lks_shm_link_close(struct lks_shm_fabric *shm, struct lks_shm_link *link);
+/* Unwatches and closes; -1 is allowed, and left behind. */
+void lks_shm_close_watched(struct lks_shm_fabric *shm, int *fd);
+
+struct lks_shm_message lks_shm_make_message(const struct lks_shm_fabric *shm, uint32_t to,
+                                            enum lks_shm_message_kind kind);
+int lks_shm_send_hello(const struct lks_shm_fabric *shm, uint32_t to, int fd);
+/* One line about a refusal, unless the same was said a moment ago. index: the claimed replica, or
+ * 0. -ENOTCONN (a peer that is still starting) is no news. */
+void lks_shm_complain(struct lks_shm_fabric *shm, uint32_t index, int code, const char *who,
+                      const char *detail);
+/* Tells the client why, and logs it. The socket stays the caller's. */
+void lks_shm_refuse(struct lks_shm_fabric *shm, int fd, uint32_t claimed, int code,
+                    const char *detail);
+/* Takes a hello's descriptors and makes them a link; on failure nothing of them is left open, and
+ * detail says why. The socket stays the caller's. */
+int lks_shm_accept_hello(const struct lks_shm_fabric *shm, const struct lks_shm_message *hello,
+                         int socket, const int *fds, struct lks_shm_link *link,
+                         const char **detail);
+
+/* The coming link becomes the connection. */
+void lks_shm_come_together(struct lks_shm_fabric *shm, uint32_t id);
+/* From now on nothing of this peer is touched; no event. */
+void lks_shm_let_go(struct lks_shm_peer *peer);
+/* Ends a connection, with its event. */
+void lks_shm_part(struct lks_shm_fabric *shm, uint32_t id, bool peer_dead);
+/* The socket of a connection has ended: in order, or with the process, or for no good reason. */
+void lks_shm_lose(struct lks_shm_fabric *shm, uint32_t id, bool goodbye, uint64_t now_ns);
 
 /* ---- meeting.c ------------------------------------------------------------------------------- */
 
