@@ -43,7 +43,7 @@ static unsigned allocated_percent(const struct lks_journal_options *options)
     return percent > 100 ? 100 : (unsigned)percent;
 }
 
-static void draw(const char *label, unsigned percent)
+void lks_progress_draw(const char *label, unsigned percent)
 {
     char bar[BAR_WIDTH + 1];
     const unsigned filled = percent * BAR_WIDTH / 100;
@@ -53,6 +53,11 @@ static void draw(const char *label, unsigned percent)
     bar[BAR_WIDTH] = '\0';
     fprintf(stderr, "\r%s [%s] %3u %%", label, bar, percent);
     (void)fflush(stderr);
+}
+
+void lks_progress_clear(void)
+{
+    fprintf(stderr, "\r\033[K");
 }
 
 int lks_progress_create_journal(const struct lks_journal_options *options, bool fresh_cluster,
@@ -74,14 +79,14 @@ int lks_progress_create_journal(const struct lks_journal_options *options, bool 
         (void)nanosleep(&pause, NULL);
         const uint64_t now_ns = lks_clock_monotonic_ns();
         if (now_ns - began_ns >= SHOW_AFTER_NS && now_ns - drawn_ns >= REDRAW_NS) {
-            draw(label, allocated_percent(options));
+            lks_progress_draw(label, allocated_percent(options));
             drawn_ns = now_ns;
             drawn = true;
         }
     }
     (void)pthread_join(helper, NULL);
     if (drawn) {
-        fprintf(stderr, "\r\033[K");
+        lks_progress_clear();
     }
     return creation.rc;
 }

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -70,8 +71,8 @@ static int load(const struct lks_journal *journal, struct lks_slots *slots, void
         return lks_error_set(err, rc,
                              "journal %s: its %s is damaged (both copies of a slot): this replica "
                              "cannot vouch for its history; move the file away and create it anew "
-                             "with `lockstep init`",
-                             journal->path, what);
+                             "with `lockstep init CONFIG --replica %" PRIu32 "`",
+                             journal->path, what, journal->facts.replica);
     }
     return 0;
 }
@@ -95,8 +96,9 @@ static int load_records(struct lks_journal *journal, struct lks_error *err)
     if (rc == 0 && !records_make_sense(journal)) {
         return lks_error_set(err, -LKS_EDAMAGED,
                              "journal %s: its identity or base cannot be right: move the "
-                             "file away and create it anew with `lockstep init`",
-                             journal->path);
+                             "file away and create it anew with `lockstep init CONFIG --replica "
+                             "%" PRIu32 "`",
+                             journal->path, journal->facts.replica);
     }
     return rc;
 }

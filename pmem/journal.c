@@ -25,7 +25,8 @@ static int check_format(const struct lks_header_page *header, const char *path,
 {
     if (memcmp(header->magic, LKS_JOURNAL_MAGIC, sizeof header->magic) != 0) {
         return lks_error_set(err, -LKS_EFORMAT,
-                             "journal %s: not a Lockstep journal: create one with `lockstep init`",
+                             "journal %s: not a Lockstep journal: name the right file, or create "
+                             "one with `lockstep init CONFIG --replica N`",
                              path);
     }
     if (header->version > LKS_JOURNAL_VERSION) {
@@ -37,7 +38,7 @@ static int check_format(const struct lks_header_page *header, const char *path,
     if (header->checksum != lks_journal_header_checksum(header) || header->version == 0) {
         return lks_error_set(err, -LKS_EDAMAGED,
                              "journal %s: its header page is damaged: move the file away and "
-                             "create it anew with `lockstep init`",
+                             "create it anew with `lockstep init CONFIG --replica N`",
                              path);
     }
     return 0;
@@ -89,10 +90,11 @@ static int check_sizes(const struct lks_header_page *header, uint64_t file_bytes
                                                .entry_bytes_max = options->entry_bytes_max};
     if (options->ring_bytes != 0 && header->ring_bytes != options->ring_bytes) {
         return lks_error_set(err, -LKS_ESIZE,
-                             "journal %s: a ring of %s, but the cluster's ring is %s: correct the "
-                             "configuration, or recreate it with `lockstep init --ring`",
+                             "journal %s: a ring of %s, but the cluster's ring is %s: correct "
+                             "`ring` in the configuration, or move the file away and create it "
+                             "anew with `lockstep init CONFIG --replica %" PRIu32 "`",
                              options->path, size_text(header->ring_bytes, has),
-                             size_text(options->ring_bytes, wanted));
+                             size_text(options->ring_bytes, wanted), header->replica);
     }
     const int rc = lks_journal_check_sizes(&stored, false, err);
     if (rc < 0) {
@@ -100,9 +102,11 @@ static int check_sizes(const struct lks_header_page *header, uint64_t file_bytes
     }
     if (file_bytes < LKS_JOURNAL_RING_AT + header->ring_bytes) {
         return lks_error_set(err, -LKS_ESIZE,
-                             "journal %s: truncated: %" PRIu64 " bytes, but its header says %" PRIu64
-                             ": move the file away and create it anew with `lockstep init`",
-                             options->path, file_bytes, LKS_JOURNAL_RING_AT + header->ring_bytes);
+                             "journal %s: truncated: %" PRIu64 " bytes, but its header says "
+                             "%" PRIu64 ": move the file away and create it anew with `lockstep "
+                             "init CONFIG --replica %" PRIu32 "`",
+                             options->path, file_bytes, LKS_JOURNAL_RING_AT + header->ring_bytes,
+                             header->replica);
     }
     return 0;
 }
@@ -116,10 +120,28 @@ static int open_file(struct lks_journal *journal, const struct lks_journal_optio
     journal->fd = open(options->path, access | O_CLOEXEC);
     if (journal->fd < 0) {
         const int code = -errno;
-        return lks_error_set(err, code, "journal %s: %s%s", options->path, lks_error_text(code),
-                             code == -ENOENT ? ": create it with `lockstep init`" : "");
+        return lks_error_set(
+            err, code, "journal %s: %s%s", options->path, lks_error_text(code),
+            code == -ENOENT ? ": create it with `lockstep init CONFIG --replica N`" : "");
     }
     return 0;
+}
+
+static int64_t read_owner(const struct lks_journal *journal)
+{
+    struct lks_owner_page owner;
+    memcpy(&owner, journal->mapping.address + LKS_PAGE_OWNER * LKS_JOURNAL_PAGE, sizeof owner);
+    return owner.pid;
+}
+
+bool lks_journal_in_use(const struct lks_journal *journal, int64_t *pid)
+{
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
+    const bool used = fcntl(journal->fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    if (pid != NULL) {
+        *pid = used ? read_owner(journal) : 0;
+    }
+    return used;
 }
 
 /*
@@ -142,14 +164,10 @@ static int take_lock(struct lks_journal *journal, struct lks_error *err)
         return lks_error_set(err, code, "journal %s: cannot be locked: %s", journal->path,
                              lks_error_text(code));
     }
-    unsigned char page[sizeof(struct lks_owner_page)];
-    struct lks_owner_page owner;
-    memcpy(page, journal->mapping.address + LKS_PAGE_OWNER * LKS_JOURNAL_PAGE, sizeof page);
-    memcpy(&owner, page, sizeof owner);
     return lks_error_set(err, -EBUSY,
                          "journal %s: in use by process %" PRId64 ": a journal serves one replica "
                          "at a time; stop that one first",
-                         journal->path, owner.pid);
+                         journal->path, read_owner(journal));
 }
 
 static void write_owner(const struct lks_journal *journal, int64_t pid)

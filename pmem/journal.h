@@ -102,6 +102,15 @@ void lks_journal_close(struct lks_journal *journal, bool clean);
 int lks_journal_recover(struct lks_journal *journal, struct lks_log_point *tail,
                         struct lks_error *err);
 
+/* What _recover says of a log that _next found to end at `end`; changes nothing. For a reader that
+ * scans by itself. 0 or -LKS_EDAMAGED. */
+int lks_journal_judge_end(const struct lks_journal *journal, const struct lks_log_point *end,
+                          struct lks_error *err);
+
+/* For a read-only journal: whether a process has it open for writing; pid, if not NULL, is that
+ * process's (0: none, or not known). */
+bool lks_journal_in_use(const struct lks_journal *journal, int64_t *pid);
+
 /* ---- identity ---------------------------------------------------------------------------- */
 
 struct lks_identity {

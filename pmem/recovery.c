@@ -119,29 +119,35 @@ static int damaged(const struct lks_journal *journal, const struct lks_log_point
     return lks_error_set(err, -LKS_EDAMAGED,
                          "journal %s: entry %" PRIu64 " at offset %" PRIu64
                          " (byte %" PRIu64 " of the file) is damaged: %s; this replica does not "
-                         "serve or vote on damaged history: move the file away and create it anew "
-                         "with `lockstep init`, and it catches up from the others",
+                         "serve or vote on damaged history: move the file away, create it anew "
+                         "with `lockstep init CONFIG --replica %" PRIu32
+                         "`, and it catches up from the others",
                          journal->path, last->index + 1, last->offset,
-                         LKS_JOURNAL_RING_AT + lks_ring_place(journal, last->offset), proof);
+                         LKS_JOURNAL_RING_AT + lks_ring_place(journal, last->offset), proof,
+                         journal->facts.replica);
 }
 
-/* The log breaks off behind `last`: 0 if that is its end, -LKS_EDAMAGED if it is a hole. */
-static int judge_break(const struct lks_journal *journal, const struct lks_log_point *last,
-                       struct lks_error *err)
+int lks_journal_judge_end(const struct lks_journal *journal, const struct lks_log_point *end,
+                          struct lks_error *err)
 {
-    if (last->offset < journal->record.floor) {
-        return damaged(journal, last, "it lies below what was durable here and committed", err);
+    if (end->offset == journal->base.offset + journal->ring_bytes) {
+        return 0; /* the ring is full to its last byte */
+    }
+    if (end->offset < journal->record.floor) {
+        return damaged(journal, end, "it lies below what was durable here and committed", err);
     }
     if (!journal->same_boot) {
         return 0; /* a power cut loses lines in any combination: only the floor was certain */
     }
-    if (last->offset < left_commit_word(journal)) {
-        return damaged(journal, last, "its leader had written it, and had said that it is "
-                                      "committed", err);
+    if (end->offset < left_commit_word(journal)) {
+        return damaged(journal, end,
+                       "its leader had written it, and had said that it is committed", err);
     }
-    if (own_chain_goes_on(journal, last) || present_term_goes_on(journal, last)) {
-        return damaged(journal, last, "whole entries of the same leader lie behind it, which no "
-                                      "interrupted write leaves", err);
+    if (own_chain_goes_on(journal, end) || present_term_goes_on(journal, end)) {
+        return damaged(journal, end,
+                       "whole entries of the same leader lie behind it, which no interrupted "
+                       "write leaves",
+                       err);
     }
     return 0;
 }
@@ -149,18 +155,16 @@ static int judge_break(const struct lks_journal *journal, const struct lks_log_p
 int lks_journal_recover(struct lks_journal *journal, struct lks_log_point *tail,
                         struct lks_error *err)
 {
-    const uint64_t end = journal->base.offset + journal->ring_bytes;
+    const uint64_t limit = journal->base.offset + journal->ring_bytes;
     struct lks_log_point cursor = journal->base;
     struct lks_entry entry;
-    while (lks_journal_next(journal, &cursor, end, &entry) == 0) {
+    while (lks_journal_next(journal, &cursor, limit, &entry) == 0) {
         /* each turn moves the cursor on by 64 bytes at least, up to one length of the ring */
     }
-    LKS_ASSERT(cursor.offset <= end);
-    if (cursor.offset < end) {
-        const int rc = judge_break(journal, &cursor, err);
-        if (rc < 0) {
-            return rc;
-        }
+    LKS_ASSERT(cursor.offset <= limit);
+    const int rc = lks_journal_judge_end(journal, &cursor, err);
+    if (rc < 0) {
+        return rc;
     }
     if (!journal->read_only) {
         memset(journal->ring - LKS_JOURNAL_CONTROL_BYTES, 0, LKS_JOURNAL_CONTROL_BYTES);
