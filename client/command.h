@@ -15,7 +15,7 @@ enum lks_exit {
 
 int lks_init_command(int argc, char **argv);
 int lks_serve_command(int argc, char **argv);
-int lks_local_command(int argc, char **argv);
+int lks_local_cluster_command(int argc, char **argv);
 int lks_status_command(int argc, char **argv);
 int lks_journal_command(int argc, char **argv);
 int lks_bench_command(int argc, char **argv);

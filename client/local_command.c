@@ -406,7 +406,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     return ARGP_ERR_UNKNOWN;
 }
 
-int lks_local_command(int argc, char **argv)
+int lks_local_cluster_command(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&lks_cluster_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {
