@@ -4,3 +4,6 @@ add_library(lks_fabric_suite STATIC
   conformance/fabric/path_cases.c conformance/fabric/wake_cases.c)
 target_link_libraries(lks_fabric_suite PUBLIC lks_verbs PkgConfig::CMOCKA)
 lks_test(conformance/fabric/test_shm.c lks_fabric_suite)
+add_library(lks_verbs_actor STATIC unit/verbs/actor.c)
+target_link_libraries(lks_verbs_actor PUBLIC lks_verbs)
+lks_test(unit/verbs/test_hammer.c lks_verbs_actor)
