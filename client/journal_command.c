@@ -42,6 +42,7 @@ struct journal_scan {
     uint64_t payload_bytes;
     bool in_use;
     int64_t pid;
+    bool torn; /* what follows looks like an entry but for its checksum */
     bool damaged;
     struct lks_error problem;
 };
@@ -283,6 +284,7 @@ static void scan(const struct lks_journal *journal, const struct journal_command
         lks_progress_clear();
     }
     found->end = cursor;
+    found->torn = lks_journal_torn_at(journal, &cursor);
     found->damaged = lks_journal_judge_end(journal, &cursor, &found->problem) != 0;
 }
 
@@ -337,6 +339,11 @@ static void print_result(const struct journal_scan *found)
            found->kinds[LKS_ENTRY_PAD], found->kinds[LKS_ENTRY_TICK], found->payload_bytes);
     printf("log ends     behind index %" PRIu64 ", term %" PRIu64 ", at offset %" PRIu64 "\n",
            found->end.index, found->end.term, found->end.offset);
+    if (found->torn && !found->damaged) {
+        printf("             what follows looks like entry %" PRIu64 ", but its checksum is wrong: "
+               "a torn tail,\n             or rot that cannot be told from one\n",
+               found->end.index + 1);
+    }
     if (found->in_use) {
         printf("in use       by process %" PRId64 ": the end may have moved since\n", found->pid);
     }
@@ -376,8 +383,9 @@ static void print_json_scan(const struct journal_scan *found)
     for (unsigned kind = LKS_ENTRY_NOOP; kind <= LKS_ENTRY_TICK; kind++) {
         printf(",\"entries_%s\":%" PRIu64, kind_name(kind), found->kinds[kind]);
     }
-    printf(",\"payload_bytes\":%" PRIu64 ",\"in_use\":%s,\"pid\":%" PRId64, found->payload_bytes,
-           found->in_use ? "true" : "false", found->pid);
+    printf(",\"payload_bytes\":%" PRIu64 ",\"torn\":%s,\"in_use\":%s,\"pid\":%" PRId64,
+           found->payload_bytes, found->torn ? "true" : "false", found->in_use ? "true" : "false",
+           found->pid);
 }
 
 static int verify(const struct journal_command *command)

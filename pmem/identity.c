@@ -115,29 +115,46 @@ static int repair_slots(struct lks_journal *journal)
     return rc;
 }
 
-int lks_journal_begin_life(struct lks_journal *journal, bool forgetful, struct lks_error *err)
+/*
+ * The identity of the life that begins. What was acknowledged in `memory` mode may be gone after
+ * a power cut, in whatever mode the replica comes back; and what was said to be durable then was
+ * not, so the floor goes too. The boot id is recorded only while there is no amnesia.
+ */
+static void begin_record(struct lks_journal *journal, bool forgetful)
 {
     struct lks_identity_record *record = &journal->record;
-    int rc = load_records(journal, err);
-    if (rc < 0) {
-        return rc;
-    }
-    journal->same_boot = strcmp(record->boot_id, journal->boot_id) == 0;
-    journal->clean_stop = (record->marks & LKS_MARK_CLEAN_STOP) != 0;
-    if (journal->read_only) {
-        return 0;
-    }
+    const bool was_forgetful = (record->marks & LKS_MARK_FORGETFUL) != 0;
     record->incarnation++;
     record->marks &= ~(uint32_t)LKS_MARK_CLEAN_STOP;
-    if (forgetful && !journal->same_boot) {
+    if (!journal->same_boot && (forgetful || was_forgetful)) {
         record->marks |= LKS_MARK_AMNESIAC;
+        record->marks &= ~(uint32_t)LKS_MARK_FORGETFUL;
+        record->floor = 0;
+    }
+    if (forgetful) {
+        record->marks |= LKS_MARK_FORGETFUL;
     }
     if ((record->marks & LKS_MARK_AMNESIAC) == 0) {
         memcpy(record->boot_id, journal->boot_id, sizeof record->boot_id);
     }
+    journal->forgetful = forgetful;
+}
+
+int lks_journal_begin_life(struct lks_journal *journal, bool forgetful, struct lks_error *err)
+{
+    int rc = load_records(journal, err);
+    if (rc < 0) {
+        return rc;
+    }
+    journal->same_boot = strcmp(journal->record.boot_id, journal->boot_id) == 0;
+    journal->clean_stop = (journal->record.marks & LKS_MARK_CLEAN_STOP) != 0;
+    if (journal->read_only) {
+        return 0;
+    }
+    begin_record(journal, forgetful);
     rc = repair_slots(journal);
     if (rc == 0) {
-        rc = lks_journal_store(journal, &journal->identity_slots, record);
+        rc = lks_journal_store(journal, &journal->identity_slots, &journal->record);
     }
     return rc < 0 ? lks_error_set(err, rc, "journal %s: cannot be written: %s", journal->path,
                                   lks_error_text(rc))
@@ -197,6 +214,20 @@ int lks_journal_raise_floor(struct lks_journal *journal, uint64_t offset)
     LKS_ASSERT(offset % LKS_ENTRY_ALIGN == 0);
     LKS_ASSERT(offset <= journal->base.offset + journal->ring_bytes);
     record.floor = offset;
+    return store_identity(journal, &record);
+}
+
+int lks_journal_end_forgetting(struct lks_journal *journal, const struct lks_log_point *tail)
+{
+    struct lks_identity_record record = journal->record;
+    if (journal->forgetful || (record.marks & LKS_MARK_FORGETFUL) == 0) {
+        return 0;
+    }
+    const int rc = lks_journal_persist_range(journal, journal->base.offset, tail->offset);
+    if (rc < 0) {
+        return rc;
+    }
+    record.marks &= ~(uint32_t)LKS_MARK_FORGETFUL;
     return store_identity(journal, &record);
 }
 

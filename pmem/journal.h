@@ -65,7 +65,8 @@ struct lks_journal_options {
     uint64_t ring_bytes;      /* multiple of 4096; _open: 0 accepts what the file has */
     uint64_t entry_bytes_max; /* greatest payload to append; at most ring_bytes / 8 and 1 GiB;
                                  _open: 0 takes the greatest possible */
-    bool forgetful;           /* durability mode `memory`: another boot id means amnesia */
+    bool forgetful;           /* durability mode `memory`: another boot id means amnesia, also at
+                                 the first open in another mode */
     bool read_only;           /* for `journal dump|verify`: takes no lock, changes nothing */
     const char *boot_id;      /* NULL: the host's; tests give their own (36 characters) */
 };
@@ -97,7 +98,8 @@ void lks_journal_close(struct lks_journal *journal, bool clean);
  * page. `tail` is the point behind the last good entry. Allowed once no peer can write.
  * A break below the floor, or one that neither a killed writer nor a power cut can explain
  * (docs/journal-format.md), is damage: -LKS_EDAMAGED; err names the index and offset, and nothing
- * has been changed.
+ * has been changed. The first time after `memory` mode it also makes the whole log durable; then
+ * other errors are errno of msync.
  */
 int lks_journal_recover(struct lks_journal *journal, struct lks_log_point *tail,
                         struct lks_error *err);
@@ -106,6 +108,10 @@ int lks_journal_recover(struct lks_journal *journal, struct lks_log_point *tail,
  * scans by itself. 0 or -LKS_EDAMAGED. */
 int lks_journal_judge_end(const struct lks_journal *journal, const struct lks_log_point *end,
                           struct lks_error *err);
+
+/* Whether what follows `end` looks like the next entry but for its checksum: a torn tail, or rot
+ * that cannot be told from one. */
+bool lks_journal_torn_at(const struct lks_journal *journal, const struct lks_log_point *end);
 
 /* For a read-only journal: whether a process has it open for writing; pid, if not NULL, is that
  * process's (0: none, or not known). */

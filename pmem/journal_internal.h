@@ -24,6 +24,7 @@ struct lks_journal {
     bool same_boot;
     bool clean_stop; /* of the life before */
     bool read_only;
+    bool forgetful; /* of this life */
     char boot_id[LKS_BOOT_ID_BYTES]; /* of this host, now */
     struct lks_promise promise;
     struct lks_slots identity_slots;
@@ -80,6 +81,10 @@ int lks_journal_store(struct lks_journal *journal, struct lks_slots *slots, cons
 /* Loads the slots; in a writable journal repairs them, raises the incarnation and settles boot id
  * and amnesia. Errors: -LKS_EDAMAGED, errno. */
 int lks_journal_begin_life(struct lks_journal *journal, bool forgetful, struct lks_error *err);
+
+/* In a life that forgets nothing, the first time after one that did: makes the log up to tail
+ * durable, then takes the mark away. Errors: errno of msync. */
+int lks_journal_end_forgetting(struct lks_journal *journal, const struct lks_log_point *tail);
 
 /* Marks a stop in order, durably. Errors: errno of msync. */
 int lks_journal_mark_clean_stop(struct lks_journal *journal);

@@ -50,7 +50,8 @@ struct lks_owner_page {
 enum lks_identity_mark {
     LKS_MARK_AMNESIAC = 1,
     LKS_MARK_PROMISE_LOST = 2,
-    LKS_MARK_CLEAN_STOP = 4
+    LKS_MARK_CLEAN_STOP = 4,
+    LKS_MARK_FORGETFUL = 8 /* entries may have been acknowledged here without being durable */
 };
 
 #define LKS_BOOT_ID_BYTES 40u

@@ -152,6 +152,16 @@ int lks_journal_judge_end(const struct lks_journal *journal, const struct lks_lo
     return 0;
 }
 
+bool lks_journal_torn_at(const struct lks_journal *journal, const struct lks_log_point *end)
+{
+    const uint64_t limit = journal->base.offset + journal->ring_bytes;
+    struct lks_log_point cursor = *end;
+    struct lks_entry_header header;
+    struct lks_entry entry;
+    return lks_ring_header(journal, end, limit, &header) &&
+           lks_journal_next(journal, &cursor, limit, &entry) < 0;
+}
+
 int lks_journal_recover(struct lks_journal *journal, struct lks_log_point *tail,
                         struct lks_error *err)
 {
@@ -162,11 +172,16 @@ int lks_journal_recover(struct lks_journal *journal, struct lks_log_point *tail,
         /* each turn moves the cursor on by 64 bytes at least, up to one length of the ring */
     }
     LKS_ASSERT(cursor.offset <= limit);
-    const int rc = lks_journal_judge_end(journal, &cursor, err);
+    int rc = lks_journal_judge_end(journal, &cursor, err);
     if (rc < 0) {
         return rc;
     }
     if (!journal->read_only) {
+        rc = lks_journal_end_forgetting(journal, &cursor);
+        if (rc < 0) {
+            return lks_error_set(err, rc, "journal %s: its log cannot be made durable: %s",
+                                 journal->path, lks_error_text(rc));
+        }
         memset(journal->ring - LKS_JOURNAL_CONTROL_BYTES, 0, LKS_JOURNAL_CONTROL_BYTES);
     }
     *tail = cursor;

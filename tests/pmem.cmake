@@ -4,3 +4,6 @@ foreach(path ${pmem_tests})
   get_filename_component(name ${path} NAME)
   lks_test(unit/pmem/${name} lks_pmem lks_base)
 endforeach()
+target_sources(unit_pmem_test_journal_command PRIVATE
+  ${CMAKE_SOURCE_DIR}/client/journal_command.c ${CMAKE_SOURCE_DIR}/client/progress.c)
+target_link_libraries(unit_pmem_test_journal_command PRIVATE lks_node lks_pmem Threads::Threads)

@@ -67,6 +67,44 @@ static void boot__another_while_forgetful__amnesia_until_cleared(void **state)
     assert_true(identity_of(f).same_boot);
 }
 
+/* Acknowledged in `memory` mode, lost in a power cut, opened in a mode that forgets nothing. */
+static void boot__another_after_memory_mode__amnesia(void **state)
+{
+    struct fixture *f = *state;
+    f->options.forgetful = true;
+    start(f);
+    append_many(f, 1, 64, 10);
+    assert_int_equal(lks_journal_raise_floor(f->journal, f->tail.offset), 0);
+    memset(lks_journal_address(f->journal, 0), 0, RING); /* nothing had been flushed */
+    reopen_at(f, BOOT_B, false);
+    assert_true(identity_of(f).amnesiac);
+    assert_int_equal(identity_of(f).floor, 0);
+    recover(f); /* empty, not damaged: nothing had been durable */
+    assert_int_equal(f->tail.index, 0);
+    assert_int_equal(lks_journal_clear_amnesia(f->journal), 0);
+    reopen_at(f, BOOT_A, false);
+    assert_false(identity_of(f).amnesiac);
+}
+
+/* The mode changes without a power cut: recovery makes the log durable, then the mark goes. */
+static void memory_mode_left__mark_stays_until_recovered(void **state)
+{
+    struct fixture *f = *state;
+    f->options.forgetful = true;
+    start(f);
+    append_many(f, 1, 64, 10);
+    reopen_at(f, BOOT_A, false); /* and dies before it recovers */
+    reopen_at(f, BOOT_B, false);
+    assert_true(identity_of(f).amnesiac);
+    assert_int_equal(lks_journal_clear_amnesia(f->journal), 0);
+    reopen_at(f, BOOT_B, true);
+    reopen_at(f, BOOT_B, false);
+    recover(f);
+    assert_int_equal(f->tail.index, 10);
+    reopen_at(f, BOOT_A, false);
+    assert_false(identity_of(f).amnesiac);
+}
+
 static void set_amnesia__survives_and_adds_up(void **state)
 {
     struct fixture *f = *state;
@@ -151,6 +189,8 @@ int main(void)
         TEST(boot__same__is_seen),
         TEST(boot__another_on_a_medium_that_keeps__is_recorded),
         TEST(boot__another_while_forgetful__amnesia_until_cleared),
+        TEST(boot__another_after_memory_mode__amnesia),
+        TEST(memory_mode_left__mark_stays_until_recovered),
         TEST(set_amnesia__survives_and_adds_up),
         TEST(floor__rises_only),
         TEST(close__clean__is_seen_once),

@@ -259,6 +259,23 @@ static void open__read_only_for_replica_0__takes_any(void **state)
     assert_int_equal(lks_journal_open(&other, &options, &f->err), -LKS_ECLUSTER);
 }
 
+static void in_use__is_seen_by_a_reader(void **state)
+{
+    struct fixture *f = *state;
+    struct lks_journal *reader = NULL;
+    const struct lks_journal_options options = {.path = f->path, .read_only = true};
+    int64_t pid = 0;
+    start(f);
+    assert_int_equal(lks_journal_open(&reader, &options, &f->err), 0);
+    assert_true(lks_journal_in_use(reader, &pid));
+    assert_int_equal(pid, getpid());
+    crash(f);
+    assert_false(lks_journal_in_use(reader, &pid));
+    assert_int_equal(pid, 0);
+    assert_false(lks_journal_in_use(reader, NULL));
+    lks_journal_close(reader, false);
+}
+
 static void close__null__is_allowed(void **state)
 {
     (void)state;
@@ -288,6 +305,7 @@ int main(void)
         TEST(open__fd_kept_by_a_peer__lock_is_free),
         TEST(open__read_only__takes_no_lock_and_changes_nothing),
         TEST(open__read_only_for_replica_0__takes_any),
+        TEST(in_use__is_seen_by_a_reader),
         cmocka_unit_test(close__null__is_allowed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

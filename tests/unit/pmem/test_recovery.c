@@ -194,6 +194,17 @@ static void recover__good_entries_close_behind_a_break__torn_tail(void **state)
     expect_tail(f, 10 * 1024);
 }
 
+static void torn_at__broken_payload_or_nothing(void **state)
+{
+    struct fixture *f = *state;
+    start(f);
+    append_many(f, 1, ENTRY, 5);
+    assert_false(lks_journal_torn_at(f->journal, &f->tail));
+    ring_at(f, 4 * 1024)[900] ^= 1;
+    expect_tail(f, 4 * 1024);
+    assert_true(lks_journal_torn_at(f->journal, &f->tail));
+}
+
 /* ---- rot, same boot ------------------------------------------------------------------------ */
 
 static void recover__payload_rotten__chain_behind_it_proves_damage(void **state)
@@ -409,6 +420,7 @@ int main(void)
         TEST(recover__diverging_tail_half_overwritten__is_no_damage),
         TEST(recover__killed_within_a_large_entry__is_no_damage),
         TEST(recover__good_entries_close_behind_a_break__torn_tail),
+        TEST(torn_at__broken_payload_or_nothing),
         TEST(recover__payload_rotten__chain_behind_it_proves_damage),
         TEST(recover__header_rotten__present_term_proves_damage),
         TEST(recover__header_rotten_under_an_older_term__no_proof),
