@@ -206,6 +206,7 @@ static void cut(struct lks_sim_network *network, struct lks_sim_op *op)
         from = to;
     }
     op->pieces_left = op->pieces_count;
+    op->in_order = op->bytes > LKS_SIM_DISORDER_BYTES;
 }
 
 /* Copies the bytes that a write takes along. */
@@ -356,13 +357,15 @@ static bool may_join(struct lks_sim_channel *channel, uint32_t pool, const struc
     if (!is_write(op) || is_word(op)) {
         return pool == 0;
     }
+    uint64_t under_way = op->bytes;
     for (uint32_t i = 0; i < pool; i++) {
         const struct lks_sim_op *other = at(channel, channel->settled + i);
         if (!is_write(other) || is_word(other) || other->status != 0 || overlap(op, other)) {
             return false;
         }
+        under_way += other->bytes;
     }
-    return true;
+    return pool == 0 || under_way <= LKS_SIM_DISORDER_BYTES;
 }
 
 static void admit(struct lks_sim_channel *channel)
@@ -401,6 +404,7 @@ static void land_some(struct lks_sim_channel *channel)
                 continue;
             }
             uint32_t piece = 0;
+            chosen = op->in_order ? 0 : chosen;
             while (op->pieces[piece].landed || chosen-- > 0) {
                 piece++;
             }
@@ -493,8 +497,12 @@ static void orphan(struct lks_sim_channel *channel, struct lks_sim_op *op, uint6
                                             .bytes = piece->to - piece->from,
                                             .data = op->data + piece->from,
                                             .passed = passed};
-        lks_sim_gate_add_stray(gate, &stray,
-                               *due_ns + 1 + lks_sim_random_below(&network->random, wait_ns + 1));
+        const uint64_t in_order_ns = wait_ns / op->pieces_count * (i + 1);
+        lks_sim_gate_add_stray(
+            gate, &stray,
+            *due_ns + 1 +
+                (op->in_order ? in_order_ns
+                              : lks_sim_random_below(&network->random, wait_ns + 1)));
     }
     *due_ns += wait_ns + 2;
 }

@@ -12,6 +12,7 @@
 
 #define LKS_SIM_PIECES_MAX 8u
 #define LKS_SIM_POOL_MAX 4u /* operations of one channel that land at the same time */
+#define LKS_SIM_DISORDER_BYTES (32u << 10) /* a writer is never further ahead of itself */
 #define LKS_SIM_STRAYS_MAX 65536u
 
 enum lks_sim_op_kind {
@@ -47,6 +48,7 @@ struct lks_sim_op {
     struct lks_sim_piece pieces[LKS_SIM_PIECES_MAX];
     uint32_t pieces_count;
     uint32_t pieces_left;
+    bool in_order; /* too long for its pieces to land in any order */
     int status;
     uint64_t completes_ns;
 };

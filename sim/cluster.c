@@ -1,0 +1,356 @@
+/* One run of the simulator; see cluster.h. */
+#include "sim/cluster_internal.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "sim/checkers/order.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TRACE_RECORDS 8192u
+#define LOOK_EVERY_NS (5 * LKS_NS_PER_MS) /* after the faults: is everything well again? */
+#define START_NS LKS_NS_PER_S
+
+/* The run under way, for assertions in the code under test. */
+static struct lks_sim_cluster *g_cluster;
+static jmp_buf g_abandon;
+
+static void on_assertion(const char *message)
+{
+    if (g_cluster != NULL) {
+        lks_sim_verdict_break(&g_cluster->verdict, "assertion", "%.*s",
+                              (int)strcspn(message, "\n"), message);
+        longjmp(g_abandon, 1);
+    }
+}
+
+/* ---- making ------------------------------------------------------------------------------- */
+
+static int make_directory(struct lks_sim_cluster *cluster, struct lks_error *err)
+{
+    const char *parent =
+        cluster->options.directory != NULL ? cluster->options.directory : "/dev/shm";
+    const int length = snprintf(cluster->directory, sizeof cluster->directory,
+                                "%s/lockstep-sim-XXXXXX", parent);
+    if (length < 0 || (size_t)length >= sizeof cluster->directory) {
+        return lks_error_set(err, -ENAMETOOLONG, "%s: too long", parent);
+    }
+    if (mkdtemp(cluster->directory) == NULL) {
+        const int code = -errno;
+        cluster->directory[0] = '\0';
+        return lks_error_set(err, code, "%s: %s", parent, strerror(-code));
+    }
+    return 0;
+}
+
+static void journal_path(const struct lks_sim_cluster *cluster, uint32_t replica, char *path,
+                         size_t bytes)
+{
+    (void)snprintf(path, bytes, "%s/r%" PRIu32 ".journal", cluster->directory, replica);
+}
+
+static void make_network(struct lks_sim_cluster *cluster)
+{
+    struct lks_sim_network_options options = {.replicas = cluster->options.replicas,
+                                              .timeline = cluster->timeline,
+                                              .trace = cluster->trace,
+                                              .random = &cluster->random,
+                                              .profile = cluster->profile.network};
+    lks_sim_observe_network(cluster, &options.observer);
+    cluster->network = lks_sim_network_new(&options);
+}
+
+static int make_process(struct lks_sim_cluster *cluster, uint32_t replica, struct lks_error *err)
+{
+    char path[sizeof cluster->directory + 32];
+    journal_path(cluster, replica, path, sizeof path);
+    struct lks_sim_process_options options = {
+        .replica = replica,
+        .replicas = cluster->options.replicas,
+        .timeline = cluster->timeline,
+        .trace = cluster->trace,
+        .network = cluster->network,
+        .random = &cluster->random,
+        .profile = &cluster->profile.process,
+        .journal = {.path = path,
+                    .cluster_id = "simulated",
+                    .replica = replica,
+                    .ring_bytes = cluster->profile.ring_bytes,
+                    .entry_bytes_max = cluster->profile.entry_bytes_max,
+                    .forgetful =
+                        cluster->profile.process.durability == LKS_DURABILITY_MEMORY}};
+    lks_sim_observe_process(cluster, &options.observer);
+    cluster->processes[replica] = lks_sim_process_new(&options);
+    return lks_sim_process_format(cluster->processes[replica], true, err);
+}
+
+static void make_surroundings(struct lks_sim_cluster *cluster)
+{
+    struct lks_sim_clients_options clients = {.replicas = cluster->options.replicas,
+                                              .timeline = cluster->timeline,
+                                              .random = &cluster->random,
+                                              .profile = &cluster->profile.clients,
+                                              .history = &cluster->history,
+                                              .commands = &cluster->commands};
+    lks_sim_observe_clients(cluster, &clients);
+    cluster->clients = lks_sim_clients_new(&clients);
+    struct lks_sim_faults_options faults = {.replicas = cluster->options.replicas,
+                                            .timeline = cluster->timeline,
+                                            .trace = cluster->trace,
+                                            .network = cluster->network,
+                                            .random = &cluster->random,
+                                            .profile = &cluster->profile.faults,
+                                            .processes = cluster->processes};
+    lks_sim_observe_faults(cluster, &faults);
+    cluster->faults = lks_sim_faults_new(&faults);
+}
+
+static int make_cluster(struct lks_sim_cluster *cluster, struct lks_error *err)
+{
+    cluster->writers.verdict = &cluster->verdict;
+    cluster->leaders.verdict = &cluster->verdict;
+    cluster->commands.verdict = &cluster->verdict;
+    cluster->prefix.verdict = &cluster->verdict;
+    cluster->states.verdict = &cluster->verdict;
+    cluster->progress.verdict = &cluster->verdict;
+    cluster->history.verdict = &cluster->verdict;
+    lks_sim_random_init(&cluster->random, cluster->options.seed);
+    cluster->timeline = lks_sim_timeline_new(START_NS);
+    cluster->trace = lks_sim_trace_new(TRACE_RECORDS, cluster->options.verbose);
+    int status = make_directory(cluster, err);
+    if (status < 0) {
+        return status;
+    }
+    make_network(cluster);
+    for (uint32_t replica = 1; replica <= cluster->options.replicas && status == 0; replica++) {
+        status = make_process(cluster, replica, err);
+    }
+    if (status < 0) {
+        return status;
+    }
+    make_surroundings(cluster);
+    for (uint32_t replica = 1; replica <= cluster->options.replicas; replica++) {
+        if (lks_sim_process_start(cluster->processes[replica]) == 0) {
+            lks_sim_observe_start(cluster, replica);
+        }
+    }
+    return 0;
+}
+
+static void free_cluster(struct lks_sim_cluster *cluster)
+{
+    for (uint32_t replica = 1; replica <= cluster->options.replicas; replica++) {
+        lks_sim_process_free(cluster->processes[replica]);
+    }
+    lks_sim_faults_free(cluster->faults);
+    lks_sim_clients_free(cluster->clients);
+    lks_sim_network_free(cluster->network);
+    lks_sim_trace_free(cluster->trace);
+    lks_sim_timeline_free(cluster->timeline);
+    if (cluster->directory[0] != '\0') {
+        (void)rmdir(cluster->directory);
+    }
+    free(cluster);
+}
+
+/* After an assertion nothing of the run can be trusted to be freed; only its files go. */
+static void abandon_cluster(struct lks_sim_cluster *cluster)
+{
+    for (uint32_t replica = 1; replica <= cluster->options.replicas; replica++) {
+        char path[sizeof cluster->directory + 32];
+        journal_path(cluster, replica, path, sizeof path);
+        (void)unlink(path);
+    }
+    (void)rmdir(cluster->directory);
+    lks_sim_storage_forget_all();
+}
+
+/* ---- running ------------------------------------------------------------------------------ */
+
+static void run_until(struct lks_sim_cluster *cluster, uint64_t limit_ns)
+{
+    while (!cluster->verdict.broken && lks_sim_timeline_step(cluster->timeline, limit_ns)) {
+    }
+}
+
+/* What still keeps the cluster from being well; "" for nothing. */
+static void find_missing(struct lks_sim_cluster *cluster, char *text, size_t bytes)
+{
+    const uint32_t client = lks_sim_clients_waiting(cluster->clients);
+    text[0] = '\0';
+    if (client != 0) {
+        (void)snprintf(text, bytes, "client %" PRIu32 " got no answer", client);
+    }
+    for (uint32_t replica = 1; replica <= cluster->options.replicas && text[0] == '\0';
+         replica++) {
+        const struct lks_sim_process *process = cluster->processes[replica];
+        if (lks_sim_process_state(process) != LKS_SIM_RUNNING) {
+            (void)snprintf(text, bytes, "replica %" PRIu32 " is not up", replica);
+            return;
+        }
+        struct lks_replica_status status;
+        lks_replica_status(lks_sim_process_replica(process), &status);
+        if (!status.serving || status.amnesiac) {
+            (void)snprintf(text, bytes, "replica %" PRIu32 " (%s, term %" PRIu64 ") %s", replica,
+                           lks_role_name(status.role), status.term,
+                           status.amnesiac ? "may still have forgotten" : "does not serve");
+        } else if (status.applied_index < cluster->prefix.last_index) {
+            (void)snprintf(text, bytes,
+                           "replica %" PRIu32 " has applied entry %" PRIu64 " of %" PRIu64,
+                           replica, status.applied_index, cluster->prefix.last_index);
+        }
+    }
+}
+
+static void run_to_health(struct lks_sim_cluster *cluster, bool commands)
+{
+    char missing[160];
+    cluster->progress.healed_ns = lks_sim_timeline_now(cluster->timeline);
+    cluster->progress.bound_ns = cluster->profile.progress_ns;
+    if (commands) {
+        lks_sim_clients_expect(cluster->clients);
+    }
+    do {
+        const uint64_t now_ns = lks_sim_timeline_now(cluster->timeline);
+        run_until(cluster, now_ns + LOOK_EVERY_NS);
+        if (cluster->verdict.broken) {
+            return;
+        }
+        find_missing(cluster, missing, sizeof missing);
+    } while (!lks_sim_progress_done(&cluster->progress,
+                                    lks_sim_timeline_now(cluster->timeline), missing));
+}
+
+/* The whole history in the order of the log. */
+static void check_order(struct lks_sim_cluster *cluster)
+{
+    struct lks_sim_order order = {.verdict = &cluster->verdict};
+    for (uint64_t index = 1; index <= cluster->commands.last_index; index++) {
+        const uint64_t number = cluster->commands.number_at[index];
+        if (number == 0) {
+            continue;
+        }
+        const uint32_t place = lks_sim_clients_place(cluster->clients, number);
+        const struct lks_sim_ordered next = {
+            .index = index, .operation = &cluster->history.operations[place]};
+        lks_sim_order_next(&order, &next);
+    }
+}
+
+static void check_end(struct lks_sim_cluster *cluster)
+{
+    for (uint32_t replica = 1; replica <= cluster->options.replicas; replica++) {
+        struct lks_sim_process *process = cluster->processes[replica];
+        const struct lks_journal *journal =
+            lks_sim_storage_journal(lks_sim_process_storage(process));
+        struct lks_replica_status status;
+        lks_replica_status(lks_sim_process_replica(process), &status);
+        lks_sim_commands_kept(&cluster->commands, replica, status.applied_index);
+        /* Once more from the base: nothing applied was overwritten since. */
+        lks_sim_prefix_restarted(&cluster->prefix, replica, journal);
+        const struct lks_sim_applied applied = {.index = status.applied_index,
+                                                .offset = status.applied_offset};
+        lks_sim_prefix_applied(&cluster->prefix, replica, journal, &applied);
+        uint64_t index = 0;
+        const uint64_t hash = lks_replica_hash(lks_sim_process_replica(process), &index);
+        lks_sim_states_seen(&cluster->states, replica, index, hash);
+    }
+    check_order(cluster);
+    lks_sim_history_check(&cluster->history);
+}
+
+static void run_all(struct lks_sim_cluster *cluster)
+{
+    run_until(cluster, START_NS + cluster->profile.run_ns);
+    if (!cluster->verdict.broken) {
+        lks_sim_trace_note(cluster->trace, lks_sim_timeline_now(cluster->timeline), 0,
+                           "no more faults; everything heals");
+        lks_sim_faults_heal(cluster->faults);
+        run_to_health(cluster, true);
+    }
+    if (!cluster->verdict.broken) {
+        lks_sim_clients_stop(cluster->clients);
+        run_to_health(cluster, false);
+    }
+    if (!cluster->verdict.broken) {
+        check_end(cluster);
+    }
+}
+
+/* ---- result ------------------------------------------------------------------------------- */
+
+static void fill_result(struct lks_sim_cluster *cluster, struct lks_sim_run_result *result)
+{
+    struct lks_sim_clients_counts clients = {0};
+    struct lks_sim_network_counts network = {0};
+    if (cluster->clients != NULL) {
+        lks_sim_clients_counts(cluster->clients, &clients);
+    }
+    if (cluster->network != NULL) {
+        lks_sim_network_counts(cluster->network, &network);
+    }
+    *result = (struct lks_sim_run_result){
+        .verdict = cluster->verdict,
+        .trace_hash = lks_sim_trace_hash(cluster->trace),
+        .events = lks_sim_trace_count(cluster->trace),
+        .virtual_ns = lks_sim_timeline_now(cluster->timeline) - START_NS,
+        .faults = cluster->faults != NULL ? lks_sim_faults_count(cluster->faults) : 0,
+        .terms = cluster->leaders.terms,
+        .called = clients.called,
+        .answered = clients.answered,
+        .unknown = clients.unknown,
+        .executed = cluster->commands.executed_count,
+        .compared = cluster->states.compared,
+        .writes_landed = network.landed,
+        .writes_refused = network.refused,
+        .writes_late = network.late_landed,
+        .writes_stray = network.strays_landed,
+        .writes_unfenced = network.unfenced_landed,
+        .undecided = cluster->history.undecided,
+    };
+    if (cluster->verdict.broken && cluster->options.report != NULL && !cluster->options.verbose) {
+        lks_sim_trace_print(cluster->trace, cluster->options.report,
+                            cluster->options.report_events_max);
+    }
+}
+
+int lks_sim_run(const struct lks_sim_run_options *options, struct lks_sim_run_result *result,
+                struct lks_error *err)
+{
+    LKS_ASSERT(g_cluster == NULL);
+    if (options->replicas < 1 || options->replicas > LKS_REPLICAS_MAX) {
+        return lks_error_set(err, -EINVAL, "%" PRIu32 " replicas: 1 to %u are possible",
+                             options->replicas, LKS_REPLICAS_MAX);
+    }
+    struct lks_sim_cluster *cluster = calloc(1, sizeof *cluster);
+    LKS_ASSERT(cluster != NULL);
+    cluster->options = *options;
+    if (lks_sim_profile_make(&cluster->profile, options->profile, options->seed) < 0) {
+        free(cluster);
+        return lks_error_set(err, -EINVAL, "no profile %s", options->profile);
+    }
+    g_cluster = cluster;
+    lks_assert_set_hook(on_assertion);
+    if (setjmp(g_abandon) != 0) {
+        struct lks_sim_cluster *const broken = g_cluster;
+        g_cluster = NULL;
+        lks_assert_set_hook(NULL);
+        fill_result(broken, result);
+        abandon_cluster(broken);
+        return 0;
+    }
+    const int status = make_cluster(cluster, err);
+    if (status == 0) {
+        run_all(cluster);
+        fill_result(cluster, result);
+    }
+    g_cluster = NULL;
+    lks_assert_set_hook(NULL);
+    free_cluster(cluster);
+    return status;
+}

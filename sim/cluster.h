@@ -1,0 +1,52 @@
+/*
+ * One run: a cluster of replicas in one world, decided by one seed. Faults for a while, then
+ * healing, then everything must work again and all checkers agree. The same seed, profile and
+ * number of replicas give the same run, event by event. One run at a time; one thread.
+ */
+#ifndef LKS_SIM_CLUSTER_H
+#define LKS_SIM_CLUSTER_H
+
+#include "base/error.h"
+#include "sim/checkers/verdict.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct lks_sim_run_options {
+    uint64_t seed;
+    uint32_t replicas;
+    const char *profile;
+    const char *directory; /* where journals may lie, a tmpfs; NULL: /dev/shm */
+    bool verbose;          /* prints all events to standard error as they happen */
+    FILE *report;          /* on a violation: the newest events go here; NULL: nowhere */
+    uint32_t report_events_max;
+};
+
+struct lks_sim_run_result {
+    struct lks_sim_verdict verdict;
+    uint64_t trace_hash;
+    uint64_t events;        /* in the trace */
+    uint64_t virtual_ns;
+    uint64_t faults;
+    uint64_t terms;         /* that had a leader */
+    uint64_t called;
+    uint64_t answered;
+    uint64_t unknown;
+    uint64_t executed;
+    uint64_t compared;      /* states of two replicas at one index */
+    uint64_t writes_landed;
+    uint64_t writes_refused;
+    uint64_t writes_late;     /* landed between a revocation's effect and its completion */
+    uint64_t writes_stray;    /* landed after their path or writer was gone */
+    uint64_t writes_unfenced; /* landed after a revocation's completion: untrusted fence only */
+    uint64_t undecided;     /* histories too big for the search; the log's order decides them */
+};
+
+/* Runs. 0: the result is filled, whatever the verdict. -EINVAL: no such profile or number of
+ * replicas; errno: no room for the journals. An assertion in the code under test is a verdict;
+ * what that run had allocated is then lost. */
+int lks_sim_run(const struct lks_sim_run_options *options, struct lks_sim_run_result *result,
+                struct lks_error *err);
+
+#endif

@@ -1,0 +1,45 @@
+/*
+ * What goes wrong in a run, and when: faults are drawn one after another, each for a time of its
+ * own. Safety is tested with anything down at once; only what the durability mode does not claim
+ * to survive is left out (more than a minority that may have forgotten). One thread.
+ */
+#ifndef LKS_SIM_FAULTS_H
+#define LKS_SIM_FAULTS_H
+
+#include "sim/network.h"
+#include "sim/process.h"
+#include "sim/profile.h"
+
+#include <stdint.h>
+
+struct lks_sim_faults;
+
+struct lks_sim_faults_options {
+    uint32_t replicas;
+    struct lks_sim_timeline *timeline;
+    struct lks_sim_trace *trace;
+    struct lks_sim_network *network;
+    const struct lks_sim_random *random;           /* a stream is forked from it */
+    const struct lks_sim_faults_profile *profile;  /* outlives the faults */
+    struct lks_sim_process *const *processes;      /* by replica, from 1 */
+    /* A replica's process has ended by a fault. */
+    void (*ended)(void *ctx, uint32_t replica);
+    /* A replica's process was started again. */
+    void (*started)(void *ctx, uint32_t replica);
+    /* A replica that believes it leads; 0: none. */
+    uint32_t (*leader)(void *ctx);
+    void *ctx;
+};
+
+struct lks_sim_faults *lks_sim_faults_new(const struct lks_sim_faults_options *options);
+void lks_sim_faults_free(struct lks_sim_faults *faults);
+
+/* A process ended in order, as a fault had asked it to: it will be started again. */
+void lks_sim_faults_stopped(struct lks_sim_faults *faults, uint32_t replica);
+
+/* No more faults; everything is up and connected again. */
+void lks_sim_faults_heal(struct lks_sim_faults *faults);
+
+uint64_t lks_sim_faults_count(const struct lks_sim_faults *faults);
+
+#endif

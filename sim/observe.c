@@ -1,0 +1,195 @@
+/* What the parts of a run tell the checkers; see cluster_internal.h. */
+#include "sim/cluster_internal.h"
+
+#include "base/assert.h"
+
+/* ---- network ------------------------------------------------------------------------------ */
+
+static void net_wake(void *ctx, uint32_t replica)
+{
+    struct lks_sim_cluster *cluster = ctx;
+    lks_sim_process_wake(cluster->processes[replica]);
+}
+
+static void net_granted(void *ctx, uint32_t owner, uint32_t writer)
+{
+    struct lks_sim_cluster *cluster = ctx;
+    lks_sim_writers_granted(&cluster->writers, owner, writer);
+}
+
+static void net_revoked(void *ctx, uint32_t owner, uint32_t writer)
+{
+    struct lks_sim_cluster *cluster = ctx;
+    lks_sim_writers_revoked(&cluster->writers, owner, writer);
+}
+
+static void net_durable(void *ctx, uint32_t owner, uint64_t offset, uint64_t bytes)
+{
+    struct lks_sim_cluster *cluster = ctx;
+    lks_sim_storage_persisted(lks_sim_process_storage(cluster->processes[owner]), offset, bytes);
+}
+
+static void net_misuse(void *ctx, uint32_t replica, const char *text)
+{
+    struct lks_sim_cluster *cluster = ctx;
+    lks_sim_verdict_break(&cluster->verdict, "fabric contract", "replica %u: %s", replica, text);
+}
+
+void lks_sim_observe_network(struct lks_sim_cluster *cluster,
+                             struct lks_sim_network_observer *observer)
+{
+    *observer = (struct lks_sim_network_observer){.wake = net_wake,
+                                                  .granted = net_granted,
+                                                  .revoked = net_revoked,
+                                                  .durable = net_durable,
+                                                  .misuse = net_misuse,
+                                                  .ctx = cluster};
+}
+
+/* ---- processes ---------------------------------------------------------------------------- */
+
+static void check_leader(struct lks_sim_cluster *cluster, uint32_t replica,
+                         const struct lks_replica_status *status)
+{
+    if (status->role != LKS_ROLE_LEADER) {
+        cluster->leading_term[replica] = 0;
+        return;
+    }
+    const struct lks_sim_process *process = cluster->processes[replica];
+    lks_sim_leaders_seen(&cluster->leaders, status->term, replica, lks_sim_process_life(process));
+    lks_sim_writers_leads(&cluster->writers, replica);
+    if (cluster->leading_term[replica] != status->term) {
+        cluster->leading_term[replica] = status->term;
+        const struct lks_sim_elected elected = {.term = status->term,
+                                                .last_index = status->last_index};
+        lks_sim_prefix_elected(&cluster->prefix, replica, &elected);
+    }
+}
+
+static void process_stepped(void *ctx, uint32_t replica)
+{
+    struct lks_sim_cluster *cluster = ctx;
+    struct lks_sim_process *process = cluster->processes[replica];
+    struct lks_replica *running = lks_sim_process_replica(process);
+    struct lks_replica_status status;
+    lks_replica_status(running, &status);
+    check_leader(cluster, replica, &status);
+    if (status.applied_index == cluster->applied_index[replica]) {
+        return;
+    }
+    cluster->applied_index[replica] = status.applied_index;
+    const struct lks_sim_applied applied = {.index = status.applied_index,
+                                            .offset = status.applied_offset};
+    lks_sim_prefix_applied(&cluster->prefix, replica,
+                           lks_sim_storage_journal(lks_sim_process_storage(process)), &applied);
+    uint64_t index = 0;
+    const uint64_t hash = lks_replica_hash(running, &index);
+    lks_sim_states_seen(&cluster->states, replica, index, hash);
+    lks_sim_trace_add(cluster->trace, lks_sim_timeline_now(cluster->timeline),
+                      &(struct lks_sim_record){
+                          .what = "applied", .a = replica, .x = status.applied_index, .y = hash});
+}
+
+static void process_replied(void *ctx, uint32_t replica, uint64_t cookie, const void *reply,
+                            size_t bytes)
+{
+    (void)replica;
+    struct lks_sim_cluster *cluster = ctx;
+    lks_sim_clients_replied(cluster->clients, cookie, reply, bytes);
+}
+
+static void process_applied(void *ctx, uint32_t replica, uint64_t index, uint64_t number,
+                            uint64_t hash)
+{
+    struct lks_sim_cluster *cluster = ctx;
+    lks_sim_commands_applied(&cluster->commands, replica, index, number, hash);
+}
+
+static void process_ended(void *ctx, uint32_t replica)
+{
+    struct lks_sim_cluster *cluster = ctx;
+    cluster->applied_index[replica] = 0;
+    cluster->leading_term[replica] = 0;
+    lks_sim_clients_disconnected(cluster->clients, replica);
+}
+
+static void process_stopped(void *ctx, uint32_t replica)
+{
+    struct lks_sim_cluster *cluster = ctx;
+    process_ended(cluster, replica);
+    lks_sim_faults_stopped(cluster->faults, replica);
+}
+
+static void process_failed(void *ctx, uint32_t replica, int code, const char *text)
+{
+    struct lks_sim_cluster *cluster = ctx;
+    lks_sim_verdict_break(&cluster->verdict, "replicas do not fail", "replica %u: %s (%d)",
+                          replica, text, code);
+}
+
+void lks_sim_observe_process(struct lks_sim_cluster *cluster,
+                             struct lks_sim_process_observer *observer)
+{
+    *observer = (struct lks_sim_process_observer){.stepped = process_stepped,
+                                                  .replied = process_replied,
+                                                  .applied = process_applied,
+                                                  .stopped = process_stopped,
+                                                  .failed = process_failed,
+                                                  .ctx = cluster};
+}
+
+void lks_sim_observe_start(struct lks_sim_cluster *cluster, uint32_t replica)
+{
+    const struct lks_sim_process *process = cluster->processes[replica];
+    lks_sim_prefix_restarted(&cluster->prefix, replica,
+                             lks_sim_storage_journal(lks_sim_process_storage(process)));
+}
+
+/* ---- faults and clients ------------------------------------------------------------------- */
+
+static void fault_started(void *ctx, uint32_t replica)
+{
+    lks_sim_observe_start(ctx, replica);
+}
+
+static uint32_t present_leader(void *ctx)
+{
+    const struct lks_sim_cluster *cluster = ctx;
+    uint32_t leader = 0;
+    for (uint32_t replica = 1; replica <= cluster->options.replicas; replica++) {
+        if (cluster->leading_term[replica] != 0 &&
+            (leader == 0 || cluster->leading_term[replica] > cluster->leading_term[leader])) {
+            leader = replica;
+        }
+    }
+    return leader;
+}
+
+void lks_sim_observe_faults(struct lks_sim_cluster *cluster,
+                            struct lks_sim_faults_options *options)
+{
+    options->ended = process_ended;
+    options->started = fault_started;
+    options->leader = present_leader;
+    options->ctx = cluster;
+}
+
+static bool client_submits(void *ctx, uint32_t replica, const void *command, size_t bytes,
+                           uint64_t cookie, int *status)
+{
+    struct lks_sim_cluster *cluster = ctx;
+    struct lks_sim_process *process = cluster->processes[replica];
+    if (lks_sim_process_state(process) == LKS_SIM_DOWN) {
+        return false;
+    }
+    *status = lks_replica_submit(lks_sim_process_replica(process), command, bytes, cookie);
+    lks_sim_process_wake(process);
+    return true;
+}
+
+void lks_sim_observe_clients(struct lks_sim_cluster *cluster,
+                             struct lks_sim_clients_options *options)
+{
+    options->submit = client_submits;
+    options->ctx = cluster;
+}

@@ -1,0 +1,461 @@
+/* One replica's process in the simulation; see process.h. */
+#include "sim/process.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "node/hello.h"
+#include "sim/fabric.h"
+#include "sim/service.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PPM_WHOLE INT64_C(1000000)
+#define PERSISTS_MAX 8u
+#define OUTSTANDING_MAX 1024u
+#define PENDING_BYTES_MAX (UINT64_C(256) << 10)
+#define REALTIME_START_NS (UINT64_C(1700000000) * LKS_NS_PER_S)
+#define SILENT_WRITER_NS (10 * LKS_NS_PER_MS)
+
+/* A range on its way to a slow medium. */
+struct persist {
+    struct lks_sim_process *process;
+    bool used;
+    bool durable; /* the first half is over: bytes are on the medium, the replica not told */
+    uint64_t life;
+    uint64_t from;
+    uint64_t to;
+    uint64_t id;
+    int status;
+};
+
+struct lks_sim_process {
+    struct lks_sim_process_options options;
+    struct lks_sim_random random;
+    struct lks_sim_storage *storage;
+    enum lks_sim_process_state state;
+    uint64_t life;
+    struct lks_fabric *fabric;
+    struct lks_replica *replica;
+    bool stopping;
+    bool forgetful_cut; /* lost power in mode `memory` since the journal was last open */
+    bool amnesiac;
+    uint64_t due_ns; /* when the next step is due; UINT64_MAX: none is on the timeline */
+    uint64_t generation;
+    struct persist persists[PERSISTS_MAX];
+    uint64_t clock_base_ns; /* virtual time at which clock_local_ns was right */
+    uint64_t clock_local_ns;
+    int64_t clock_ppm;
+    int64_t realtime_jump_ns;
+    struct lks_log log;
+};
+
+/* ---- clocks and steps --------------------------------------------------------------------- */
+
+static uint64_t now_of(const struct lks_sim_process *process)
+{
+    return lks_sim_timeline_now(process->options.timeline);
+}
+
+static uint64_t local_ns(const struct lks_sim_process *process)
+{
+    const int64_t passed = (int64_t)(now_of(process) - process->clock_base_ns);
+    return process->clock_local_ns + (uint64_t)(passed + passed / PPM_WHOLE * process->clock_ppm +
+                                                passed % PPM_WHOLE * process->clock_ppm /
+                                                    PPM_WHOLE);
+}
+
+/* The virtual time at which the local clock has reached local. */
+static uint64_t virtual_ns(const struct lks_sim_process *process, uint64_t local)
+{
+    const uint64_t here = local_ns(process);
+    if (local <= here) {
+        return now_of(process);
+    }
+    const uint64_t wait_ns = local - here;
+    const uint64_t slowest = 10 * LKS_NS_PER_S;
+    const uint64_t bounded = wait_ns < slowest ? wait_ns : slowest;
+    return now_of(process) +
+           bounded * (uint64_t)PPM_WHOLE / (uint64_t)(PPM_WHOLE + process->clock_ppm) + 1;
+}
+
+static void run_step(void *ctx, uint64_t generation);
+
+static void due_at(struct lks_sim_process *process, uint64_t at_ns)
+{
+    if (process->state != LKS_SIM_RUNNING || process->due_ns <= at_ns) {
+        return;
+    }
+    process->due_ns = at_ns;
+    process->generation++;
+    lks_sim_timeline_post(process->options.timeline, at_ns, run_step, process,
+                          process->generation);
+}
+
+static void due_after(struct lks_sim_process *process, const struct lks_sim_delay *delay)
+{
+    due_at(process, now_of(process) + lks_sim_random_delay(&process->random, delay));
+}
+
+static void take_down(struct lks_sim_process *process, bool clean);
+
+static void fail(struct lks_sim_process *process, int code, const struct lks_error *err)
+{
+    lks_sim_trace_note(process->options.trace, now_of(process), process->options.replica,
+                       "failed: %d %s", code, lks_error_text(code));
+    process->options.observer.failed(process->options.observer.ctx, process->options.replica,
+                                     code, err->text);
+}
+
+static void run_step(void *ctx, uint64_t generation)
+{
+    struct lks_sim_process *process = ctx;
+    if (process->generation != generation || process->state != LKS_SIM_RUNNING) {
+        return;
+    }
+    process->due_ns = UINT64_MAX;
+    struct lks_error err = {0};
+    const uint64_t realtime_ns =
+        REALTIME_START_NS + now_of(process) + (uint64_t)process->realtime_jump_ns;
+    const int work = lks_replica_step(process->replica, local_ns(process), realtime_ns, &err);
+    if (work < 0) {
+        fail(process, work, &err);
+        take_down(process, false);
+        return;
+    }
+    process->options.observer.stepped(process->options.observer.ctx, process->options.replica);
+    if (process->stopping && lks_replica_stop(process->replica, local_ns(process))) {
+        lks_sim_trace_note(process->options.trace, now_of(process), process->options.replica,
+                           "stopped in order");
+        take_down(process, true);
+        process->options.observer.stopped(process->options.observer.ctx,
+                                          process->options.replica);
+        return;
+    }
+    if (work > 0 || process->stopping) {
+        due_after(process, &process->options.profile->spin);
+        return;
+    }
+    uint64_t at_ns = virtual_ns(process, lks_replica_deadline_ns(process->replica));
+    if (at_ns <= now_of(process)) {
+        at_ns = now_of(process) + process->options.profile->spin.max_ns;
+    }
+    due_at(process, at_ns);
+}
+
+void lks_sim_process_wake(struct lks_sim_process *process)
+{
+    if (process->state == LKS_SIM_RUNNING) {
+        due_after(process, &process->options.profile->wake);
+    }
+}
+
+/* ---- slow media --------------------------------------------------------------------------- */
+
+static void persist_goes_on(void *ctx, uint64_t life)
+{
+    struct persist *persist = ctx;
+    struct lks_sim_process *process = persist->process;
+    if (!persist->used || persist->life != life || process->life != life ||
+        process->replica == NULL) {
+        return;
+    }
+    if (!persist->durable) {
+        persist->durable = true;
+        persist->status = lks_journal_persist_range(lks_sim_storage_journal(process->storage),
+                                                    persist->from, persist->to);
+        const uint64_t wait_ns =
+            lks_sim_random_delay(&process->random, &process->options.profile->persist);
+        lks_sim_timeline_post(process->options.timeline, now_of(process) + wait_ns,
+                              persist_goes_on, persist, life);
+        return;
+    }
+    persist->used = false;
+    lks_replica_persisted(process->replica, persist->id, persist->status);
+    lks_sim_process_wake(process);
+}
+
+static void persist_post(void *ctx, uint64_t from, uint64_t to, uint64_t id)
+{
+    struct lks_sim_process *process = ctx;
+    uint32_t place = 0;
+    while (place < PERSISTS_MAX && process->persists[place].used) {
+        place++;
+    }
+    LKS_ASSERT(place < PERSISTS_MAX);
+    struct persist *persist = &process->persists[place];
+    *persist = (struct persist){.process = process,
+                                .used = true,
+                                .life = process->life,
+                                .from = from,
+                                .to = to,
+                                .id = id};
+    const uint64_t wait_ns =
+        lks_sim_random_delay(&process->random, &process->options.profile->persist);
+    lks_sim_timeline_post(process->options.timeline, now_of(process) + wait_ns, persist_goes_on,
+                          persist, process->life);
+}
+
+/* ---- life --------------------------------------------------------------------------------- */
+
+static void on_log(void *ctx, enum lks_log_level level, const char *line)
+{
+    (void)level;
+    const struct lks_sim_process *process = ctx;
+    /* The journal's path differs from run to run; the trace must not. */
+    const char *path = strstr(line, process->options.journal.path);
+    if (path != NULL) {
+        line = path + strlen(process->options.journal.path);
+    }
+    lks_sim_trace_note(process->options.trace, now_of(process), process->options.replica, "%s",
+                       line);
+}
+
+static void on_reply(void *ctx, uint64_t cookie, const void *reply, size_t bytes)
+{
+    const struct lks_sim_process *process = ctx;
+    process->options.observer.replied(process->options.observer.ctx, process->options.replica,
+                                      cookie, reply, bytes);
+}
+
+static void on_applied(void *ctx, uint64_t index, uint64_t number, uint64_t hash)
+{
+    const struct lks_sim_process *process = ctx;
+    process->options.observer.applied(process->options.observer.ctx, process->options.replica,
+                                      index, number, hash);
+}
+
+struct lks_sim_process *lks_sim_process_new(const struct lks_sim_process_options *options)
+{
+    struct lks_sim_process *process = calloc(1, sizeof *process);
+    LKS_ASSERT(process != NULL);
+    process->options = *options;
+    lks_sim_random_fork(&process->random, options->random, options->replica);
+    process->storage = lks_sim_storage_new(&options->journal);
+    process->due_ns = UINT64_MAX;
+    process->log = (struct lks_log){.level = LKS_LOG_DEBUG, .sink = on_log, .ctx = process};
+    return process;
+}
+
+void lks_sim_process_free(struct lks_sim_process *process)
+{
+    if (process == NULL) {
+        return;
+    }
+    if (process->state != LKS_SIM_DOWN) {
+        take_down(process, false);
+    }
+    lks_sim_storage_free(process->storage);
+    free(process);
+}
+
+int lks_sim_process_format(struct lks_sim_process *process, bool fresh_cluster,
+                           struct lks_error *err)
+{
+    LKS_ASSERT(process->state == LKS_SIM_DOWN);
+    process->amnesiac = process->amnesiac || !fresh_cluster;
+    return lks_sim_storage_create(process->storage, fresh_cluster, err);
+}
+
+static void take_down(struct lks_sim_process *process, bool clean)
+{
+    LKS_ASSERT(process->state != LKS_SIM_DOWN);
+    (void)lks_sim_process_amnesiac(process); /* remembers what the journal says now */
+    process->state = LKS_SIM_DOWN;
+    process->due_ns = UINT64_MAX;
+    process->generation++;
+    lks_fabric_free(process->fabric);
+    process->fabric = NULL;
+    lks_replica_free(process->replica);
+    process->replica = NULL;
+    lks_sim_storage_close(process->storage, clean);
+    memset(process->persists, 0, sizeof process->persists);
+}
+
+static void reset_clock(struct lks_sim_process *process)
+{
+    const int64_t most = process->options.profile->drift_ppm_max;
+    process->clock_base_ns = now_of(process);
+    process->clock_local_ns =
+        LKS_NS_PER_S + lks_sim_random_below(&process->random, 100 * LKS_NS_PER_S);
+    process->clock_ppm =
+        (int64_t)lks_sim_random_below(&process->random, (uint64_t)(2 * most + 1)) - most;
+}
+
+static int open_fabric(struct lks_sim_process *process, struct lks_error *err)
+{
+    struct lks_journal *journal = lks_sim_storage_journal(process->storage);
+    struct lks_log_memory memory;
+    struct lks_identity identity;
+    lks_journal_log_memory(journal, &memory);
+    lks_journal_identity(journal, &identity);
+    struct lks_fabric_options fabric = {
+        .replica = process->options.replica,
+        .replicas = process->options.replicas,
+        .incarnation = identity.incarnation,
+        .log = {.address = memory.address,
+                .bytes = memory.bytes,
+                .fd = memory.fd,
+                .fd_offset = memory.fd_offset},
+        .words_bytes = LKS_REPLICA_WORDS_BYTES,
+        .inbox_bytes = LKS_REPLICA_INBOX_BYTES,
+        .scratch_bytes = LKS_REPLICA_SCRATCH_BYTES,
+        .outstanding_max = OUTSTANDING_MAX,
+        .silent_writer_ns = SILENT_WRITER_NS,
+        .log_sink = &process->log,
+    };
+    struct lks_hello hello = {.version = LKS_HELLO_VERSION,
+                              .durability = process->options.profile->durability,
+                              .medium = LKS_MEDIUM_MEMORY,
+                              .domain = LKS_DOMAIN_MEMORY_CONTROLLER};
+    memcpy(hello.boot_id, identity.boot_id, sizeof hello.boot_id);
+    memcpy(fabric.hello, &hello, sizeof hello);
+    return lks_fabric_sim_new(&process->fabric, process->options.network, &fabric, err);
+}
+
+static int make_replica(struct lks_sim_process *process, struct lks_error *err)
+{
+    const struct lks_sim_process_profile *profile = process->options.profile;
+    struct lks_replica_options options = {
+        .replica = process->options.replica,
+        .replicas = process->options.replicas,
+        .journal = lks_sim_storage_journal(process->storage),
+        .fabric = process->fabric,
+        .service = &lks_sim_service,
+        .durability = profile->durability,
+        .entry_bytes_max = process->options.journal.entry_bytes_max,
+        .election_timeout_ns = profile->election_timeout_ns,
+        .heartbeat_ns = profile->heartbeat_ns,
+        .pending_bytes_max = PENDING_BYTES_MAX,
+        .seed = lks_sim_random_next(&process->random),
+        .log_sink = &process->log,
+        .on_reply = on_reply,
+        .ctx = process,
+    };
+    if (profile->slow_medium) {
+        options.persister = (struct lks_persister){.post = persist_post, .ctx = process};
+    }
+    const struct lks_sim_service_observer observer = {.applied = on_applied, .ctx = process};
+    lks_sim_service_bind(&observer);
+    return lks_replica_new(&process->replica, &options, err);
+}
+
+int lks_sim_process_start(struct lks_sim_process *process)
+{
+    LKS_ASSERT(process->state == LKS_SIM_DOWN);
+    struct lks_error err = {0};
+    process->life++;
+    process->stopping = false;
+    reset_clock(process);
+    int status = lks_sim_storage_open(process->storage, &err);
+    if (status < 0) {
+        fail(process, status, &err);
+        return status;
+    }
+    process->forgetful_cut = false;
+    status = open_fabric(process, &err);
+    if (status == 0) {
+        status = make_replica(process, &err);
+    }
+    if (status < 0) {
+        lks_fabric_free(process->fabric);
+        process->fabric = NULL;
+        lks_sim_storage_close(process->storage, false);
+        fail(process, status, &err);
+        return status;
+    }
+    process->state = LKS_SIM_RUNNING;
+    due_after(process, &process->options.profile->wake);
+    return 0;
+}
+
+void lks_sim_process_crash(struct lks_sim_process *process)
+{
+    lks_sim_trace_note(process->options.trace, now_of(process), process->options.replica,
+                       "crash");
+    take_down(process, false);
+}
+
+void lks_sim_process_power_cut(struct lks_sim_process *process)
+{
+    lks_sim_network_lose_power(process->options.network, process->options.replica);
+    if (process->state != LKS_SIM_DOWN) {
+        take_down(process, false);
+    }
+    const uint64_t lost = lks_sim_storage_power_cut(process->storage, &process->random);
+    process->forgetful_cut = process->options.journal.forgetful;
+    lks_sim_trace_note(process->options.trace, now_of(process), process->options.replica,
+                       "power cut, %" PRIu64 " lines lost", lost);
+}
+
+void lks_sim_process_pause(struct lks_sim_process *process)
+{
+    LKS_ASSERT(process->state == LKS_SIM_RUNNING);
+    process->state = LKS_SIM_PAUSED;
+    process->due_ns = UINT64_MAX;
+    process->generation++;
+    lks_sim_network_freeze(process->options.network, process->options.replica, true);
+    lks_sim_trace_note(process->options.trace, now_of(process), process->options.replica,
+                       "paused");
+}
+
+void lks_sim_process_resume(struct lks_sim_process *process)
+{
+    LKS_ASSERT(process->state == LKS_SIM_PAUSED);
+    process->state = LKS_SIM_RUNNING;
+    lks_sim_network_freeze(process->options.network, process->options.replica, false);
+    lks_sim_trace_note(process->options.trace, now_of(process), process->options.replica,
+                       "goes on");
+    due_at(process, now_of(process));
+}
+
+void lks_sim_process_stop(struct lks_sim_process *process)
+{
+    LKS_ASSERT(process->state == LKS_SIM_RUNNING);
+    process->stopping = true;
+    lks_sim_trace_note(process->options.trace, now_of(process), process->options.replica,
+                       "asked to stop");
+    due_at(process, now_of(process));
+}
+
+void lks_sim_process_jump(struct lks_sim_process *process, int64_t jump_ns)
+{
+    process->realtime_jump_ns += jump_ns;
+}
+
+enum lks_sim_process_state lks_sim_process_state(const struct lks_sim_process *process)
+{
+    return process->state;
+}
+
+struct lks_replica *lks_sim_process_replica(const struct lks_sim_process *process)
+{
+    return process->replica;
+}
+
+struct lks_sim_storage *lks_sim_process_storage(const struct lks_sim_process *process)
+{
+    return process->storage;
+}
+
+uint64_t lks_sim_process_life(const struct lks_sim_process *process)
+{
+    return process->life;
+}
+
+bool lks_sim_process_amnesiac(struct lks_sim_process *process)
+{
+    const struct lks_journal *journal = lks_sim_storage_journal(process->storage);
+    if (journal != NULL) {
+        struct lks_identity identity;
+        lks_journal_identity(journal, &identity);
+        process->amnesiac = identity.amnesiac;
+    }
+    return process->amnesiac || process->forgetful_cut;
+}
+
+bool lks_sim_process_forgets(const struct lks_sim_process *process)
+{
+    return process->options.journal.forgetful;
+}

@@ -1,0 +1,102 @@
+/*
+ * One replica's process in the simulation: its journal's medium, its end of the network, the
+ * replica, its clocks, and when its next step is due. It can be started, crashed, paused, stopped
+ * in order, and lose power, at any moment between two steps. One thread, virtual time.
+ */
+#ifndef LKS_SIM_PROCESS_H
+#define LKS_SIM_PROCESS_H
+
+#include "node/replica.h"
+#include "sim/network.h"
+#include "sim/random.h"
+#include "sim/storage.h"
+#include "sim/timeline.h"
+#include "sim/trace.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct lks_sim_process;
+
+/* How processes and their hosts behave. */
+struct lks_sim_process_profile {
+    struct lks_sim_delay spin;    /* from a step that did something to the next one */
+    struct lks_sim_delay wake;    /* from a wake to the step that it causes */
+    struct lks_sim_delay persist; /* slow media: a posted range, half and half */
+    enum lks_durability durability;
+    bool slow_medium;             /* ranges are made durable by posting them */
+    uint64_t election_timeout_ns;
+    uint64_t heartbeat_ns;
+    uint32_t drift_ppm_max;       /* of the monotonic clock, either way */
+};
+
+enum lks_sim_process_state { LKS_SIM_DOWN, LKS_SIM_RUNNING, LKS_SIM_PAUSED };
+
+/* What the cluster is told. None of them may end the process. */
+struct lks_sim_process_observer {
+    /* After each step of a running process. */
+    void (*stepped)(void *ctx, uint32_t replica);
+    void (*replied)(void *ctx, uint32_t replica, uint64_t cookie, const void *reply,
+                    size_t bytes);
+    /* A command was executed by this replica. */
+    void (*applied)(void *ctx, uint32_t replica, uint64_t index, uint64_t number, uint64_t hash);
+    /* The process has ended by itself, in order. */
+    void (*stopped)(void *ctx, uint32_t replica);
+    /* The replica must not go on, or could not start. */
+    void (*failed)(void *ctx, uint32_t replica, int code, const char *text);
+    void *ctx;
+};
+
+struct lks_sim_process_options {
+    uint32_t replica;
+    uint32_t replicas;
+    struct lks_sim_timeline *timeline;
+    struct lks_sim_trace *trace;
+    struct lks_sim_network *network;
+    const struct lks_sim_random *random; /* a stream is forked from it */
+    const struct lks_sim_process_profile *profile; /* outlives the process */
+    struct lks_journal_options journal;
+    struct lks_sim_process_observer observer;
+};
+
+struct lks_sim_process *lks_sim_process_new(const struct lks_sim_process_options *options);
+/* Crashes it first if it is up; removes its journal. */
+void lks_sim_process_free(struct lks_sim_process *process);
+
+/* Formats its journal. */
+int lks_sim_process_format(struct lks_sim_process *process, bool fresh_cluster,
+                           struct lks_error *err);
+
+enum lks_sim_process_state lks_sim_process_state(const struct lks_sim_process *process);
+
+/* Down: opens the journal and starts the replica. -errno: could not start, and `failed` said so. */
+int lks_sim_process_start(struct lks_sim_process *process);
+/* Up: ends at once; what it had posted may still land. */
+void lks_sim_process_crash(struct lks_sim_process *process);
+/* Any state: as a crash, and what was not durable may be lost. */
+void lks_sim_process_power_cut(struct lks_sim_process *process);
+/* Running: takes no step until resumed. */
+void lks_sim_process_pause(struct lks_sim_process *process);
+void lks_sim_process_resume(struct lks_sim_process *process);
+/* Running: ends in order, soon; `stopped` follows unless something else ends it first. */
+void lks_sim_process_stop(struct lks_sim_process *process);
+
+/* The network has something for it. */
+void lks_sim_process_wake(struct lks_sim_process *process);
+
+/* Moves CLOCK_REALTIME by jump_ns. */
+void lks_sim_process_jump(struct lks_sim_process *process, int64_t jump_ns);
+
+/* The replica (NULL while down) and its storage. */
+struct lks_replica *lks_sim_process_replica(const struct lks_sim_process *process);
+struct lks_sim_storage *lks_sim_process_storage(const struct lks_sim_process *process);
+
+/* Raised at each start. */
+uint64_t lks_sim_process_life(const struct lks_sim_process *process);
+
+/* May have forgotten acknowledged entries, as far as its journal knows. */
+bool lks_sim_process_amnesiac(struct lks_sim_process *process);
+/* A power cut makes it so. */
+bool lks_sim_process_forgets(const struct lks_sim_process *process);
+
+#endif

@@ -1,0 +1,174 @@
+/* The profiles; see profile.h. */
+#include "sim/profile.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define US LKS_NS_PER_US
+#define MS LKS_NS_PER_MS
+
+static void base_profile(struct lks_sim_profile *profile)
+{
+    *profile = (struct lks_sim_profile){
+        .process = {.spin = {.min_ns = US, .max_ns = 5 * US, .tail_ns = MS, .tail_ppm = 1000},
+                    .wake = {.min_ns = US, .max_ns = 30 * US, .tail_ns = 3 * MS,
+                             .tail_ppm = 10000},
+                    .persist = {.min_ns = 50 * US, .max_ns = 500 * US, .tail_ns = 20 * MS,
+                                .tail_ppm = 20000},
+                    .durability = LKS_DURABILITY_WRITER_FLUSH,
+                    .election_timeout_ns = 20 * MS,
+                    .heartbeat_ns = 2 * MS,
+                    .drift_ppm_max = 500},
+        .clients = {.count = 6,
+                    .window = 1,
+                    .think = {.min_ns = 50 * US, .max_ns = 4 * MS, .tail_ns = 40 * MS,
+                              .tail_ppm = 50000},
+                    .patience = {.min_ns = 100 * MS, .max_ns = 600 * MS},
+                    .commands_max = 5000,
+                    .filler_bytes_max = 200},
+        .faults = {.interval = {.min_ns = 5 * MS, .max_ns = 150 * MS},
+                   .duration = {.min_ns = MS, .max_ns = 100 * MS, .tail_ns = 600 * MS,
+                                .tail_ppm = 200000},
+                   .leader_ppm = 500000},
+        .run_ns = 2000 * MS,
+        .progress_ns = 5000 * MS,
+        .ring_bytes = UINT64_C(4) << 20,
+        .entry_bytes_max = 4096,
+    };
+    lks_sim_network_profile_default(&profile->network);
+}
+
+static void shape_calm(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    (void)random;
+    profile->clients.window = 4;
+}
+
+static void shape_crash(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    (void)random;
+    profile->faults.weights[LKS_SIM_FAULT_CRASH] = 6;
+    profile->faults.weights[LKS_SIM_FAULT_CRASH_MANY] = 1;
+    profile->faults.weights[LKS_SIM_FAULT_STOP] = 2;
+}
+
+static void shape_pause(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    (void)random;
+    profile->faults.weights[LKS_SIM_FAULT_PAUSE] = 8;
+    profile->faults.weights[LKS_SIM_FAULT_CRASH] = 1;
+    profile->faults.weights[LKS_SIM_FAULT_CLOCK] = 1;
+}
+
+static void shape_partition(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    (void)random;
+    profile->faults.weights[LKS_SIM_FAULT_SPLIT] = 4;
+    profile->faults.weights[LKS_SIM_FAULT_ONE_WAY] = 3;
+    profile->faults.weights[LKS_SIM_FAULT_LINK] = 3;
+    profile->faults.weights[LKS_SIM_FAULT_SLOW] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_BREAK] = 4;
+    profile->faults.weights[LKS_SIM_FAULT_BREAK_ONE_WAY] = 4;
+}
+
+static void shape_power(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    profile->faults.weights[LKS_SIM_FAULT_POWER] = 4;
+    profile->faults.weights[LKS_SIM_FAULT_POWER_MANY] = 3;
+    profile->faults.weights[LKS_SIM_FAULT_CRASH] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_REPLACE] = 1;
+    profile->faults.weights[LKS_SIM_FAULT_BREAK] = 2;
+    if (lks_sim_random_chance(random, 500000)) {
+        profile->process.durability = LKS_DURABILITY_PMEM_ACK;
+        profile->process.slow_medium = lks_sim_random_chance(random, 500000);
+    }
+}
+
+static void shape_memory(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    (void)random;
+    profile->process.durability = LKS_DURABILITY_MEMORY;
+    profile->faults.weights[LKS_SIM_FAULT_POWER] = 5;
+    profile->faults.weights[LKS_SIM_FAULT_CRASH] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_REPLACE] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_BREAK] = 2;
+}
+
+static void shape_chaos(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    static const enum lks_durability modes[] = {
+        LKS_DURABILITY_WRITER_FLUSH, LKS_DURABILITY_PMEM_ACK, LKS_DURABILITY_MEMORY};
+    profile->process.durability = modes[lks_sim_random_below(random, LKS_COUNT_OF(modes))];
+    profile->process.slow_medium = profile->process.durability == LKS_DURABILITY_PMEM_ACK &&
+                                   lks_sim_random_chance(random, 500000);
+    for (uint32_t fault = 0; fault < LKS_SIM_FAULTS; fault++) {
+        /* A different mix for each seed: some faults never come, some come often. */
+        const bool absent = lks_sim_random_chance(random, 300000);
+        const uint32_t weight = 1 + (uint32_t)lks_sim_random_below(random, 8);
+        profile->faults.weights[fault] = absent ? 0 : weight;
+    }
+    profile->clients.window = 1 + (uint32_t)lks_sim_random_below(random, 4);
+    const uint64_t busiest = lks_sim_random_range(random, 20, 200);
+    profile->faults.interval.max_ns = busiest * MS;
+    profile->network.pieces_max = 1 + (uint32_t)lks_sim_random_below(random, 8);
+    if (lks_sim_random_chance(random, 200000)) {
+        profile->network.fence.tail_ppm = 500000; /* slow fences */
+    }
+}
+
+static void shape_untrusted(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    shape_chaos(profile, random);
+    profile->network.untrusted_fence = true;
+    profile->network.stray.tail_ppm = 900000;
+    profile->faults.weights[LKS_SIM_FAULT_PAUSE] = 4;
+    profile->faults.weights[LKS_SIM_FAULT_BREAK] = 8;
+    profile->faults.weights[LKS_SIM_FAULT_BREAK_ONE_WAY] = 8;
+    profile->clients.window = 4;
+    profile->clients.think = (struct lks_sim_delay){.min_ns = 5 * US, .max_ns = 200 * US};
+}
+
+static const struct {
+    const char *name;
+    const char *purpose;
+    void (*shape)(struct lks_sim_profile *profile, struct lks_sim_random *random);
+} g_profiles[] = {
+    {"calm", "no faults, several commands under way", shape_calm},
+    {"crash", "processes end, one or many, at once or in order", shape_crash},
+    {"pause", "processes stand still and go on, clocks jump", shape_pause},
+    {"partition", "links go down, one way or both, are slow, or break", shape_partition},
+    {"power", "power cuts of one, many, all; new journals; writer-flush or pmem-ack", shape_power},
+    {"memory", "durability mode memory: amnesia of a minority", shape_memory},
+    {"chaos", "everything, in a mix and a durability mode drawn from the seed", shape_chaos},
+    {"untrusted-fence", "REVOKED comes early: violations must be found", shape_untrusted},
+};
+
+bool lks_sim_profile_list(uint32_t place, const char **name, const char **purpose)
+{
+    if (place >= LKS_COUNT_OF(g_profiles)) {
+        return false;
+    }
+    *name = g_profiles[place].name;
+    *purpose = g_profiles[place].purpose;
+    return true;
+}
+
+int lks_sim_profile_make(struct lks_sim_profile *profile, const char *name, uint64_t seed)
+{
+    for (uint32_t i = 0; i < LKS_COUNT_OF(g_profiles); i++) {
+        if (strcmp(g_profiles[i].name, name) != 0) {
+            continue;
+        }
+        struct lks_sim_random random;
+        lks_sim_random_init(&random, seed ^ UINT64_C(0x70726f66696c65));
+        base_profile(profile);
+        profile->name = g_profiles[i].name;
+        profile->purpose = g_profiles[i].purpose;
+        g_profiles[i].shape(profile, &random);
+        return 0;
+    }
+    return -EINVAL;
+}

@@ -1,0 +1,56 @@
+/*
+ * A profile: what kind of world a run lives in. Some values of a profile are drawn from the seed,
+ * so that a range of seeds covers durability modes and mixes of faults.
+ */
+#ifndef LKS_SIM_PROFILE_H
+#define LKS_SIM_PROFILE_H
+
+#include "sim/clients.h"
+#include "sim/network.h"
+#include "sim/process.h"
+
+enum lks_sim_fault {
+    LKS_SIM_FAULT_CRASH,
+    LKS_SIM_FAULT_CRASH_MANY, /* a majority or all */
+    LKS_SIM_FAULT_STOP,
+    LKS_SIM_FAULT_PAUSE,
+    LKS_SIM_FAULT_POWER,
+    LKS_SIM_FAULT_POWER_MANY,
+    LKS_SIM_FAULT_REPLACE, /* power lost, and a new journal under the old name */
+    LKS_SIM_FAULT_SPLIT,   /* into two groups */
+    LKS_SIM_FAULT_ONE_WAY, /* one replica is not heard, or hears nothing */
+    LKS_SIM_FAULT_LINK,    /* one direction between two */
+    LKS_SIM_FAULT_SLOW,
+    LKS_SIM_FAULT_BREAK,
+    LKS_SIM_FAULT_BREAK_ONE_WAY,
+    LKS_SIM_FAULT_CLOCK,
+    LKS_SIM_FAULTS
+};
+
+struct lks_sim_faults_profile {
+    uint32_t weights[LKS_SIM_FAULTS]; /* 0: never */
+    struct lks_sim_delay interval;    /* between two faults */
+    struct lks_sim_delay duration;    /* of each */
+    uint32_t leader_ppm;              /* how often the leader is meant */
+};
+
+struct lks_sim_profile {
+    const char *name;
+    const char *purpose;
+    struct lks_sim_network_profile network;
+    struct lks_sim_process_profile process;
+    struct lks_sim_clients_profile clients;
+    struct lks_sim_faults_profile faults;
+    uint64_t run_ns;      /* with faults */
+    uint64_t progress_ns; /* bound after the last one has healed */
+    uint64_t ring_bytes;
+    uint64_t entry_bytes_max;
+};
+
+/* Fills profile with the one called name as it is for this seed. -EINVAL: there is none. */
+int lks_sim_profile_make(struct lks_sim_profile *profile, const char *name, uint64_t seed);
+
+/* Name and purpose of profile number `place`; false behind the last. */
+bool lks_sim_profile_list(uint32_t place, const char **name, const char **purpose);
+
+#endif
