@@ -213,7 +213,7 @@ static void pop__ring_goes_round__nothing_is_lost(void **state)
     fixture_open(&f);
     srand(1);
     uint64_t total = 0;
-    while (total < 12 * (uint64_t)LKS_INGRESS_RING_BYTES) {
+    while (total < 5 * (uint64_t)LKS_INGRESS_RING_BYTES) {
         const uint32_t bytes = (uint32_t)rand() % 30000;
         total += bytes;
         push_through(&f, bytes);
@@ -252,11 +252,17 @@ static void push__rest_of_the_ring_fits_exactly__goes_on_at_the_beginning(void *
             assert_int_equal(lks_ingress_return_credits(&f.consumer), 0);
         }
         const uint32_t rest = LKS_INGRESS_RING_BYTES - f.producer.place;
-        push_through(&f, rest - 32 - less * 64); /* leaves `less` lines */
+        int rc = -LKS_EBUSY;
+        while (rc == -LKS_EBUSY) {
+            fake_net_deliver_all(f.net);
+            rc = push(&f, rest - 32 - less * 64); /* leaves `less` lines */
+        }
         assert_int_equal(f.producer.place, less == 0 ? 0 : LKS_INGRESS_RING_BYTES - less * 64);
+        fake_net_deliver_all(f.net);
+        assert_int_equal(push(&f, 64 * 5), 0); /* nothing is published in between */
+        assert_int_equal(push(&f, 64), 0);
         push_through(&f, 64 * 5);
-        push_through(&f, 64 * 5);
-        for (int i = 0; i < 3; i++) {
+        for (int i = 0; i < 4; i++) {
             assert_int_equal(pop(&f), 0);
         }
         assert_int_equal(pop(&f), -ENODATA);
@@ -288,6 +294,34 @@ static void push__no_credit__busy_until_the_leader_gives_some_back(void **state)
     fake_net_deliver_all(f.net);
     assert_int_equal(fake_net_wakes(f.net, GATEWAY), wakes + 1);
     assert_int_equal(push(&f, 8000), 0);
+    fixture_free(&f);
+}
+
+/* The lines that are skipped need credit too: else the skip would lead over records that the
+ * leader has not taken. */
+static void push__credit_for_the_record_but_not_for_the_skip__busy(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    const uint64_t ring_lines = LKS_INGRESS_RING_BYTES / 64;
+    while (f.producer.written + 100 < ring_lines) {
+        push_through(&f, 64 * 90 - 32);
+    }
+    const uint64_t rest = ring_lines - f.producer.written;
+    assert_true(rest > 0);
+    while (f.consumer.taken < ring_lines / 8) {
+        assert_int_equal(pop(&f), 0);
+    }
+    assert_int_equal(lks_ingress_return_credits(&f.consumer), 0);
+    fake_net_deliver_all(f.net);
+    const uint64_t credit = rest + f.consumer.returned;
+    assert_int_equal(push(&f, (uint32_t)(credit - rest + 1) * 64 - 32), -LKS_EBUSY);
+    assert_int_equal(f.producer.place / 64, ring_lines - rest);
+    push_through(&f, (uint32_t)(credit - rest) * 64 - 32);
+    while (pop(&f) == 0) {
+    }
+    assert_int_equal(f.popped, f.pushed);
     fixture_free(&f);
 }
 
@@ -413,6 +447,8 @@ static void pop__hostile_records__closed_and_nothing_taken(void **state)
         uint64_t tail_lines;
     } cases[] = {
         {{.bytes = 0, .session = SESSION, .sequence = 0}, 0, 1},
+        {{.bytes = 0, .epoch = 1, .session = SESSION, .sequence = 1}, 0, 1},
+        {{.bytes = 0, .epoch = UINT64_C(1) << 32, .session = SESSION, .sequence = 1}, 0, 1},
         {{.bytes = 0, .session = other, .sequence = 1}, 0, 1},
         {{.bytes = 0, .session = 0, .sequence = 1}, 0, 1},
         {{.bytes = 0, .session = SESSION & ~LKS_SESSION_INCARNATION_MAX, .sequence = 1}, 0, 1},
@@ -430,10 +466,40 @@ static void pop__hostile_records__closed_and_nothing_taken(void **state)
         fixture_open(&f);
         set_tail(&f, cases[i].tail_lines);
         struct lks_ingress_header header = cases[i].header;
-        header.epoch = f.offer.epoch;
+        header.epoch += f.offer.epoch; /* 0 in the table: the right one */
         write_record(&f, 0, header, cases[i].data_bytes);
         assert_int_equal(lks_ingress_pop(&f.consumer, &command), -EBADMSG);
         assert_int_equal(f.consumer.damaged, 1);
+        fixture_free(&f);
+    }
+}
+
+/* Near the end of the ring: a record that would reach past it, and a skip that is damaged. */
+static void pop__hostile_records_at_the_end__closed_and_nothing_read_behind_it(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i <= sizeof(struct lks_ingress_header); i += 4) { /* each field */
+        struct fixture f;
+        struct lks_ingress_command command;
+        fixture_open(&f);
+        const uint32_t record = LKS_INGRESS_RING_BYTES / 8 / 64 * 64;
+        while (f.producer.place + record < LKS_INGRESS_RING_BYTES) {
+            push_through(&f, record - 32);
+            assert_int_equal(pop(&f), 0);
+            assert_int_equal(lks_ingress_return_credits(&f.consumer), 0);
+        }
+        const uint32_t place = f.producer.place;
+        push_through(&f, record); /* does not fit: a skip and a record */
+        if (i < sizeof(struct lks_ingress_header)) {
+            ring_at_leader(&f)[place + i] ^= (uint8_t)(1u << i % 8);
+        } else {
+            const struct lks_ingress_header header = {.bytes = LKS_INGRESS_RING_BYTES - place,
+                                                      .epoch = f.offer.epoch,
+                                                      .session = SESSION,
+                                                      .sequence = 1};
+            write_record(&f, place, header, header.bytes - 32);
+        }
+        assert_int_equal(lks_ingress_pop(&f.consumer, &command), -EBADMSG);
         fixture_free(&f);
     }
 }
@@ -656,11 +722,13 @@ int main(void)
         cmocka_unit_test(pop__largest_commands_only__always_get_through),
         cmocka_unit_test(push__rest_of_the_ring_fits_exactly__goes_on_at_the_beginning),
         cmocka_unit_test(push__no_credit__busy_until_the_leader_gives_some_back),
+        cmocka_unit_test(push__credit_for_the_record_but_not_for_the_skip__busy),
         cmocka_unit_test(push__fabric_too_busy__goes_on_where_it_stopped),
         cmocka_unit_test(push__another_command_in_the_middle_of_one__replaces_it),
         cmocka_unit_test(pop__any_byte_of_the_record_damaged__closed_and_repaired_by_an_offer),
         cmocka_unit_test(pop__any_byte_of_the_tail_word_damaged__never_takes_what_is_not_there),
         cmocka_unit_test(pop__hostile_records__closed_and_nothing_taken),
+        cmocka_unit_test(pop__hostile_records_at_the_end__closed_and_nothing_read_behind_it),
         cmocka_unit_test(pop__skips_without_end__closed),
         cmocka_unit_test(pop__noise__survives),
         cmocka_unit_test(push__hostile_head_word__no_credit_that_was_not_used),

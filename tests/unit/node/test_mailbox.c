@@ -327,26 +327,39 @@ static void receive__any_byte_damaged__counted_and_taken_when_repeated(void **st
     pair_free(&pair);
 }
 
-static void receive__hostile_header__never_reads_past_the_slot(void **state)
+/* Headers whose checksum is right and whose content is not of this message. */
+static void receive__hostile_header__refused_and_taken_when_repeated(void **state)
 {
     (void)state;
     struct pair pair;
     struct message message;
     pair_joined(&pair);
-    const uint32_t lengths[] = {0, LKS_MAILBOX_MESSAGE_MAX + 1, INT32_MAX, UINT32_MAX};
-    for (size_t i = 0; i < LKS_COUNT_OF(lengths); i++) {
+    const struct lks_mailbox_header changes[] = {
+        {.bytes = 16},                                  /* becomes 0 */
+        {.bytes = 16 ^ (LKS_MAILBOX_MESSAGE_MAX + 1)},
+        {.bytes = 16 ^ INT32_MAX},
+        {.bytes = 16 ^ UINT32_MAX},
+        {.reader = 1},
+        {.writer = 1},
+        {.sequence = 8}, /* the same slot */
+    };
+    for (size_t i = 0; i < LKS_COUNT_OF(changes); i++) {
         assert_int_equal(say(&pair, A, 16), 0);
         fake_net_deliver_all(pair.net);
         const uint64_t slot = pair.sides[A].sent_id % LKS_MAILBOX_SLOTS;
         struct lks_mailbox_header *header = &area_at(&pair, B)->slots[slot].header;
-        header->bytes = lengths[i];
-        header->checksum = lks_crc32c(0, &header->bytes, sizeof *header - 4);
+        header->bytes ^= changes[i].bytes;
+        header->reader ^= changes[i].reader;
+        header->writer ^= changes[i].writer;
+        header->sequence ^= changes[i].sequence;
+        const size_t covered = changes[i].bytes != 0 ? 0 : header->bytes;
+        header->checksum = lks_crc32c(0, &header->bytes, sizeof *header - 4 + covered);
         assert_int_equal(hear(&pair, B, &message), -ENODATA);
         let_repeat(&pair, A);
         assert_int_equal(hear(&pair, B, &message), 16);
         settle(&pair);
     }
-    assert_int_equal(pair.sides[B].mailbox.counts.damaged, LKS_COUNT_OF(lengths));
+    assert_int_equal(pair.sides[B].mailbox.counts.damaged, LKS_COUNT_OF(changes));
     pair_free(&pair);
 }
 
@@ -386,19 +399,124 @@ static void acknowledgement__overwritten__written_again_when_asked(void **state)
     pair_free(&pair);
 }
 
-static void poll__hostile_words__nothing_is_acknowledged_that_was_not_posted(void **state)
+static void poll__hostile_acknowledgement__nothing_is_taken_that_was_not_posted(void **state)
 {
     (void)state;
     struct pair pair;
+    struct message message;
     pair_joined(&pair);
     assert_int_equal(say(&pair, A, 16), 0);
+    settle(&pair);
+    assert_int_equal(hear(&pair, B, &message), 16);
+    settle(&pair);
     lks_word *acknowledged = &area_at(&pair, A)->acknowledged;
-    srand(3);
-    for (int i = 0; i < 10000; i++) {
-        lks_word_publish(acknowledged, (uint64_t)rand() << 33 ^ (uint64_t)rand() << 11 ^ rand());
+    const uint64_t good = lks_word_read(acknowledged);
+    assert_int_equal(say(&pair, A, 16), 0);
+    for (uint64_t i = 2; i < 100000; i++) { /* more than was posted, or less than before */
+        lks_word_publish(acknowledged, good + i * 167);
+        lks_mailbox_poll(&pair.sides[A].mailbox);
+        lks_word_publish(acknowledged, (good & ~UINT64_C(0xFFFFFF)) | ((good - i) & 0xFFFFFF));
         lks_mailbox_poll(&pair.sides[A].mailbox);
         assert_int_equal(lks_mailbox_pending(&pair.sides[A].mailbox), 1);
+        fake_net_deliver_all(pair.net);
     }
+    lks_word_publish(acknowledged, good + 1);
+    lks_mailbox_poll(&pair.sides[A].mailbox);
+    assert_int_equal(lks_mailbox_pending(&pair.sides[A].mailbox), 0);
+    pair_free(&pair);
+}
+
+/* All that an older connection wrote appears again, whole, in the place of the new. */
+static void reconnect__old_area_lands_late__nothing_of_it_is_taken(void **state)
+{
+    (void)state;
+    struct pair pair;
+    struct message message;
+    struct lks_mailbox_area old_at_a;
+    struct lks_mailbox_area old_at_b;
+    pair_joined(&pair);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(say(&pair, A, 16), 0);
+        assert_int_equal(say(&pair, B, 16), 0);
+        settle(&pair);
+        assert_int_equal(hear(&pair, A, &message), 16);
+    }
+    assert_int_equal(hear(&pair, B, &message), 16); /* A's second one is never heard */
+    settle(&pair);
+    memcpy(&old_at_a, area_at(&pair, A), sizeof old_at_a);
+    memcpy(&old_at_b, area_at(&pair, B), sizeof old_at_b);
+    fake_net_break(pair.net, A, B);
+    fake_net_join(pair.net, A, B);
+    settle(&pair);
+    assert_int_equal(say(&pair, A, 16), 0);
+    fake_net_deliver_all(pair.net);
+    memcpy(area_at(&pair, A), &old_at_a, sizeof old_at_a);
+    memcpy(area_at(&pair, B), &old_at_b, sizeof old_at_b);
+    old_at_a.acknowledged += 2; /* as if it were of a later message */
+    lks_word_publish(&area_at(&pair, A)->acknowledged, old_at_a.acknowledged);
+    for (int i = 0; i < 100; i++) {
+        assert_int_equal(hear(&pair, B, &message), -ENODATA);
+        lks_mailbox_poll(&pair.sides[A].mailbox);
+        lks_mailbox_poll(&pair.sides[B].mailbox);
+        assert_int_equal(lks_mailbox_pending(&pair.sides[A].mailbox), 1);
+    }
+    assert_int_equal(pair.sides[B].mailbox.counts.damaged, 0);
+    let_repeat(&pair, A);
+    assert_int_equal(hear(&pair, B, &message), 16);
+    settle(&pair);
+    assert_int_equal(lks_mailbox_pending(&pair.sides[A].mailbox), 0);
+    pair_free(&pair);
+}
+
+static void greeting__hellos_overwritten__repeated_until_heard(void **state)
+{
+    (void)state;
+    struct pair pair;
+    struct message message;
+    pair_new(&pair, &(struct fake_net_options){.seed = 1});
+    fake_net_join(pair.net, A, B);
+    for (int turn = 0; turn < 100; turn++) {
+        for (uint32_t side = A; side <= B; side++) {
+            take_events(&pair, side, 8);
+            lks_mailbox_poll(&pair.sides[side].mailbox);
+        }
+        fake_net_deliver_all(pair.net);
+        memset(&area_at(&pair, A)->hello, 0, sizeof(struct lks_mailbox_hello));
+        memset(&area_at(&pair, B)->hello, 0, sizeof(struct lks_mailbox_hello));
+    }
+    assert_false(pair.sides[A].mailbox.established);
+    assert_int_equal(say(&pair, A, 16), 0);
+    settle(&pair);
+    assert_int_equal(hear(&pair, B, &message), 16);
+    pair_free(&pair);
+}
+
+/* A hello of the peer's token before last, though it echoes the own present one. */
+static void greeting__hello_of_a_lower_token__ignored(void **state)
+{
+    (void)state;
+    struct pair pair;
+    struct lks_mailbox_hello old;
+    pair_new(&pair, &(struct fake_net_options){.seed = 1});
+    fake_net_join(pair.net, A, B);
+    take_events(&pair, A, 8);
+    take_events(&pair, B, 8);
+    lks_mailbox_poll(&pair.sides[A].mailbox);
+    fake_net_deliver_all(pair.net);
+    lks_mailbox_poll(&pair.sides[B].mailbox);
+    fake_net_deliver_all(pair.net);
+    memcpy(&old, &area_at(&pair, A)->hello, sizeof old);
+    assert_int_equal(old.echo, pair.sides[A].mailbox.token);
+    fake_net_break(pair.net, A, B);
+    fake_net_join(pair.net, A, B); /* only B is told, and has not heard A yet */
+    take_events(&pair, B, 8);
+    lks_mailbox_poll(&pair.sides[B].mailbox);
+    fake_net_deliver_all(pair.net);
+    lks_mailbox_poll(&pair.sides[A].mailbox);
+    assert_int_equal(pair.sides[A].mailbox.peer_token, pair.sides[B].mailbox.token);
+    memcpy(&area_at(&pair, A)->hello, &old, sizeof old);
+    lks_mailbox_poll(&pair.sides[A].mailbox);
+    assert_false(pair.sides[A].mailbox.established);
     pair_free(&pair);
 }
 
@@ -473,10 +591,22 @@ static void reconnect__one_side_not_told_yet__greeting_starts_again(void **state
             lks_mailbox_poll(&pair.sides[A].mailbox);
             fake_net_deliver_all(pair.net);
         }
-        assert_int_equal(say(&pair, B, 30), 0);
+        for (uint32_t i = 0; i < 3; i++) {
+            assert_int_equal(say(&pair, B, 27 + i), 0);
+        }
         fake_net_deliver_all(pair.net);
-        settle(&pair); /* A is told, and takes a new token */
-        assert_int_equal(hear(&pair, A, &message), 30); /* B's message came over to it */
+        assert_int_equal(hear(&pair, A, &message), 27);
+        assert_int_equal(hear(&pair, A, &message), 28);
+        lks_mailbox_poll(&pair.sides[A].mailbox);
+        fake_net_deliver_all(pair.net);
+        lks_mailbox_poll(&pair.sides[B].mailbox);
+        assert_int_equal(lks_mailbox_pending(&pair.sides[B].mailbox), 1);
+        take_events(&pair, A, 8); /* takes a new token; B's hello still echoes the old one */
+        lks_mailbox_poll(&pair.sides[A].mailbox);
+        assert_int_equal(say(&pair, B, 30), 0);
+        settle(&pair);
+        assert_int_equal(hear(&pair, A, &message), 29); /* what was not acknowledged came over */
+        assert_int_equal(hear(&pair, A, &message), 30);
         assert_int_equal(say(&pair, A, 31), 0);
         assert_int_equal(say(&pair, B, 32), 0);
         settle(&pair);
@@ -614,8 +744,11 @@ int main(void)
         cmocka_unit_test(receive__any_byte_damaged__counted_and_taken_when_repeated),
         cmocka_unit_test(receive__word_overwritten__taken_when_repeated),
         cmocka_unit_test(acknowledgement__overwritten__written_again_when_asked),
-        cmocka_unit_test(receive__hostile_header__never_reads_past_the_slot),
-        cmocka_unit_test(poll__hostile_words__nothing_is_acknowledged_that_was_not_posted),
+        cmocka_unit_test(receive__hostile_header__refused_and_taken_when_repeated),
+        cmocka_unit_test(poll__hostile_acknowledgement__nothing_is_taken_that_was_not_posted),
+        cmocka_unit_test(reconnect__old_area_lands_late__nothing_of_it_is_taken),
+        cmocka_unit_test(greeting__hellos_overwritten__repeated_until_heard),
+        cmocka_unit_test(greeting__hello_of_a_lower_token__ignored),
         cmocka_unit_test(poll__hello_torn_or_noise__ignored),
         cmocka_unit_test(reconnect__messages_under_way__none_survives),
         cmocka_unit_test(reconnect__one_side_not_told_yet__greeting_starts_again),
