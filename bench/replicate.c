@@ -185,6 +185,8 @@ static int settle(struct bench *bench, struct lks_error *err)
         if (ready == bench->options->replicas && bench->followers_behind == 0) {
             return 0;
         }
+        const struct timespec nap = {.tv_nsec = FOLLOWER_NAP_NS};
+        (void)nanosleep(&nap, NULL);
     }
     return lks_error_set(err, -ETIMEDOUT, "the cluster did not settle within %" PRIu64 " s",
                          START_PATIENCE_NS / LKS_NS_PER_S);

@@ -8,6 +8,8 @@
 
 #include <stddef.h>
 
+#include "consensus/quorum.h"
+
 static uint32_t durable_flag(const struct lks_replica_peer *peer)
 {
     return peer->durability == LKS_DURABILITY_WRITER_FLUSH ? LKS_FABRIC_DURABLE : 0;
@@ -76,6 +78,41 @@ static void write_log(struct lks_replica *replica, const struct lks_effect *effe
         lks_replica_op_free(replica, op);
         flushed_event(replica, effect, rc);
     }
+}
+
+/*
+ * Where a write costs its copying when it is posted, a majority is served first: what has committed
+ * is answered, and the other followers get the same bytes before the step ends. Per peer the
+ * order stays: once one write waits, all later ones do.
+ */
+static bool can_wait(const struct lks_replica *replica)
+{
+    const uint32_t others = lks_quorum_majority(replica->options.replicas) - 1;
+    return replica->options.fabric->ops->writes_when_posted && replica->writes_now >= others &&
+           replica->deferred_count < LKS_REPLICA_DEFERRED_MAX;
+}
+
+static void write_or_defer(struct lks_replica *replica, const struct lks_effect *effect)
+{
+    if (can_wait(replica)) {
+        replica->deferred[replica->deferred_count] = *effect;
+        replica->deferred_count++;
+        return;
+    }
+    if (replica->deferred_count != 0) {
+        lks_replica_send_deferred(replica);
+    }
+    replica->writes_now++;
+    write_log(replica, effect);
+}
+
+void lks_replica_send_deferred(struct lks_replica *replica)
+{
+    for (uint32_t i = 0; i < replica->deferred_count; i++) {
+        write_log(replica, &replica->deferred[i]);
+    }
+    replica->deferred_count = 0;
+    replica->writes_now = 0;
 }
 
 /* The word waits for the end of the step: answers go first, and only the last value is sent. */
@@ -231,7 +268,7 @@ static void carry_out(struct lks_replica *replica, const struct lks_update *upda
 {
     switch (effect->kind) {
     case LKS_EFFECT_WRITE:
-        write_log(replica, effect);
+        write_or_defer(replica, effect);
         break;
     case LKS_EFFECT_COMMIT_WORD:
         note_commit_word(replica, effect);

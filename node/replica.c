@@ -305,13 +305,16 @@ int lks_replica_step(struct lks_replica *replica, uint64_t now_ns, uint64_t real
     (void)lks_replica_drain(replica);
     work += watch_control_words(replica);
     for (int round = 0; round < ROUNDS_PER_STEP && replica->fatal == 0; round++) {
+        lks_replica_send_deferred(replica);
         if (lks_replica_propose(replica) == 0) {
             break;
         }
         work += 1 + lks_replica_poll_fabric(replica);
+        work += lks_replica_apply(replica); /* answers go before the writes that can wait */
     }
     if (replica->fatal == 0) {
         work += lks_replica_apply(replica);
+        lks_replica_send_deferred(replica);
         lks_replica_send_commit_words(replica);
         work += lks_replica_forward(replica);
         if (work == 0) {
@@ -411,7 +414,7 @@ static void peer_status(const struct lks_replica *replica, uint32_t p,
 
 void lks_replica_status(const struct lks_replica *replica, struct lks_replica_status *status)
 {
-    const struct lks_core_view *view = replica->view;
+    const struct lks_core_view *view = lks_core_view(replica->core); /* fills in the peers */
     struct lks_gateway_counts counts;
     struct lks_identity identity;
     lks_gateway_counts(replica->gateway, &counts);

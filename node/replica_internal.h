@@ -23,6 +23,7 @@
 
 #define LKS_REPLICA_OPS_MAX 2048u    /* operations posted to the fabric and not yet completed */
 #define LKS_REPLICA_EVENTS_MAX 4096u /* at least two for each of them */
+#define LKS_REPLICA_DEFERRED_MAX 32u
 #define LKS_REPLICA_READS_MAX 4u     /* chunks of a log read under way */
 #define LKS_REPLICA_READ_BYTES (256u << 10)
 
@@ -125,6 +126,9 @@ struct lks_replica {
     uint32_t ops_used;
     uint64_t probe_counter;
     bool words_due;             /* some peer's word_due is set */
+    uint32_t writes_now;        /* WRITE effects carried out since the last _send_deferred */
+    uint32_t deferred_count;    /* WRITE effects that wait for the end of the step */
+    struct lks_effect deferred[LKS_REPLICA_DEFERRED_MAX];
     uint64_t messages_ns;       /* when the mailboxes were last looked into */
 
     /* applied state */
@@ -194,6 +198,7 @@ struct lks_position lks_replica_position(const struct lks_log_point *point);
 
 /* effects.c */
 void lks_replica_carry_out(struct lks_replica *replica, const struct lks_update *update);
+void lks_replica_send_deferred(struct lks_replica *replica);
 void lks_replica_send_commit_words(struct lks_replica *replica);
 void lks_replica_read_words(struct lks_replica *replica, uint32_t peer);
 

@@ -188,6 +188,7 @@ static void shm_free(struct lks_fabric *fabric)
 
 static const struct lks_fabric_ops shm_ops = {
     .name = "shm",
+    .writes_when_posted = true,
     .free = shm_free,
     .connect = lks_shm_connect,
     .hello = shm_hello,
