@@ -59,7 +59,19 @@ static void sleep_ms(uint64_t ms)
 /* Said before anything is done to the replica: from now on its clients may see errors. */
 static void disturb(struct chaos *chaos, uint32_t replica)
 {
-    atomic_fetch_add_explicit(&chaos->run.disturbances[replica], 1, memory_order_acq_rel);
+    if (atomic_load_explicit(&chaos->run.disturbances[replica], memory_order_relaxed) % 2 == 0) {
+        atomic_fetch_add_explicit(&chaos->run.disturbances[replica], 1, memory_order_acq_rel);
+    }
+}
+
+/* All serve: from now on they must not. */
+static void settle(struct chaos *chaos)
+{
+    for (uint32_t id = 1; id <= chaos->settings.replicas; id++) {
+        if (atomic_load_explicit(&chaos->run.disturbances[id], memory_order_relaxed) % 2 != 0) {
+            atomic_fetch_add_explicit(&chaos->run.disturbances[id], 1, memory_order_acq_rel);
+        }
+    }
 }
 
 /* The leader half of the time, so that most rounds change it. */
@@ -183,6 +195,7 @@ static int play_round(struct chaos *chaos, uint32_t round)
         fprintf(stderr, "round %u (%s) failed\n", round + 1, ACTIONS[chosen].name);
         return -1;
     }
+    settle(chaos);
     sleep_ms(50 + random_below(chaos, 200));
     return lks_process_cluster_reap(&chaos->cluster);
 }

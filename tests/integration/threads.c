@@ -206,6 +206,7 @@ static void threads__replicas_end_and_come_back__history_is_linearizable(void **
         usleep(50000);
         start(fixture, id);
         wait_serving(fixture);
+        atomic_fetch_add_explicit(&fixture->run.disturbances[id], 1, memory_order_acq_rel);
     }
     check_history(fixture, join_clients(fixture));
     for (uint32_t i = 0; i < CLIENTS; i++) {

@@ -172,7 +172,8 @@ static void *live(void *ctx)
                               : own_operation(client, context);
         number++;
         if (outcome == 'U') {
-            client->unexpected += disturbances_of(run, replica) == undisturbed;
+            client->unexpected +=
+                undisturbed % 2 == 0 && disturbances_of(run, replica) == undisturbed;
             redisFree(context);
             context = NULL;
             replica = replica % replicas + 1;

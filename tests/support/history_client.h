@@ -16,8 +16,9 @@
 #define LKS_HISTORY_COUNTERS 2u  /* keys 3..4: GET, INCR */
 #define LKS_HISTORY_KEYS (LKS_HISTORY_REGISTERS + LKS_HISTORY_COUNTERS)
 
-/* What all clients of a run share. The test raises a replica's word before it does anything to it:
- * a client whose replica was left alone must not see an error. */
+/* What all clients of a run share. The test makes a replica's word odd before it does anything to
+ * it, and even again when it serves: a client whose replica was left alone (the word is even and
+ * was the same when it connected) must not see an error. */
 struct lks_history_run {
     const struct lks_process_cluster *cluster;
     atomic_bool stop;
