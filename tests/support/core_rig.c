@@ -45,19 +45,25 @@ static void extend(struct lks_position *position, const struct rig_entry *entry)
     position->chain = entry->chain;
 }
 
-struct lks_position rig_scan(const struct rig_entry *ring, struct lks_runs *runs)
+static struct lks_position scan_to(const struct rig_entry *ring, struct lks_runs *runs,
+                                   uint64_t limit)
 {
     struct lks_position position = {0};
     if (runs != NULL) {
         runs->count = 0;
     }
-    for (uint32_t i = 0; i < RIG_SLOTS && continues(&ring[i], &position); i++) {
+    for (uint32_t i = 0; i < limit / RIG_ENTRY && continues(&ring[i], &position); i++) {
         if (runs != NULL) {
             lks_runs_note(runs, ring[i].term, position.offset);
         }
         extend(&position, &ring[i]);
     }
     return position;
+}
+
+struct lks_position rig_scan(const struct rig_entry *ring, struct lks_runs *runs)
+{
+    return scan_to(ring, runs, RIG_SLOTS * RIG_ENTRY);
 }
 
 uint64_t rig_index(const struct rig *rig, uint32_t n)
@@ -80,6 +86,11 @@ struct rig_item *rig_push(struct rig *rig, struct rig_queue *queue)
     item->event = (struct lks_core_event){0};
     item->executed = true;
     return item;
+}
+
+static struct rig_item *last(struct rig_queue *queue)
+{
+    return &queue->items[(queue->first + queue->count - 1) % RIG_QUEUE];
 }
 
 static struct rig_item *pop(struct rig_queue *queue)
@@ -111,7 +122,7 @@ static void make_durable(struct rig *rig, uint32_t n, uint64_t from, uint64_t to
 static struct lks_position append(struct rig *rig, uint32_t n, uint64_t term)
 {
     struct rig_node *node = &rig->nodes[n];
-    struct lks_position tail = rig_scan(node->ring, NULL);
+    struct lks_position tail = node->tail;
     if (tail.index >= RIG_SLOTS) {
         rig_fail(rig, "the log of %u is full", n);
     }
@@ -123,14 +134,15 @@ static struct lks_position append(struct rig *rig, uint32_t n, uint64_t term)
         .chain = chain_of(tail.chain, term, value),
     };
     rig_write_slot(rig, n, (uint32_t)tail.index, &entry);
-    extend(&tail, &entry);
-    return tail;
+    extend(&node->tail, &entry);
+    return node->tail;
 }
 
 void rig_put(struct rig *rig, uint32_t n, uint64_t term, uint64_t value)
 {
     const uint64_t values = rig->values;
     rig->values = value - 1;
+    rig->nodes[n].tail = rig_scan(rig->nodes[n].ring, NULL);
     const struct lks_position tail = append(rig, n, term);
     rig->values = values;
     make_durable(rig, n, tail.offset - RIG_ENTRY, tail.offset);
@@ -202,8 +214,7 @@ static void read_heartbeat(struct rig *rig, uint32_t n, uint32_t p)
     const bool reached = side->up && rig->links[n][p].whole;
     push_event(rig, &side->ctl, LKS_EVENT_HEARTBEAT_READ, p, 0, reached ? 0 : EBROKEN_STATUS);
     if (reached) {
-        struct lks_core_event *event = &side->ctl.items[(side->ctl.first + side->ctl.count - 1) %
-                                                        RIG_QUEUE].event;
+        struct lks_core_event *event = &last(&side->ctl)->event;
         const struct lks_core_view *view = rig_view(rig, p);
         event->beat = rig->nodes[p].beat;
         event->term = view->term;
@@ -338,6 +349,7 @@ static void execute_local(struct rig *rig, uint32_t n, struct rig_item *item)
         }
         event->kind = LKS_EVENT_TAIL_PERSISTED;
         event->position = rig_scan(node->ring, &node->runs);
+        node->tail = event->position;
         event->runs = &node->runs;
         event->offset = node->word;
         make_durable(rig, n, work->from, event->position.offset);
@@ -435,6 +447,7 @@ void rig_break_path(struct rig *rig, uint32_t n, uint32_t p)
             push_event(rig, &side->done,
                        op->kind == LKS_EFFECT_WRITE ? LKS_EVENT_FLUSHED : LKS_EVENT_PROBED, p,
                        side->path, EBROKEN_STATUS);
+            last(&side->done)->event.offset = op->to;
         }
         side->ops_first = (side->ops_first + 1) % RIG_QUEUE;
         side->ops_count--;
@@ -472,7 +485,8 @@ bool rig_do_path(struct rig *rig, uint32_t n, uint32_t p, bool whole)
         return true;
     }
     if (op->kind == LKS_EFFECT_WRITE) {
-        if (!land(rig, n, p, op, whole)) {
+        if (!op->complete) {
+            op->complete = land(rig, n, p, op, whole);
             return true;
         }
         if (rig->durability == RIG_FLUSH) {
@@ -481,8 +495,7 @@ bool rig_do_path(struct rig *rig, uint32_t n, uint32_t p, bool whole)
             rig->nodes[p].hint = op->to;
         }
         push_event(rig, &side->done, LKS_EVENT_FLUSHED, p, side->path, 0);
-        side->done.items[(side->done.first + side->done.count - 1) % RIG_QUEUE].event.offset =
-            rig->durability == RIG_ACK ? 0 : op->to;
+        last(&side->done)->event.offset = rig->durability == RIG_ACK ? 0 : op->to;
     } else if (op->kind == LKS_EFFECT_COMMIT_WORD) {
         if (op->to < rig->nodes[p].word) {
             rig_fail(rig, "the commit word of %u sinks", p);
@@ -512,11 +525,14 @@ static void end_read(struct rig *rig, uint32_t n, int status)
 {
     struct rig_node *node = &rig->nodes[n];
     node->read.active = false;
-    make_durable(rig, n, node->read.effect.from, node->read.next);
+    /* All of it was read: the log ends there. Else it is what is visible now. */
+    node->tail = scan_to(node->ring, &node->read_runs,
+                         status == 0 ? node->read.effect.to : RIG_SLOTS * RIG_ENTRY);
+    make_durable(rig, n, node->read.effect.from, node->tail.offset);
     struct rig_item *item = rig_push(rig, &node->local);
     item->event.kind = LKS_EVENT_LOG_READ;
     item->event.status = status;
-    item->event.position = rig_scan(node->ring, &node->read_runs);
+    item->event.position = node->tail;
     item->event.runs = &node->read_runs;
 }
 
@@ -534,7 +550,7 @@ bool rig_do_read(struct rig *rig, uint32_t n, bool whole)
             return true;
         }
         if (read->next == read->effect.to) {
-            const struct lks_position tail = rig_scan(node->ring, NULL);
+            const struct lks_position tail = scan_to(node->ring, NULL, read->effect.to);
             end_read(rig, n, tail.chain == read->effect.expect.chain ? 0 : -EBADMSG);
             return true;
         }

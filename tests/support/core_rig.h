@@ -52,6 +52,7 @@ struct rig_op {
     uint64_t from;
     uint64_t to;
     uint32_t landed; /* bit i: entry i of the write has landed */
+    bool complete;   /* all has landed, the flush is to come */
     struct rig_entry bytes[RIG_WRITE_ENTRIES];
 };
 
@@ -102,6 +103,7 @@ struct rig_node {
     _Alignas(64) uint8_t memory[8192];
     struct lks_update update;
     uint64_t beat;
+    struct lks_position tail; /* where the own log ends, as the owner knows it */
     uint64_t acked;
     uint64_t checked_commit;
     struct lks_runs runs;      /* of the TAIL_PERSISTED under way */

@@ -8,7 +8,8 @@
 enum action {
     ACT_TIME, ACT_TICK, ACT_CTL, ACT_DONE, ACT_LOCAL, ACT_DISK, ACT_PATH, ACT_FENCE, ACT_READ,
     ACT_WORD, ACT_ACK, ACT_APPEND, ACT_NOTICE, ACT_CONNECT, ACT_BREAK, ACT_BLOCK, ACT_UNBLOCK,
-    ACT_CRASH, ACT_POWER, ACT_BLACKOUT, ACT_LOSE, ACT_START, ACT_PAUSE, ACT_TRANSFER, ACTIONS
+    ACT_CRASH, ACT_POWER, ACT_BLACKOUT, ACT_LOSE, ACT_START, ACT_PAUSE, ACT_TRANSFER, ACT_COUP,
+    ACTIONS
 };
 
 #define APPEND_UP_TO 48u
@@ -25,25 +26,32 @@ struct schedule {
 static void draw(struct rig *rig, struct schedule *schedule)
 {
     static const uint32_t often[ACTIONS] = {
-        [ACT_TIME] = 40, [ACT_TICK] = 60, [ACT_CTL] = 120, [ACT_DONE] = 80, [ACT_LOCAL] = 100,
+        [ACT_TIME] = 10, [ACT_TICK] = 80, [ACT_CTL] = 120, [ACT_DONE] = 80, [ACT_LOCAL] = 100,
         [ACT_DISK] = 40, [ACT_PATH] = 120, [ACT_FENCE] = 40, [ACT_READ] = 40, [ACT_WORD] = 20,
         [ACT_ACK] = 40, [ACT_APPEND] = 25, [ACT_NOTICE] = 20, [ACT_CONNECT] = 30,
-        [ACT_UNBLOCK] = 8, [ACT_START] = 12,
+        [ACT_UNBLOCK] = 8, [ACT_START] = 25,
     };
     static const uint32_t rare[ACTIONS] = {
-        [ACT_BREAK] = 6, [ACT_BLOCK] = 3, [ACT_CRASH] = 4, [ACT_POWER] = 4, [ACT_BLACKOUT] = 1,
-        [ACT_LOSE] = 1, [ACT_PAUSE] = 8, [ACT_TRANSFER] = 1,
+        [ACT_BREAK] = 4, [ACT_BLOCK] = 2, [ACT_CRASH] = 2, [ACT_POWER] = 2, [ACT_BLACKOUT] = 1,
+        [ACT_LOSE] = 1, [ACT_PAUSE] = 4, [ACT_TRANSFER] = 1, [ACT_COUP] = 20,
     };
-    static const uint32_t factors[4] = {1, 3, 8, 16};
+    static const uint32_t factors[4] = {1, 3, 9, 20};
     schedule->total = 0;
     for (uint32_t i = 0; i < ACTIONS; i++) {
-        const uint32_t regular = often[i] * factors[rig_random(rig, 3)];
+        const uint32_t regular = 8 * often[i] * factors[rig_random(rig, 3)];
         const uint32_t fault = rare[i] * (rig_random(rig, 2) ? factors[rig_random(rig, 4)] : 0);
         schedule->weights[i] = regular + fault;
         if (i == ACT_LOSE && !schedule->may_forget) {
             schedule->weights[i] = 0;
         }
         schedule->total += schedule->weights[i];
+    }
+    /* Some paths and some disks stand still for a while. */
+    const uint64_t held = rig_random(rig, 3) == 0 ? 3 : 12;
+    for (uint32_t n = 1; n <= rig->n; n++) {
+        for (uint32_t p = 1; p <= rig->n; p++) {
+            rig->nodes[n].sides[p].hold_path = rig_random(rig, held) == 0;
+        }
     }
 }
 
@@ -127,46 +135,90 @@ static void transfer(struct rig *rig, uint32_t n)
     }
 }
 
-static bool act(struct rig *rig, enum action action, uint32_t n, uint32_t p)
+static void connect_all(struct rig *rig)
+{
+    for (uint32_t a = 1; a <= rig->n; a++) {
+        for (uint32_t b = a + 1; b <= rig->n; b++) {
+            rig_unblock(rig, a, b);
+            rig_connect(rig, a, b);
+        }
+    }
+}
+
+/* A follower is told by its leader to take over: an election at any moment must be safe. */
+static void coup(struct rig *rig, uint32_t n)
+{
+    const struct rig_node *node = &rig->nodes[n];
+    if (!node->alive || node->paused || rig_view(rig, n)->leader == 0 ||
+        rig_view(rig, n)->leader == n) {
+        return;
+    }
+    const struct lks_message message = {
+        .kind = LKS_MESSAGE_TRANSFER,
+        .term = rig_view(rig, n)->term,
+    };
+    struct lks_core_event event = {
+        .kind = LKS_EVENT_MESSAGE, .peer = rig_view(rig, n)->leader, .message = &message};
+    rig_step(rig, n, &event);
+}
+
+static void act(struct rig *rig, enum action action, uint32_t n, uint32_t p)
 {
     switch (action) {
     case ACT_TIME:
-        rig->now += rig_random(rig, RIG_HEARTBEAT / 2);
-        return true;
+        rig->now += rig_random(rig, rig_random(rig, 8) == 0 ? 2 * RIG_HEARTBEAT
+                                                            : RIG_HEARTBEAT / 2);
+        break;
     case ACT_TICK:
-        return rig_do_tick(rig, n, true);
+        rig_do_tick(rig, n, true);
+        break;
     case ACT_CTL:
-        return rig_do_ctl(rig, n, p);
+        rig_do_ctl(rig, n, p);
+        break;
     case ACT_DONE:
-        return rig_do_done(rig, n, p);
+        rig_do_done(rig, n, p);
+        break;
     case ACT_LOCAL:
-        return rig_do_local(rig, n, rig_random(rig, 2) == 0);
+        rig_do_local(rig, n, rig_random(rig, 2) == 0);
+        break;
     case ACT_DISK:
-        return rig_do_disk(rig, n, rig_random(rig, 2) == 0);
+        rig_do_disk(rig, n, rig_random(rig, 2) == 0);
+        break;
     case ACT_PATH:
-        return rig_do_path(rig, n, p, rig_random(rig, 2) == 0);
+        rig_do_path(rig, n, p, rig_random(rig, 2) == 0);
+        break;
     case ACT_FENCE:
-        return rig_do_fence(rig, n, p);
+        rig_do_fence(rig, n, p);
+        break;
     case ACT_READ:
-        return rig_do_read(rig, n, rig_random(rig, 2) == 0);
+        rig_do_read(rig, n, rig_random(rig, 2) == 0);
+        break;
     case ACT_WORD:
-        return rig_do_word(rig, n);
+        rig_do_word(rig, n);
+        break;
     case ACT_ACK:
-        return rig_do_ack(rig, n);
+        rig_do_ack(rig, n);
+        break;
     case ACT_APPEND:
-        return rig->values < APPEND_UP_TO && rig->nodes[n].local.count < RIG_QUEUE / 2 &&
-               rig_append(rig, n, 1 + (uint32_t)rig_random(rig, 3));
+        if (rig->values < APPEND_UP_TO && rig->nodes[n].local.count < RIG_QUEUE / 2) {
+            rig_append(rig, n, 1 + (uint32_t)rig_random(rig, 3));
+        }
+        break;
     case ACT_NOTICE:
-        return rig_do_notice(rig, n, p);
+        rig_do_notice(rig, n, p);
+        break;
     case ACT_CONNECT:
         rig_connect(rig, n, p);
-        return true;
+        break;
     case ACT_TRANSFER:
         transfer(rig, n);
-        return true;
+        break;
+    case ACT_COUP:
+        coup(rig, n);
+        break;
     default:
         fault(rig, action, n, p);
-        return true;
+        break;
     }
 }
 
@@ -193,10 +245,10 @@ static bool spent(const struct rig *rig)
     return false;
 }
 
-static void run_schedule(struct rig *rig, const struct schedule *schedule, uint32_t actions)
+static void run_schedule(struct rig *rig, const struct schedule *schedule, uint32_t steps)
 {
-    uint32_t done = 0;
-    for (uint32_t tries = 0; done < actions && tries < 12 * actions; tries++) {
+    const uint64_t end = rig->steps + steps;
+    for (uint32_t tries = 0; rig->steps < end && tries < 40 * steps; tries++) {
         const enum action action = pick(rig, schedule);
         const uint32_t n = 1 + (uint32_t)rig_random(rig, rig->n);
         const uint32_t p = 1 + (uint32_t)rig_random(rig, rig->n);
@@ -205,8 +257,8 @@ static void run_schedule(struct rig *rig, const struct schedule *schedule, uint3
                        action == ACT_BLOCK || action == ACT_UNBLOCK || action == ACT_CONNECT)) {
             continue;
         }
-        done += act(rig, action, n, p) ? 1 : 0;
-        if (done % 64 == 63 && spent(rig)) {
+        act(rig, action, n, p);
+        if (tries % 256 == 255 && spent(rig)) {
             return;
         }
     }
@@ -231,20 +283,13 @@ static bool healed(const struct rig *rig)
     return true;
 }
 
-static void connect_all(struct rig *rig)
-{
-    for (uint32_t a = 1; a <= rig->n; a++) {
-        for (uint32_t b = a + 1; b <= rig->n; b++) {
-            rig_unblock(rig, a, b);
-            rig_connect(rig, a, b);
-        }
-    }
-}
-
 static void heal(struct rig *rig)
 {
     for (uint32_t n = 1; n <= rig->n; n++) {
         rig->nodes[n].paused = false;
+        for (uint32_t p = 1; p <= rig->n; p++) {
+            rig->nodes[n].sides[p].hold_path = false;
+        }
         if (!rig->nodes[n].alive) {
             rig_start(rig, n);
         }
@@ -279,9 +324,12 @@ void rig_explore(struct rig *rig, uint64_t seed)
     for (uint32_t n = 1; n <= rig->n; n++) {
         rig_start(rig, n);
     }
-    for (uint32_t phase = 0; phase < 3; phase++) {
+    if (rig_random(rig, 4) != 0) {
+        connect_all(rig);
+    }
+    for (uint32_t phase = 0; phase < 4; phase++) {
         draw(rig, &schedule);
-        run_schedule(rig, &schedule, 100 + (uint32_t)rig_random(rig, 200));
+        run_schedule(rig, &schedule, 40 + (uint32_t)rig_random(rig, 160));
     }
     heal(rig);
 }
