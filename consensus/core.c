@@ -352,12 +352,12 @@ void lks_core_step(struct lks_core *core, const struct lks_core_event *event,
     } else {
         dispatch(core, event);
     }
-    mirror_peers(core);
     lks_core_check_invariants(core);
     core->update = NULL;
 }
 
-const struct lks_core_view *lks_core_view(const struct lks_core *core)
+const struct lks_core_view *lks_core_view(struct lks_core *core)
 {
+    mirror_peers(core);
     return &core->view;
 }

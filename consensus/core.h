@@ -78,8 +78,10 @@ struct lks_core_event {
     uint64_t term;
     uint64_t grant;
     uint64_t offset;
-    uint64_t key[LKS_KEY_WORDS];
-    struct lks_position position;
+    union {
+        uint64_t key[LKS_KEY_WORDS];  /* GRANTED */
+        struct lks_position position; /* TAIL_PERSISTED, LOG_READ, APPENDED */
+    };
     const struct lks_runs *runs;       /* valid during the step */
     const struct lks_message *message; /* valid during the step, checked */
 };
@@ -112,8 +114,10 @@ struct lks_effect {
     uint64_t term;
     uint64_t incarnation;
     uint64_t grant; /* WRITE, COMMIT_WORD, PROBE: the path's */
-    uint64_t key[LKS_KEY_WORDS];
-    struct lks_position expect; /* READ_LOG: the tail that must result; term: read below it only */
+    union {
+        uint64_t key[LKS_KEY_WORDS]; /* OPEN */
+        struct lks_position expect;  /* READ_LOG: the tail that must result; term: read below it */
+    };
 };
 
 #define LKS_EFFECTS_MAX 64u
@@ -169,8 +173,9 @@ struct lks_core *lks_core_init(void *memory, const struct lks_core_options *opti
 void lks_core_step(struct lks_core *core, const struct lks_core_event *event,
                    struct lks_update *update);
 
-/* Valid until the next step. */
-const struct lks_core_view *lks_core_view(const struct lks_core *core);
+/* The same address for the core's life. Live after every step, but for `peers`, which is filled in
+ * by this call. */
+const struct lks_core_view *lks_core_view(struct lks_core *core);
 
 const char *lks_core_role_name(enum lks_core_role role);
 const char *lks_effect_name(enum lks_effect_kind kind);

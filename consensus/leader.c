@@ -83,7 +83,7 @@ static void try_end_amnesia(struct lks_core *core, uint32_t p)
     }
 }
 
-static void advance_commit(struct lks_core *core)
+static bool advance_commit(struct lks_core *core)
 {
     uint64_t durable[LKS_CORE_REPLICAS_MAX];
     uint32_t count = 0;
@@ -97,24 +97,40 @@ static void advance_commit(struct lks_core *core)
     }
     const uint64_t reached = lks_quorum_reached(durable, count);
     LKS_ASSERT(reached <= core->view.tail.offset);
-    if (core->view.noop_offset == 0 || reached < core->view.noop_offset) {
-        return;
+    if (core->view.noop_offset == 0 || reached < core->view.noop_offset ||
+        (core->view.established && reached <= core->view.commit_offset)) {
+        return false;
     }
     core->view.established = true;
-    if (reached > core->view.commit_offset) {
-        lks_core_raise_commit(core, reached);
-    }
+    lks_core_raise_commit(core, reached);
+    return true;
 }
 
-/* After anything that may let entries flow or commit. */
+/* Entries, commit words and what waits for them, to everyone. */
 static void progress(struct lks_core *core)
 {
-    advance_commit(core);
+    (void)advance_commit(core);
     for (uint32_t p = 1; p <= core->options.replicas; p++) {
         replicate(core, p);
         if (core->peers[p].amnesia != AMNESIA_NONE) {
             try_end_amnesia(core, p);
         }
+    }
+    if (core->view.transferring) {
+        try_transfer(core);
+    }
+}
+
+/* The same after something that concerns one follower: the others only if more has committed. */
+static void progress_of(struct lks_core *core, uint32_t p)
+{
+    if (advance_commit(core)) {
+        progress(core);
+        return;
+    }
+    replicate(core, p);
+    if (core->peers[p].amnesia != AMNESIA_NONE) {
+        try_end_amnesia(core, p);
     }
     if (core->view.transferring) {
         try_transfer(core);
@@ -247,7 +263,9 @@ void lks_leader_persisted(struct lks_core *core, uint64_t offset, uint64_t term)
     LKS_ASSERT(offset <= core->view.tail.offset);
     if (offset > core->own_durable) {
         core->own_durable = offset;
-        progress(core);
+        if (advance_commit(core)) {
+            progress(core);
+        }
     }
 }
 
@@ -269,7 +287,7 @@ void lks_leader_flushed(struct lks_core *core, const struct lks_core_event *even
     if (event->offset > peer->durable) {
         peer->durable = event->offset;
     }
-    progress(core);
+    progress_of(core, event->peer);
 }
 
 void lks_leader_probed(struct lks_core *core, const struct lks_core_event *event)
@@ -299,7 +317,7 @@ void lks_leader_durable_message(struct lks_core *core, uint32_t p,
     peer->ok_ns = core->observed_ns;
     if (message->durable_offset > peer->durable) {
         peer->durable = message->durable_offset;
-        progress(core);
+        progress_of(core, p);
     }
 }
 
