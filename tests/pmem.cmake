@@ -2,7 +2,7 @@
 file(GLOB pmem_tests CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/unit/pmem/test_*.c)
 foreach(path ${pmem_tests})
   get_filename_component(name ${path} NAME)
-  lks_test(unit/pmem/${name} lks_pmem lks_base)
+  lks_test(unit/pmem/${name} lks_pmem lks_base Threads::Threads)
 endforeach()
 target_sources(unit_pmem_test_journal_command PRIVATE
   ${CMAKE_SOURCE_DIR}/client/journal_command.c ${CMAKE_SOURCE_DIR}/client/progress.c)

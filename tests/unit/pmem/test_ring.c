@@ -1,6 +1,7 @@
 /* Appending, reading and persisting entries; wrap, PAD, full ring, hostile bytes. */
 #include "journal_fixture.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 static int next(const struct fixture *f, struct lks_log_point *cursor, uint64_t limit,
@@ -397,6 +398,50 @@ static void persist__any_range__returns_0(void **state)
     assert_aborts((void)lks_journal_persist_range(f->journal, 0, RING + 64));
 }
 
+struct flusher {
+    struct lks_journal *journal;
+    _Atomic uint64_t tail; /* the test's thread publishes, the flusher reads */
+    _Atomic bool stop;
+    int status;
+};
+
+static void *flush_behind(void *argument)
+{
+    struct flusher *flusher = argument;
+    uint64_t from = 0;
+    while (flusher->status == 0 && !(atomic_load(&flusher->stop) &&
+                                     from == atomic_load(&flusher->tail))) {
+        const uint64_t to = atomic_load(&flusher->tail);
+        flusher->status = lks_journal_persist_range(flusher->journal, from, to);
+        from = to;
+    }
+    return NULL;
+}
+
+/* A flusher thread persists what the journal's thread has appended, while that one goes on. */
+static void persist__beside_appends__both_go_on(void **state)
+{
+    struct fixture *f = *state;
+    pthread_t thread;
+    start(f);
+    struct flusher flusher = {.journal = f->journal};
+    assert_int_equal(pthread_create(&thread, NULL, flush_behind, &flusher), 0);
+    for (unsigned i = 0; i < 200; i++) {
+        assert_int_equal(append(f, 1, i), 0);
+        atomic_store(&flusher.tail, f->tail.offset);
+        if (i % 50 == 0) {
+            assert_int_equal(lks_journal_raise_floor(f->journal, f->tail.offset), 0);
+        }
+    }
+    atomic_store(&flusher.stop, true);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(flusher.status, 0);
+    reopen(f);
+    const uint64_t tail = f->tail.offset;
+    recover(f);
+    assert_int_equal(tail, f->tail.offset);
+}
+
 /* After one failed msync nothing of this journal counts as durable any more. */
 static void persist__msync_fails__for_good(void **state)
 {
@@ -448,6 +493,8 @@ int main(void)
         TEST(next__configured_limit_lowered__still_reads),
         TEST(persist__any_range__returns_0),
         TEST_FILE(persist__any_range__returns_0),
+        TEST(persist__beside_appends__both_go_on),
+        TEST_FILE(persist__beside_appends__both_go_on),
         TEST_FILE(persist__msync_fails__for_good),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
