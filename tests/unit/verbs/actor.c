@@ -167,10 +167,7 @@ _Noreturn void actor_write(const struct actor_options *options, uint32_t owner)
     const struct actor_letter *letter = lks_fabric_inbox(actor.fabric, owner);
     for (uint64_t turn = 1;; turn++) {
         const uint64_t arrived = lks_word_read((const lks_word *)(const void *)&letter->number);
-        if (arrived == 0) {
-            number = 0; /* a new connection */
-        }
-        if (arrived != number && arrived != 0) {
+        if (arrived > number) {
             const struct lks_fabric_key key = letter->key;
             number = arrived;
             if (lks_fabric_open(actor.fabric, owner, &key, 1) == 0 &&

@@ -53,7 +53,7 @@ pid_t actor_spawn(char *const arguments[]);
 /* What a key is handed over in: at the start of the inbox area. `number` last. */
 struct actor_letter {
     struct lks_fabric_key key;
-    uint64_t number; /* counts up from 1 in each connection */
+    uint64_t number; /* of the grant: rises */
 };
 
 /* 44 bits that rise with the number of a grant. */

@@ -29,6 +29,7 @@
 #define WRITER 2u
 #define SILENT_NS (UINT64_C(2) * LKS_NS_PER_MS)
 #define WATCH_NS (UINT64_C(100) * LKS_NS_PER_US)
+#define WATCH_STOPPED_NS (UINT64_C(3) * LKS_NS_PER_MS) /* until one that was stopped runs again */
 #define LANDING_NS (UINT64_C(3) * LKS_NS_PER_S)
 #define ROUNDS_DEFAULT 1000u
 #define OWNER_LIVES 40u
@@ -107,10 +108,10 @@ static void revoke_writer(struct actor *owner)
 }
 
 /* Grants and sends the key; false if the writer has gone meanwhile. */
-static bool grant(struct actor *owner, uint64_t number, uint64_t *generation)
+static bool grant(struct actor *owner, uint64_t *generation)
 {
     struct lks_fabric_event event;
-    struct actor_letter letter = {.number = number};
+    struct actor_letter letter;
     const uint32_t flags = LKS_FABRIC_INLINE;
     assert_int_equal(lks_fabric_grant(owner->fabric, WRITER, 8), 0);
     await(owner, LKS_FABRIC_GRANTED, &event);
@@ -118,6 +119,7 @@ static bool grant(struct actor *owner, uint64_t number, uint64_t *generation)
         return false;
     }
     letter.key = event.key;
+    letter.number = event.key.grant;
     *generation = event.key.grant;
     return lks_fabric_write_inbox(owner->fabric, WRITER, 0, &letter,
                                   offsetof(struct actor_letter, number), flags, 0) == 0 &&
@@ -166,7 +168,7 @@ static void watch_for_late_writes(const struct actor *owner, pid_t stopped)
     if (stopped > 0) {
         (void)kill(stopped, SIGCONT);
     }
-    const uint64_t end_ns = lks_clock_monotonic_ns() + WATCH_NS;
+    const uint64_t end_ns = lks_clock_monotonic_ns() + (stopped > 0 ? WATCH_STOPPED_NS : WATCH_NS);
     do {
         assert_memory_equal(area, seen, sizeof seen);
     } while (lks_clock_monotonic_ns() < end_ns);
@@ -191,7 +193,6 @@ static void revoke__writer_streams_stops_and_dies__nothing_lands_late(void **sta
                                                .silent_writer_ns = SILENT_NS,
                                                .log = count_lines});
     uint64_t incarnation = 1;
-    uint64_t number = 0;
     pid_t writer = spawn_writer(directory, incarnation);
     assert_int_equal(lks_fabric_connect(owner.fabric, WRITER), 0);
     connected(&owner);
@@ -199,8 +200,7 @@ static void revoke__writer_streams_stops_and_dies__nothing_lands_late(void **sta
     for (uint32_t round = 0; round < rounds; round++) {
         uint64_t generation = 0;
         revoke_writer(&owner);
-        number++;
-        if (grant(&owner, number, &generation) && wait_for_landing(&owner, generation)) {
+        if (grant(&owner, &generation) && wait_for_landing(&owner, generation)) {
             tally.landed++;
         }
         spin_for(random_below(20 * LKS_NS_PER_US));
@@ -216,7 +216,6 @@ static void revoke__writer_streams_stops_and_dies__nothing_lands_late(void **sta
         watch_for_late_writes(&owner, stop ? writer : -1);
         if (reap(writer, end)) {
             incarnation++;
-            number = 0;
             writer = spawn_writer(directory, incarnation);
             connected(&owner);
         }
@@ -244,7 +243,7 @@ static _Noreturn void own(const struct actor_options *options)
         exit(4);
     }
     if (lks_fabric_revoke(owner.fabric, WRITER, 1) != 0 ||
-        !actor_await(&owner, LKS_FABRIC_REVOKED, &event) || !grant(&owner, 1, &generation)) {
+        !actor_await(&owner, LKS_FABRIC_REVOKED, &event) || !grant(&owner, &generation)) {
         exit(5);
     }
     for (;;) {
