@@ -95,6 +95,14 @@ static void print_separator(struct text *text)
     }
 }
 
+/* Takes a separator back behind which nothing came. */
+static void drop_separator(struct text *text, size_t bytes_before)
+{
+    if (text->bytes == bytes_before && bytes_before > 0) {
+        text->bytes -= 2;
+    }
+}
+
 static void print_section(const struct lks_server *server, const struct lks_argument *name,
                           struct text *text)
 {
@@ -113,9 +121,7 @@ static void print_section(const struct lks_server *server, const struct lks_argu
         }
     }
     print_backend(server, section, text);
-    if (text->bytes == before && before >= 2) {
-        text->bytes -= 2; /* an unknown section leaves no trace */
-    }
+    drop_separator(text, before); /* an unknown section leaves no trace */
 }
 
 static bool is_everything(const struct lks_argument *name)
@@ -149,7 +155,9 @@ void lks_local_info(struct lks_server *server, struct lks_connection *connection
             g_sections[i].print(server, &text);
         }
         print_separator(&text);
+        const size_t before = text.bytes;
         print_backend(server, NULL, &text);
+        drop_separator(&text, before);
     } else {
         for (size_t i = 1; i < count; i++) {
             print_section(server, &args[i], &text);

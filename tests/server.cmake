@@ -1,3 +1,11 @@
 # Tests of the client port and of the services, and the port without replication for benchmarks.
 add_executable(server_alone support/server_alone.c)
 target_link_libraries(server_alone PRIVATE lks_server lks_services)
+
+add_library(lks_test_port STATIC support/port.c)
+target_link_libraries(lks_test_port PUBLIC lks_server lks_services PRIVATE PkgConfig::CMOCKA)
+
+lks_test(unit/server/test_parser.c lks_server)
+lks_test(unit/server/test_output.c lks_server)
+lks_test(unit/server/test_commands.c lks_test_port)
+lks_test(unit/server/test_connection.c lks_test_port)
