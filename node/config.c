@@ -98,7 +98,9 @@ static const cyaml_schema_value_t config_schema = {
 
 /* ---- values and their limits -------------------------------------------------------------- */
 
-enum value_kind { VALUE_SIZE, VALUE_DURATION, VALUE_COUNT, VALUE_BOOLEAN };
+#define SPIN_NS (20 * LKS_NS_PER_US)
+
+enum value_kind { VALUE_SIZE, VALUE_DURATION, VALUE_SPIN, VALUE_COUNT, VALUE_BOOLEAN };
 
 struct value_field {
     const char *path;
@@ -119,7 +121,7 @@ static const struct value_field value_fields[] = {
                 "64M"),
     VALUE_FIELD("entry_max", VALUE_SIZE, entry_max, entry_bytes_max, 1024,
                 LKS_CONFIG_ENTRY_BYTES_MAX, "512K"),
-    VALUE_FIELD("spin", VALUE_DURATION, spin, spin_ns, 0, 10 * LKS_NS_PER_MS, "20us"),
+    VALUE_FIELD("spin", VALUE_SPIN, spin, spin_ns, 0, 10 * LKS_NS_PER_MS, "auto"),
     VALUE_FIELD("busy_poll", VALUE_BOOLEAN, busy_poll, busy_poll, 0, 1, "no"),
     VALUE_FIELD("connections_max", VALUE_COUNT, connections_max, connections_max, 1, 1000000,
                 "10240"),
@@ -163,6 +165,7 @@ static const char *limit_text(const struct value_field *field, uint64_t value, c
     case VALUE_SIZE:
         return lks_value_size_text(value, text, bytes);
     case VALUE_DURATION:
+    case VALUE_SPIN:
         return lks_value_duration_text(value, text, bytes);
     case VALUE_COUNT:
     case VALUE_BOOLEAN:
@@ -183,30 +186,45 @@ static int set_boolean(const struct loader *loader, const struct value_field *fi
     return 0;
 }
 
+static int read_value(enum value_kind kind, const char *text, uint64_t *value)
+{
+    switch (kind) {
+    case VALUE_SIZE:
+        return lks_value_size(text, value);
+    case VALUE_SPIN:
+        if (strcmp(text, "auto") == 0) {
+            *value = LKS_CONFIG_SPIN_AUTO;
+            return 0;
+        }
+        return lks_value_duration(text, value);
+    case VALUE_DURATION:
+        return lks_value_duration(text, value);
+    case VALUE_COUNT:
+    case VALUE_BOOLEAN:
+        return lks_value_count(text, value);
+    }
+    return -EINVAL;
+}
+
 static int set_value(const struct loader *loader, const struct value_field *field,
                      const char *text)
 {
     static const char *const forms[] = {
         [VALUE_SIZE] = "a size such as 64K, 16M or 1G",
         [VALUE_DURATION] = "a time such as 20us, 5ms or 1s",
+        [VALUE_SPIN] = "auto or a time such as 20us",
         [VALUE_COUNT] = "a whole number",
     };
     if (field->kind == VALUE_BOOLEAN) {
         return set_boolean(loader, field, text);
     }
     uint64_t value = 0;
-    int rc = 0;
-    if (field->kind == VALUE_SIZE) {
-        rc = lks_value_size(text, &value);
-    } else if (field->kind == VALUE_DURATION) {
-        rc = lks_value_duration(text, &value);
-    } else {
-        rc = lks_value_count(text, &value);
-    }
+    const int rc = read_value(field->kind, text, &value);
     if (rc == -EINVAL) {
         return complain(loader, field->path, "'%s' is not %s", text, forms[field->kind]);
     }
-    if (rc != 0 || value < field->min || value > field->max) {
+    const bool is_auto = field->kind == VALUE_SPIN && value == LKS_CONFIG_SPIN_AUTO;
+    if (rc != 0 || (!is_auto && (value < field->min || value > field->max))) {
         char low[32];
         char high[32];
         return complain(loader, field->path, "'%s' is out of range: must be %s to %s", text,
@@ -227,6 +245,14 @@ void lks_config_defaults(struct lks_config *config)
         const int rc = set_value(&loader, &value_fields[i], value_fields[i].default_text);
         LKS_ASSERT(rc == 0);
     }
+}
+
+uint64_t lks_config_spin_ns(const struct lks_config *config, unsigned cores)
+{
+    if (config->spin_ns != LKS_CONFIG_SPIN_AUTO) {
+        return config->spin_ns;
+    }
+    return cores > config->replicas_count ? SPIN_NS : 0;
 }
 
 /* ---- keys with rules of their own --------------------------------------------------------- */

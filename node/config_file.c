@@ -62,7 +62,10 @@ int lks_config_load(struct lks_config *config, const char *path, struct lks_erro
 static void write_timing(FILE *out, const struct lks_config *config)
 {
     char text[32];
-    fprintf(out, "spin: %s\n", lks_value_duration_text(config->spin_ns, text, sizeof text));
+    fprintf(out, "spin: %s\n",
+            config->spin_ns == LKS_CONFIG_SPIN_AUTO
+                ? "auto"
+                : lks_value_duration_text(config->spin_ns, text, sizeof text));
     fprintf(out, "busy_poll: %s\n", config->busy_poll ? "yes" : "no");
     fprintf(out, "log: %s\n", lks_log_level_name(config->log_level));
     fprintf(out, "connections_max: %" PRIu64 "\n", config->connections_max);

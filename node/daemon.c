@@ -97,13 +97,14 @@ static void log_start(const struct daemon *daemon)
 static int run_loop(struct daemon *daemon, struct lks_error *err)
 {
     const struct lks_config *config = daemon->options->config;
+    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
     const struct lks_loop_options options = {
         .replica = daemon->assembly.replica,
         .fabric = daemon->assembly.fabric,
         .server = daemon->server,
         .flusher = daemon->assembly.flusher,
         .stop_fd = daemon->options->stop_fd,
-        .spin_ns = config->spin_ns,
+        .spin_ns = lks_config_spin_ns(config, cores > 0 ? (unsigned)cores : 1),
         .busy_poll = config->busy_poll,
     };
     return lks_loop_run(&options, err);

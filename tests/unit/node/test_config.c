@@ -49,6 +49,7 @@ static void parse__only_what_is_needed__gives_the_documented_defaults(void **sta
     assert_int_equal(config.durability, LKS_DURABILITY_AUTO);
     assert_int_equal(config.ring_bytes, 64 << 20);
     assert_int_equal(config.entry_bytes_max, 512 << 10);
+    assert_int_equal(config.spin_ns, LKS_CONFIG_SPIN_AUTO);
     assert_false(config.busy_poll);
     assert_int_equal(config.log_level, LKS_LOG_INFO);
     assert_int_equal(config.connections_max, 10240);
@@ -205,7 +206,10 @@ static void parse__values_out_of_limits__name_value_and_limits(void **state)
                  "cluster.yaml:14: entry_max: '256K' is more than an eighth of the ring of 1M: at "
                  "most 128K, or a greater ring");
     expect_error(GOOD "spin: 20\n",
-                 "cluster.yaml:13: spin: '20' is not a time such as 20us, 5ms or 1s");
+                 "cluster.yaml:13: spin: '20' is not auto or a time such as 20us");
+    expect_error(GOOD "timing:\n  heartbeat: auto\n",
+                 "cluster.yaml:14: timing.heartbeat: 'auto' is not a time such as 20us, 5ms or "
+                 "1s");
     expect_error(GOOD "spin: 1s\n",
                  "cluster.yaml:13: spin: '1s' is out of range: must be 0ns to 10ms");
     expect_error(GOOD "connections_max: many\n",
@@ -218,6 +222,18 @@ static void parse__values_out_of_limits__name_value_and_limits(void **state)
     expect_error(GOOD "timing:\n  heartbeat: 20ms\n",
                  "cluster.yaml:13: timing: heartbeat 20ms must be at most half of election_timeout "
                  "25ms");
+}
+
+static void spin__auto__needs_a_core_for_each_replica(void **state)
+{
+    (void)state;
+    struct lks_config config;
+    struct lks_error err;
+    assert_int_equal(parse(GOOD "spin: auto\n", &config, &err), 0);
+    assert_int_equal(lks_config_spin_ns(&config, 3), 0);
+    assert_int_equal(lks_config_spin_ns(&config, 4), 20000);
+    config.spin_ns = 7000;
+    assert_int_equal(lks_config_spin_ns(&config, 1), 7000);
 }
 
 static void parse__small_ring__lowers_the_default_entry_limit(void **state)
@@ -342,6 +358,7 @@ int main(void)
         cmocka_unit_test(parse__bad_identity__says_what_is_allowed),
         cmocka_unit_test(parse__bad_modes__say_what_is_allowed),
         cmocka_unit_test(parse__values_out_of_limits__name_value_and_limits),
+        cmocka_unit_test(spin__auto__needs_a_core_for_each_replica),
         cmocka_unit_test(parse__small_ring__lowers_the_default_entry_limit),
         cmocka_unit_test(parse__bad_replicas__name_which),
         cmocka_unit_test(parse__bad_addresses__say_why),
