@@ -143,9 +143,21 @@ static int sync_directory(const char *path)
 
 /* ---- format ------------------------------------------------------------------------------- */
 
-static int format_slots(struct lks_journal *journal, bool fresh_cluster)
+/* A replacement must not count its lives from 1 again: a session of an earlier life with the same
+ * number may stand in the log, and its commands would be taken for repeated ones. */
+static uint64_t lives_before(const struct lks_journal_options *options, bool fresh_cluster)
 {
-    struct lks_identity_record record = {.incarnation = 0};
+    if (fresh_cluster) {
+        return 0;
+    }
+    return options->lives_before != 0 ? options->lives_before
+                                      : lks_clock_realtime_ns() / LKS_NS_PER_MS;
+}
+
+static int format_slots(struct lks_journal *journal, const struct lks_journal_options *options,
+                        bool fresh_cluster)
+{
+    struct lks_identity_record record = {.incarnation = lives_before(options, fresh_cluster)};
     const struct lks_promise promise = {.term = 0};
     const struct lks_log_point base = {.index = 0};
     if (fresh_cluster) {
@@ -182,7 +194,7 @@ static int format(struct lks_journal *journal, const struct lks_journal_options 
             return rc;
         }
     }
-    const int rc = format_slots(journal, fresh_cluster);
+    const int rc = format_slots(journal, options, fresh_cluster);
     return rc < 0 ? rc
                   : lks_medium_store(&journal->medium, journal->mapping.address, &header,
                                      sizeof header);

@@ -69,6 +69,9 @@ struct lks_journal_options {
                                  the first open in another mode */
     bool read_only;           /* for `journal dump|verify`: takes no lock, changes nothing */
     const char *boot_id;      /* NULL: the host's; tests give their own (36 characters) */
+    uint64_t lives_before;    /* _create of a replacement: its incarnations begin above this, which
+                                 must be above those of the journal it replaces; 0: the clock's
+                                 milliseconds since 1970 */
 };
 
 /*

@@ -53,6 +53,18 @@ static void create__under_an_old_name__has_both_marks(void **state)
     lks_journal_identity(f->journal, &identity);
     assert_true(identity.amnesiac && identity.promise_lost);
     assert_false(identity.same_boot);
+    assert_true(identity.incarnation > UINT64_C(1600000000000)); /* above any earlier life's */
+}
+
+static void create__replacement_with_lives_before__counts_on(void **state)
+{
+    struct fixture *f = *state;
+    struct lks_identity identity;
+    f->options.lives_before = 7;
+    assert_int_equal(lks_journal_create(&f->options, false, &f->err), 0);
+    open_journal(f);
+    lks_journal_identity(f->journal, &identity);
+    assert_int_equal(identity.incarnation, 8);
 }
 
 static void create__facts__are_kept(void **state)
@@ -162,6 +174,7 @@ int main(void)
         TEST(create__new_file__mode_and_size),
         TEST(create__fresh_cluster__no_amnesia),
         TEST(create__under_an_old_name__has_both_marks),
+        TEST(create__replacement_with_lives_before__counts_on),
         TEST(create__facts__are_kept),
         TEST(create__file_exists__is_left_alone),
         TEST(create__symbolic_link__is_not_followed),
