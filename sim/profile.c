@@ -97,6 +97,26 @@ static void shape_memory(struct lks_sim_profile *profile, struct lks_sim_random 
     profile->faults.weights[LKS_SIM_FAULT_BREAK] = 2;
 }
 
+/* A path on which writes are under way for long, so that much is caught by what happens then. */
+static void make_slow_paths(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    profile->network.step.max_ns = lks_sim_random_range(random, 10, 300) * US;
+    profile->network.step.tail_ns = lks_sim_random_range(random, 5, 60) * MS;
+    profile->network.step.tail_ppm = (uint32_t)lks_sim_random_range(random, 5000, 50000);
+}
+
+/* Shorter, with more commands and more faults at a time. */
+static void make_dense(struct lks_sim_profile *profile)
+{
+    profile->run_ns = 700 * MS;
+    profile->clients.think =
+        (struct lks_sim_delay){.min_ns = 5 * US, .max_ns = 500 * US, .tail_ns = 5 * MS,
+                               .tail_ppm = 50000};
+    profile->clients.window = 4;
+    profile->faults.interval.min_ns = MS;
+    profile->faults.interval.max_ns = 30 * MS;
+}
+
 static void shape_chaos(struct lks_sim_profile *profile, struct lks_sim_random *random)
 {
     static const enum lks_durability modes[] = {
@@ -117,6 +137,12 @@ static void shape_chaos(struct lks_sim_profile *profile, struct lks_sim_random *
     if (lks_sim_random_chance(random, 200000)) {
         profile->network.fence.tail_ppm = 500000; /* slow fences */
     }
+    if (lks_sim_random_chance(random, 500000)) {
+        make_slow_paths(profile, random);
+    }
+    if (lks_sim_random_chance(random, 300000)) {
+        make_dense(profile);
+    }
 }
 
 static void shape_untrusted(struct lks_sim_profile *profile, struct lks_sim_random *random)
@@ -124,11 +150,12 @@ static void shape_untrusted(struct lks_sim_profile *profile, struct lks_sim_rand
     shape_chaos(profile, random);
     profile->network.untrusted_fence = true;
     profile->network.stray.tail_ppm = 900000;
+    profile->network.carries_ppm = 900000;
+    make_slow_paths(profile, random);
+    make_dense(profile);
     profile->faults.weights[LKS_SIM_FAULT_PAUSE] = 4;
     profile->faults.weights[LKS_SIM_FAULT_BREAK] = 8;
     profile->faults.weights[LKS_SIM_FAULT_BREAK_ONE_WAY] = 8;
-    profile->clients.window = 4;
-    profile->clients.think = (struct lks_sim_delay){.min_ns = 5 * US, .max_ns = 200 * US};
 }
 
 static const struct {

@@ -14,6 +14,7 @@
 #define LINE_BYTES 64u
 #define STORAGES_MAX 16u
 #define RING_START (LKS_JOURNAL_HEAD_BYTES + LKS_JOURNAL_CONTROL_BYTES)
+#define LIVES_PER_JOURNAL 1000000u /* more than a run can have */
 #define KEPT_PPM 450000u /* of the lines that were not made durable */
 #define TORN_PPM 100000u /* of them too: a part of their words is kept */
 
@@ -22,6 +23,7 @@ struct lks_sim_storage {
     char *path;
     char boot_id[40];
     uint32_t boots;
+    uint32_t formats;
     struct lks_journal *journal; /* NULL while closed */
     uint8_t *seen;    /* the log memory as processes see it; our own mapping */
     uint8_t *durable; /* what would be there after a power cut */
@@ -89,6 +91,8 @@ int lks_sim_storage_create(struct lks_sim_storage *storage, bool fresh_cluster,
     if (unlink(storage->path) < 0 && errno != ENOENT) {
         return lks_error_set(err, -errno, "%s: %s", storage->path, strerror(errno));
     }
+    storage->formats++;
+    storage->options.lives_before = (uint64_t)storage->formats * LIVES_PER_JOURNAL;
     return lks_journal_create(&storage->options, fresh_cluster, err);
 }
 
