@@ -20,12 +20,8 @@ static const struct command commands[] = {
     {"init", lks_init_command, "write a configuration, create journals"},
     {"serve", lks_serve_command, "run one replica"},
     {"status", lks_status_command, "ask every replica how it is"},
-#ifdef LKS_HAS_JOURNAL_COMMAND
     {"journal", lks_journal_command, "look into a replica's journal: dump, verify"},
-#endif
-#ifdef LKS_HAS_BENCH_COMMAND
     {"bench", lks_bench_command, "measure replication and failover"},
-#endif
 };
 
 #define COMMANDS_COUNT (sizeof commands / sizeof commands[0])
