@@ -11,3 +11,5 @@ lks_node_part_test(test_mailbox node/mailbox.c ${fake_fabric})
 lks_node_part_test(test_ingress node/ingress.c node/sessions.c ${fake_fabric})
 lks_node_part_test(test_exactly_once
   node/gateway.c node/ingress.c node/mailbox.c node/sessions.c ${fake_fabric})
+lks_node_part_test(test_inbox_over_shm node/ingress.c node/mailbox.c)
+target_link_libraries(unit_node_test_inbox_over_shm PRIVATE lks_verbs Threads::Threads)
