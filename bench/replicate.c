@@ -345,6 +345,8 @@ static void clean_up(struct bench *bench)
         char socket[LKS_CONFIG_PATH_MAX + 16];
         (void)snprintf(socket, sizeof socket, "%s/r%u.sock", bench->directory, id);
         (void)unlink(socket);
+        (void)snprintf(socket, sizeof socket, "%s/r%u.lock", bench->directory, id);
+        (void)unlink(socket);
     }
     (void)rmdir(bench->directory);
     lks_samples_fini(&bench->samples);

@@ -228,6 +228,8 @@ static void open_path(struct lks_replica *replica, const struct lks_effect *effe
 
 static void persist_promise(struct lks_replica *replica, const struct lks_effect *effect)
 {
+    /* The own ring is about to be handed over: what waits was read from it as it is now. */
+    lks_replica_send_deferred(replica);
     const struct lks_promise promise = {
         .term = effect->term, .candidate = effect->peer, .incarnation = effect->incarnation};
     const int rc = lks_journal_write_promise(replica->options.journal, &promise);
