@@ -26,20 +26,25 @@ static uint64_t left_commit_word(const struct lks_journal *journal)
 }
 
 /*
- * Whether good entries follow *cursor for longer than an interrupted writer can have been ahead
- * of itself. *cursor ends where they end.
+ * Whether the chain behind *cursor leads to an entry of the term that write permission was last
+ * promised to, farther away than an interrupted writer can be ahead of itself. Only that term's
+ * leader wrote such entries, in order, after everything before them: so what lies before *cursor
+ * was whole then. Entries of older terms alone prove nothing: they may be what is left of a tail
+ * that was being overwritten. *cursor ends where the chain does.
  */
-static bool chain_is_long(const struct lks_journal *journal, struct lks_log_point *cursor)
+static bool chain_proves(const struct lks_journal *journal, struct lks_log_point *cursor)
 {
     const uint64_t end = journal->base.offset + journal->ring_bytes;
     const uint64_t far = cursor->offset + LKS_JOURNAL_DISORDER_BYTES;
     struct lks_entry entry;
-    while (cursor->offset < far) {
-        if (lks_journal_next(journal, cursor, end, &entry) < 0) {
-            return false;
+    uint64_t offset = cursor->offset;
+    while (lks_journal_next(journal, cursor, end, &entry) == 0) {
+        if (offset >= far && cursor->term == journal->promise.term) {
+            return true;
         }
+        offset = cursor->offset;
     }
-    return lks_journal_next(journal, cursor, end, &entry) == 0;
+    return false;
 }
 
 static struct lks_log_point point_behind(const struct lks_entry_header *header, uint64_t offset)
@@ -50,9 +55,9 @@ static struct lks_log_point point_behind(const struct lks_entry_header *header, 
                                   .chain = header->checksum};
 }
 
-/* Whether the broken entry's own stored checksum is continued by a long chain: it was written
- * behind this very entry, which was whole then. Finds a payload that rotted. */
-static bool own_chain_goes_on(const struct lks_journal *journal, const struct lks_log_point *last)
+/* Whether the broken entry's own stored checksum is where such a chain begins. Finds a payload that
+ * rotted. */
+static bool own_chain_proves(const struct lks_journal *journal, const struct lks_log_point *last)
 {
     const uint64_t end = journal->base.offset + journal->ring_bytes;
     struct lks_entry_header broken;
@@ -60,53 +65,56 @@ static bool own_chain_goes_on(const struct lks_journal *journal, const struct lk
         return false;
     }
     struct lks_log_point cursor = point_behind(&broken, last->offset);
-    return chain_is_long(journal, &cursor);
+    return chain_proves(journal, &cursor);
 }
 
-/*
- * Whether a long chain of the term that write permission was last promised to lies anywhere
- * behind the break. Only that term's leader wrote such entries, in order, after everything before
- * them: so the broken one was whole then. Finds a header that rotted. Entries of older terms
- * prove nothing: they may be what is left of a tail that was being overwritten. Entries of an
- * earlier lap have lower indexes than the broken one.
- */
-static bool present_term_goes_on(const struct lks_journal *journal,
-                                 const struct lks_log_point *last)
+/* Whether two headers at `offset` look like entries that follow one another, behind `last` in the
+ * same lap. Entries of an earlier lap have lower indexes than the broken one. */
+static bool pair_at(const struct lks_journal *journal, const struct lks_log_point *last,
+                    uint64_t offset, struct lks_entry_header *first,
+                    struct lks_entry_header *second)
+{
+    const uint64_t end = journal->base.offset + journal->ring_bytes;
+    const uint64_t lines = (offset - last->offset) / LKS_ENTRY_ALIGN;
+    memcpy(first, lks_journal_address(journal, offset), sizeof *first);
+    if (first->index <= last->index + 1 || first->index - last->index - 1 > lines) {
+        return false;
+    }
+    const struct lks_log_point before = {
+        .index = first->index - 1, .term = first->previous_term, .offset = offset};
+    if (!lks_ring_header(journal, &before, end, first)) {
+        return false;
+    }
+    const struct lks_log_point between = point_behind(first, offset);
+    return lks_ring_header(journal, &between, end, second);
+}
+
+/* Whether such a chain begins anywhere behind the break. Finds a header that rotted. */
+static bool later_chain_proves(const struct lks_journal *journal,
+                               const struct lks_log_point *last)
 {
     const uint64_t end = journal->base.offset + journal->ring_bytes;
     uint64_t budget = SEARCH_LAPS_MAX * journal->ring_bytes;
     uint64_t offset = last->offset + sizeof(struct lks_entry_header);
     while (offset < end) {
-        const uint64_t here = offset;
         struct lks_entry_header first;
         struct lks_entry_header second;
-        offset += LKS_ENTRY_ALIGN;
-        memcpy(&first, lks_journal_address(journal, here), sizeof first);
-        if (first.term != journal->promise.term || first.index <= last->index + 1 ||
-            first.index - last->index - 1 > (here - last->offset) / LKS_ENTRY_ALIGN) {
+        if (!pair_at(journal, last, offset, &first, &second)) {
+            offset += LKS_ENTRY_ALIGN;
             continue;
         }
-        const struct lks_log_point before = {
-            .index = first.index - 1, .term = first.previous_term, .offset = here};
-        if (!lks_ring_header(journal, &before, end, &first)) {
-            continue;
-        }
-        struct lks_log_point cursor = point_behind(&first, here);
-        if (!lks_ring_header(journal, &cursor, end, &second)) {
-            continue;
-        }
-        if (chain_is_long(journal, &cursor)) {
+        const uint64_t behind_first = point_behind(&first, offset).offset;
+        struct lks_log_point cursor = point_behind(&first, offset);
+        if (chain_proves(journal, &cursor)) {
             return true;
         }
-        /* No entry that the failed walk passed begins a longer one. */
-        const uint64_t next = cursor.offset > point_behind(&first, here).offset ? cursor.offset
-                                                                               : offset;
-        const uint64_t read = cursor.offset - here + lks_entry_span(second.payload_bytes);
+        const uint64_t read = cursor.offset - offset + lks_entry_span(second.payload_bytes);
         if (read >= budget) {
             return false;
         }
         budget -= read;
-        offset = next;
+        /* No entry that the failed walk passed begins a chain that leads farther. */
+        offset = cursor.offset > behind_first ? cursor.offset : offset + LKS_ENTRY_ALIGN;
     }
     return false;
 }
@@ -143,9 +151,9 @@ int lks_journal_judge_end(const struct lks_journal *journal, const struct lks_lo
         return damaged(journal, end,
                        "its leader had written it, and had said that it is committed", err);
     }
-    if (own_chain_goes_on(journal, end) || present_term_goes_on(journal, end)) {
+    if (own_chain_proves(journal, end) || later_chain_proves(journal, end)) {
         return damaged(journal, end,
-                       "whole entries of the same leader lie behind it, which no interrupted "
+                       "whole entries of the present leader lie behind it, which no interrupted "
                        "write leaves",
                        err);
     }

@@ -114,20 +114,24 @@ static void recover__earlier_lap_behind_the_tail__is_no_damage(void **state)
 
 /* ---- a killed writer, same boot ------------------------------------------------------------ */
 
-/* Copies the new bytes over the old in order up to `done`, with the last 4 KiB step out of order:
- * its later half landed, its earlier half did not. */
+/* Copies the new bytes over the old in order up to `done`; of the next 4 KiB step only what lies
+ * from `hole` to `hole_end` within it. */
 static void land(unsigned char *ring, const unsigned char *fresh, uint64_t from, uint64_t to,
-                 uint64_t done)
+                 uint64_t done, uint64_t hole, uint64_t hole_end)
 {
     memcpy(ring + from, fresh + from, done);
     const uint64_t step = from + done;
-    const uint64_t step_end = step + 4096 < to ? step + 4096 : to;
-    const uint64_t half = (step + step_end) / 2;
-    memcpy(ring + half, fresh + half, step_end - half);
+    const uint64_t end = step + hole_end < to ? step + hole_end : to;
+    if (step + hole < end) {
+        memcpy(ring + step + hole, fresh + step + hole, end - step - hole);
+    }
 }
 
-/* The overwriting of a diverging tail by a newer leader, cut at every step: never damage, and the
- * tail is what had wholly landed, or the old tail where it still chains. */
+/*
+ * The overwriting of a diverging tail by a newer leader, cut anywhere, with any part of the last
+ * step missing: never damage, though the old tail's entries chain for long behind the break, also
+ * on the stored checksum of one whose header is old and whose payload is new.
+ */
 static void recover__diverging_tail_half_overwritten__is_no_damage(void **state)
 {
     struct fixture *f = *state;
@@ -146,16 +150,20 @@ static void recover__diverging_tail_half_overwritten__is_no_damage(void **state)
     const struct lks_log_point new_tail = f->tail;
     memcpy(fresh, ring_at(f, 0), BIG_RING);
     const uint64_t all = new_tail.offset - fork_point.offset;
-    for (uint64_t done = 0; done < all; done += 4096 - 448) {
-        memcpy(ring_at(f, 0), old, BIG_RING);
-        land(ring_at(f, 0), fresh, fork_point.offset, new_tail.offset, done);
-        struct lks_log_point tail;
-        const int rc = lks_journal_recover(f->journal, &tail, &f->err);
-        if (rc != 0) {
-            fail_msg("%s", f->err.text);
+    static const uint64_t holes[][2] = {{0, 0},       {64, 128},    {64, 4096},   {512, 600},
+                                        {2048, 4096}, {2112, 2300}, {3000, 3500}, {4032, 4096}};
+    for (uint64_t done = 0; done < all; done += 4096) {
+        for (size_t i = 0; i < sizeof holes / sizeof holes[0]; i++) {
+            memcpy(ring_at(f, 0), old, BIG_RING);
+            land(ring_at(f, 0), fresh, fork_point.offset, new_tail.offset, done, holes[i][0],
+                 holes[i][1]);
+            struct lks_log_point tail;
+            if (lks_journal_recover(f->journal, &tail, &f->err) != 0) {
+                fail_msg("%s", f->err.text);
+            }
+            assert_true(tail.offset >= fork_point.offset);
+            assert_true(tail.offset <= new_tail.offset || tail.offset <= old_tail.offset);
         }
-        assert_true(tail.offset >= fork_point.offset);
-        assert_true(tail.offset <= new_tail.offset || tail.offset == old_tail.offset);
     }
 }
 
@@ -211,6 +219,7 @@ static void recover__payload_rotten__chain_behind_it_proves_damage(void **state)
 {
     struct fixture *f = *state;
     start(f);
+    promise(f, 1);
     append_many(f, 1, ENTRY, 400);
     ring_at(f, 10 * 1024)[64 + 500] ^= 1;
     reopen(f);
@@ -230,6 +239,21 @@ static void recover__header_rotten__present_term_proves_damage(void **state)
         expect_damage(f, 11, 10 * 1024, "no interrupted write leaves");
         ring_at(f, 10 * 1024)[byte] ^= 0x04;
     }
+}
+
+/* Entries of an older term count where the chain leads on from them to the present one. */
+static void recover__rotten_before_a_change_of_term__proven_by_the_later_term(void **state)
+{
+    struct fixture *f = *state;
+    start(f);
+    promise(f, 2);
+    append_many(f, 1, ENTRY, 200);
+    append_many(f, 2, ENTRY, 1);
+    ring_at(f, 10 * 1024)[9] ^= 1;
+    expect_damage(f, 11, 10 * 1024, "no interrupted write leaves");
+    ring_at(f, 10 * 1024)[9] ^= 1;
+    ring_at(f, 20 * 1024)[99] ^= 1;
+    expect_damage(f, 21, 20 * 1024, "no interrupted write leaves");
 }
 
 static void recover__header_rotten_under_an_older_term__no_proof(void **state)
@@ -423,6 +447,7 @@ int main(void)
         TEST(torn_at__broken_payload_or_nothing),
         TEST(recover__payload_rotten__chain_behind_it_proves_damage),
         TEST(recover__header_rotten__present_term_proves_damage),
+        TEST(recover__rotten_before_a_change_of_term__proven_by_the_later_term),
         TEST(recover__header_rotten_under_an_older_term__no_proof),
         TEST(recover__first_entry_rotten__index_1),
         TEST(recover__rot_below_the_commit_word__damage),
