@@ -97,12 +97,9 @@ static void grow(struct lks_kv_table *table)
     }
 }
 
-/* Takes the last bucket away when the table has become sparse. */
-static void shrink(struct lks_kv_table *table)
+/* Takes the last bucket away. */
+static void drop_bucket(struct lks_kv_table *table)
 {
-    if (table->buckets <= SEGMENT_BUCKETS || table->count > table->buckets / SHRINK_FACTOR) {
-        return;
-    }
     const uint32_t last = table->buckets - 1;
     struct lks_kv_entry **to = bucket_at(table, last & (table->mask >> 1));
     while (*to != NULL) {
@@ -117,6 +114,18 @@ static void shrink(struct lks_kv_table *table)
     if ((last & (SEGMENT_BUCKETS - 1)) == 0) {
         table->segments_count--;
         free(table->segments[table->segments_count]);
+    }
+}
+
+/* Takes as many buckets away as keeps step with the entries, when the table is sparse. */
+static void shrink(struct lks_kv_table *table)
+{
+    for (uint32_t i = 0; i < SHRINK_FACTOR; i++) {
+        if (table->buckets <= SEGMENT_BUCKETS ||
+            table->count > table->buckets / SHRINK_FACTOR) {
+            return;
+        }
+        drop_bucket(table);
     }
 }
 

@@ -1,0 +1,253 @@
+/*
+ * The key-value service by itself: encoding, malformed commands (nothing crashes, nothing
+ * changes), reads that equal their applied form, and integers.
+ */
+#include "services/kv/encode.h"
+#include "services/kv/format.h"
+#include "services/kv/hash.h"
+#include "services/kv/kv.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define COMMAND_BYTES_MAX 4096u
+#define GARBAGE_ROUNDS 200000
+
+static void *open_state(void)
+{
+    void *kv = NULL;
+    const struct lks_service_options options = {.command_bytes_max = COMMAND_BYTES_MAX};
+    assert_int_equal(lks_kv_service.open(&kv, &options), 0);
+    return kv;
+}
+
+static uint64_t hash_all(void *kv)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < lks_kv_service.partitions; i++) {
+        sum = sum * 31 + lks_kv_service.hash(kv, i);
+    }
+    return sum;
+}
+
+/* Applies bytes to a fresh copy of exactly their length and compares the reply. */
+static void expect_bytes(void *kv, const void *data, size_t bytes, const char *wanted)
+{
+    struct lks_reply reply;
+    lks_reply_init(&reply);
+    void *copy = malloc(bytes > 0 ? bytes : 1);
+    assert_non_null(copy);
+    memcpy(copy, data, bytes);
+    const struct lks_command command = {.index = 1, .data = copy, .bytes = bytes};
+    lks_kv_service.apply(kv, &command, &reply);
+    assert_int_equal(reply.bytes, strlen(wanted));
+    assert_memory_equal(reply.data, wanted, reply.bytes);
+    free(copy);
+    lks_reply_fini(&reply);
+}
+
+#define EXPECT(bytes, wanted) expect_bytes(kv, bytes, sizeof(bytes) - 1, wanted)
+
+static void apply__encoded_bytes__documented_format(void **state)
+{
+    (void)state;
+    void *kv = open_state();
+    EXPECT("\x02\x00\x01" "a" "12", "+OK\r\n"); /* SET a 12 */
+    EXPECT("\x01" "a", "$2\r\n12\r\n");
+    EXPECT("\x05\x01\x00\x00\x00\x00\x00\x00\x00" "a", ":13\r\n");
+    EXPECT("\x05\xff\xff\xff\xff\xff\xff\xff\xff" "a", ":12\r\n");
+    EXPECT("\x07\x01" "a" "34", ":4\r\n");
+    EXPECT("\x06" "a", ":4\r\n");
+    EXPECT("\x04\x01" "a" "\x01" "b" "\x01" "a", ":2\r\n");
+    EXPECT("\x08", ":1\r\n");
+    EXPECT("\x03\x01" "a" "\x01" "b", ":1\r\n");
+    EXPECT("\x09", "+OK\r\n");
+    lks_kv_service.close(kv);
+}
+
+static void apply__malformed__error_and_no_effect(void **state)
+{
+    (void)state;
+    void *kv = open_state();
+    EXPECT("\x02\x00\x01" "a" "12", "+OK\r\n");
+    const uint64_t before = hash_all(kv);
+    static const char wanted[] = "-ERR malformed command\r\n";
+    EXPECT("", wanted);
+    EXPECT("\x00", wanted);
+    EXPECT("\x0b", wanted);
+    EXPECT("\xff" "a", wanted);
+    EXPECT("\x02", wanted);
+    EXPECT("\x02\x08\x01" "a", wanted);
+    EXPECT("\x02\x00", wanted);
+    EXPECT("\x02\x00\x02" "a", wanted);
+    EXPECT("\x02\x00\xff\xff\xff\xff\xff\x01" "a", wanted);
+    EXPECT("\x03", wanted);
+    EXPECT("\x03\x01" "a" "\x05" "b", wanted);
+    EXPECT("\x04\x80", wanted);
+    EXPECT("\x05\x01\x00", wanted);
+    EXPECT("\x07", wanted);
+    assert_true(before == hash_all(kv));
+    lks_kv_service.close(kv);
+}
+
+static void apply__garbage__survives_one_value_each(void **state)
+{
+    (void)state;
+    void *kv = open_state();
+    struct lks_reply reply;
+    lks_reply_init(&reply);
+    unsigned seed = 3;
+    for (int round = 0; round < GARBAGE_ROUNDS; round++) {
+        const size_t bytes = (size_t)rand_r(&seed) % 24;
+        unsigned char *data = malloc(bytes > 0 ? bytes : 1);
+        assert_non_null(data);
+        for (size_t i = 0; i < bytes; i++) {
+            data[i] = (unsigned char)(rand_r(&seed) % (i < 3 ? 12 : 256));
+        }
+        const struct lks_command command = {.index = 1, .data = data, .bytes = bytes};
+        lks_reply_clear(&reply);
+        lks_kv_service.apply(kv, &command, &reply);
+        assert_true(reply.bytes >= 3);
+        assert_memory_equal(reply.data + reply.bytes - 2, "\r\n", 2);
+        free(data);
+    }
+    lks_reply_fini(&reply);
+    lks_kv_service.close(kv);
+}
+
+struct sample {
+    enum lks_kv_request request;
+    const char *words[4];
+    size_t count;
+};
+
+static size_t encode(const struct sample *sample, uint8_t *out, struct lks_reply *reply)
+{
+    struct lks_argument args[4];
+    for (size_t i = 0; i < sample->count; i++) {
+        args[i] = (struct lks_argument){sample->words[i], strlen(sample->words[i])};
+    }
+    return lks_kv_encode(sample->request, args, sample->count, out, reply);
+}
+
+static void read__same_reply_as_apply_and_no_effect(void **state)
+{
+    (void)state;
+    static const struct sample samples[] = {
+        {LKS_KV_REQUEST_SET, {"set", "a", "value"}, 3}, {LKS_KV_REQUEST_GET, {"get", "a"}, 2},
+        {LKS_KV_REQUEST_GET, {"get", "b"}, 2},          {LKS_KV_REQUEST_STRLEN, {"strlen", "a"}, 2},
+        {LKS_KV_REQUEST_EXISTS, {"exists", "a", "b", "a"}, 4},
+        {LKS_KV_REQUEST_DBSIZE, {"dbsize"}, 1},         {LKS_KV_REQUEST_TIME, {"time"}, 1},
+        {LKS_KV_REQUEST_DEL, {"del", "b"}, 2},          {LKS_KV_REQUEST_INCR, {"incr", "n"}, 2},
+    };
+    void *kv = open_state();
+    struct lks_reply applied;
+    struct lks_reply read;
+    lks_reply_init(&applied);
+    lks_reply_init(&read);
+    size_t reads = 0;
+    for (size_t i = 0; i < sizeof samples / sizeof samples[0]; i++) {
+        uint8_t bytes[256];
+        const size_t length = encode(&samples[i], bytes, &applied);
+        assert_true(length > 0);
+        const struct lks_command command = {.data = bytes, .bytes = length, .time_ns = 12345};
+        lks_reply_clear(&applied);
+        const uint64_t before = hash_all(kv);
+        if (lks_kv_service.is_read(bytes, length)) {
+            reads++;
+            lks_reply_clear(&read);
+            lks_kv_service.read(kv, &command, &read);
+            lks_kv_service.apply(kv, &command, &applied);
+            assert_int_equal(applied.bytes, read.bytes);
+            assert_memory_equal(applied.data, read.data, read.bytes);
+            assert_true(before == hash_all(kv));
+        } else {
+            lks_kv_service.apply(kv, &command, &applied);
+        }
+    }
+    assert_int_equal(reads, 5);
+    assert_false(lks_kv_service.is_read("", 0));
+    lks_reply_fini(&applied);
+    lks_reply_fini(&read);
+    lks_kv_service.close(kv);
+}
+
+static void encode__within_announced_room(void **state)
+{
+    (void)state;
+    static char key[300];
+    struct lks_argument args[40];
+    uint8_t *out;
+    struct lks_reply reply;
+    lks_reply_init(&reply);
+    for (size_t count = 2; count <= 40; count++) {
+        size_t bytes = 0;
+        for (size_t i = 0; i < count; i++) {
+            args[i] = (struct lks_argument){key, i * 7 % sizeof key};
+            bytes += i > 0 ? args[i].bytes : 0;
+        }
+        out = malloc(bytes + LKS_KV_ENCODE_OVERHEAD(count));
+        assert_non_null(out);
+        const size_t length = lks_kv_encode(LKS_KV_REQUEST_DEL, args, count, out, &reply);
+        assert_true(length > bytes);
+        assert_true(length <= bytes + LKS_KV_ENCODE_OVERHEAD(count));
+        free(out);
+    }
+    lks_reply_fini(&reply);
+}
+
+static void integers__parse_and_print(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"0",  "1",   "-1", "10", "9223372036854775807",
+                                       "-9223372036854775808"};
+    static const char *const bad[] = {"",   "-",  "+1", "01", "-0", "-01", " 1", "1 ", "1.0", "x",
+                                      "9223372036854775808", "-9223372036854775809",
+                                      "123456789012345678901", "0x10"};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        int64_t value;
+        char text[LKS_KV_INTEGER_BYTES_MAX];
+        assert_true(lks_kv_integer_parse(good[i], strlen(good[i]), &value));
+        assert_int_equal(lks_kv_integer_print(text, value), strlen(good[i]));
+        assert_memory_equal(text, good[i], strlen(good[i]));
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        int64_t value;
+        assert_false(lks_kv_integer_parse(bad[i], strlen(bad[i]), &value));
+    }
+}
+
+static void lengths__every_size__round_trip(void **state)
+{
+    (void)state;
+    static const uint64_t lengths[] = {0,       1,       127,        128,
+                                       16383,   16384,   2097151,    2097152,
+                                       1u << 28, UINT32_MAX, (UINT64_C(1) << 35) - 1};
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        uint8_t bytes[LKS_KV_LENGTH_BYTES_MAX];
+        uint64_t length = 0;
+        const uint8_t *end = lks_kv_length_write(bytes, lengths[i]);
+        assert_true(end <= bytes + sizeof bytes);
+        assert_ptr_equal(lks_kv_length_read(bytes, end, &length), end);
+        assert_true(length == lengths[i]);
+        assert_null(lks_kv_length_read(bytes, end - 1, &length));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(apply__encoded_bytes__documented_format),
+        cmocka_unit_test(apply__malformed__error_and_no_effect),
+        cmocka_unit_test(apply__garbage__survives_one_value_each),
+        cmocka_unit_test(read__same_reply_as_apply_and_no_effect),
+        cmocka_unit_test(encode__within_announced_room),
+        cmocka_unit_test(integers__parse_and_print),
+        cmocka_unit_test(lengths__every_size__round_trip),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
