@@ -18,6 +18,13 @@ uint32_t lks_crc32c(uint32_t seed, const void *data, size_t bytes)
         bytes -= 8;
     }
     uint32_t rest = (uint32_t)crc;
+    if (bytes >= 4) { /* headers are checked from their fifth byte on */
+        uint32_t word;
+        memcpy(&word, p, 4);
+        rest = _mm_crc32_u32(rest, word);
+        p += 4;
+        bytes -= 4;
+    }
     while (bytes > 0) {
         rest = _mm_crc32_u8(rest, *p);
         p++;

@@ -1,0 +1,2 @@
+# Errors, assertions, checksums, clocks.
+lks_test(unit/base/test_crc32c.c lks_base)
