@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define FLAGS_KNOWN (LKS_FABRIC_INLINE | LKS_FABRIC_WAKE | LKS_FABRIC_DURABLE)
 #define LOG_HEAD_BYTES 4096u /* of the log memory: the fabric's own */
 
 struct sim_fabric {
@@ -134,7 +135,7 @@ static bool in_memory(const void *memory, uint64_t memory_bytes, const void *at,
 static int take_source(struct lks_sim_op *op, const struct lks_sim_host *host, const void *source,
                        bool from_log)
 {
-    if (op->bytes == 0 || source == NULL) {
+    if (op->bytes == 0 || source == NULL || (op->flags & ~(uint32_t)FLAGS_KNOWN) != 0) {
         return -EINVAL;
     }
     if ((op->flags & LKS_FABRIC_INLINE) != 0) {
@@ -286,7 +287,6 @@ static int sim_poll(struct lks_fabric *fabric, struct lks_fabric_event *events,
         host->events_head = (host->events_head + 1) % host->events_capacity;
         host->events_count--;
     }
-    host->woken = false;
     return (int)taken;
 }
 
@@ -302,6 +302,7 @@ static int sim_arm(struct lks_fabric *fabric)
         return -EAGAIN;
     }
     if (host->events_count > 0 || host->woken) {
+        host->woken = false;
         return -EAGAIN;
     }
     host->armed = true;
@@ -311,7 +312,7 @@ static int sim_arm(struct lks_fabric *fabric)
 static void sim_disarm(struct lks_fabric *fabric)
 {
     if (is_alive(fabric)) {
-        host_of(fabric)->armed = false;
+        host_of(fabric)->armed = host_of(fabric)->signalled = false;
     }
     uint64_t count = 0;
     const ssize_t drained = read(cast(fabric)->event_fd, &count, sizeof count);
@@ -395,6 +396,7 @@ static void start_life(struct lks_sim_network *network, struct lks_sim_host *hos
     host->life++;
     host->alive = true;
     host->frozen = host->stalled = host->outlives = host->armed = host->woken = false;
+    host->signalled = false;
     host->events_count = 0;
     lks_sim_memory_renew(&host->words, options->words_bytes);
     lks_sim_memory_renew(&host->scratch, options->scratch_bytes);

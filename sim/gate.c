@@ -176,20 +176,6 @@ static void control_free(struct lks_sim_control *control)
     free(control);
 }
 
-/* Posts the next stage of a change behind everything posted earlier for the same gate. */
-static void control_post(struct lks_sim_control *control, const struct lks_sim_delay *delay,
-                         lks_sim_action action)
-{
-    struct lks_sim_network *network = control->network;
-    struct lks_sim_gate *gate = &network->gates[control->self][control->peer];
-    uint64_t due_ns = lks_sim_now(network) + lks_sim_random_delay(&network->random, delay);
-    if (due_ns <= gate->changes_ns) {
-        due_ns = gate->changes_ns + 1;
-    }
-    gate->changes_ns = due_ns;
-    lks_sim_timeline_post(network->options.timeline, due_ns, action, control, 0);
-}
-
 static bool is_stale(const struct lks_sim_control *control)
 {
     const struct lks_sim_host *self = &control->network->hosts[control->self];
@@ -222,13 +208,61 @@ void lks_sim_gate_fail_controls(struct lks_sim_network *network, uint32_t self, 
         if (control->self == self && control->peer == peer && !is_stale(control) &&
             control->kind != LKS_FABRIC_REVOKED) {
             control->cancelled = true;
-            if (control->kind == LKS_FABRIC_GRANTED) {
-                control->key.grant = 0;
-                network->gates[self][peer].granting = false;
-            }
             control_done(control, -LKS_EBROKEN);
         }
     }
+}
+
+static void grant_takes_effect(void *ctx, uint64_t unused);
+static void revocation_takes_effect(void *ctx, uint64_t unused);
+
+static void change_begins(struct lks_sim_control *control)
+{
+    struct lks_sim_network *network = control->network;
+    if (control->kind == LKS_FABRIC_GRANTED) {
+        lks_sim_later(network, &network->options.profile.control, grant_takes_effect, control, 0);
+    } else {
+        lks_sim_later(network, &network->options.profile.fence, revocation_takes_effect, control,
+                      0);
+    }
+}
+
+/* Puts a change behind those posted earlier for the same gate. */
+static void change_post(struct lks_sim_control *control)
+{
+    struct lks_sim_gate *gate = &control->network->gates[control->self][control->peer];
+    struct lks_sim_control **end = &gate->changes;
+    while (*end != NULL) {
+        end = &(*end)->successor;
+    }
+    *end = control;
+    if (gate->changes == control) {
+        change_begins(control);
+    }
+}
+
+static void change_ends(struct lks_sim_control *control)
+{
+    struct lks_sim_gate *gate = &control->network->gates[control->self][control->peer];
+    LKS_ASSERT(gate->changes == control);
+    gate->changes = control->successor;
+    control_free(control);
+    if (gate->changes != NULL) {
+        change_begins(gate->changes);
+    }
+}
+
+/* Whether a grant will stand once everything posted has taken effect. */
+static bool will_stand(const struct lks_sim_gate *gate)
+{
+    bool standing = gate->standing;
+    for (const struct lks_sim_control *control = gate->changes; control != NULL;
+         control = control->successor) {
+        if (!is_stale(control)) {
+            standing = control->kind == LKS_FABRIC_GRANTED;
+        }
+    }
+    return standing;
 }
 
 static void grant_takes_effect(void *ctx, uint64_t unused)
@@ -238,8 +272,7 @@ static void grant_takes_effect(void *ctx, uint64_t unused)
     struct lks_sim_network *network = control->network;
     if (!is_stale(control)) {
         struct lks_sim_gate *gate = &network->gates[control->self][control->peer];
-        LKS_ASSERT(!gate->standing && gate->granting);
-        gate->granting = false;
+        LKS_ASSERT(!gate->standing);
         gate->standing = true;
         gate->closing = false;
         gate->grant = control->key.grant;
@@ -250,7 +283,7 @@ static void grant_takes_effect(void *ctx, uint64_t unused)
         }
         control_done(control, 0);
     }
-    control_free(control);
+    change_ends(control);
 }
 
 static void misuse(struct lks_sim_network *network, uint32_t replica, const char *text)
@@ -263,7 +296,7 @@ int lks_sim_gate_grant(struct lks_sim_network *network, uint32_t owner, uint32_t
                        uint64_t id)
 {
     struct lks_sim_gate *gate = &network->gates[owner][writer];
-    if (gate->standing || gate->granting) {
+    if (will_stand(gate)) {
         misuse(network, owner, "grant while an earlier grant to the peer is not revoked");
         return -EINVAL;
     }
@@ -276,8 +309,7 @@ int lks_sim_gate_grant(struct lks_sim_network *network, uint32_t owner, uint32_t
     }
     control->key = (struct lks_fabric_key){.grant = ++network->hosts[owner].grants,
                                            .words = {owner, writer, control->epoch}};
-    gate->granting = true;
-    control_post(control, &network->options.profile.control, grant_takes_effect);
+    change_post(control);
     return 0;
 }
 
@@ -304,7 +336,7 @@ static void revocation_completes(void *ctx, uint64_t unused)
         }
         control_done(control, 0);
     }
-    control_free(control);
+    change_ends(control);
 }
 
 static void revocation_takes_effect(void *ctx, uint64_t unused)
@@ -312,7 +344,7 @@ static void revocation_takes_effect(void *ctx, uint64_t unused)
     (void)unused;
     struct lks_sim_control *control = ctx;
     if (is_stale(control)) {
-        control_free(control);
+        change_ends(control);
         return;
     }
     struct lks_sim_gate *gate = &control->network->gates[control->self][control->peer];
@@ -320,7 +352,8 @@ static void revocation_takes_effect(void *ctx, uint64_t unused)
     if (gate->standing && !gate->closing) {
         close_now(gate);
     }
-    control_post(control, &control->network->options.profile.fence, revocation_completes);
+    lks_sim_later(control->network, &control->network->options.profile.fence,
+                  revocation_completes, control, 0);
 }
 
 int lks_sim_gate_revoke(struct lks_sim_network *network, uint32_t owner, uint32_t writer,
@@ -328,7 +361,7 @@ int lks_sim_gate_revoke(struct lks_sim_network *network, uint32_t owner, uint32_
 {
     struct lks_sim_control *control = control_new(network, owner, writer, LKS_FABRIC_REVOKED);
     control->id = id;
-    control_post(control, &network->options.profile.fence, revocation_takes_effect);
+    change_post(control);
     return 0;
 }
 

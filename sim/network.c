@@ -16,7 +16,6 @@
 #define HANDSHAKE_RETRY_NS (2 * LKS_NS_PER_MS)
 #define EVENTS_FIRST 64u
 #define EVENTS_MAX (1u << 20)
-#define DEATH_KNOWN_PPM 750000u /* how often a break tells that the peer has died */
 #define STALL_PPM 500000u       /* how often a paused process's operations stand still too */
 #define RANDOM_STREAM UINT64_C(0x6e6574)
 
@@ -36,6 +35,7 @@ void lks_sim_network_profile_default(struct lks_sim_network_profile *profile)
         .pieces_max = 4,
         .carries_ppm = 500000,
         .outlives_ppm = 500000,
+        .death_known_ppm = 750000,
     };
 }
 
@@ -150,20 +150,26 @@ void lks_sim_network_free(struct lks_sim_network *network)
 
 /* ---- events ------------------------------------------------------------------------------- */
 
-void lks_sim_host_wake(struct lks_sim_network *network, uint32_t replica)
+/* Something to do: a sleeping process sees its descriptor, the cluster hears of it. */
+static void call_attention(struct lks_sim_network *network, struct lks_sim_host *host)
 {
-    struct lks_sim_host *host = &network->hosts[replica];
-    if (!host->alive) {
-        return;
-    }
-    if (host->armed && !host->woken) {
+    if (host->armed && !host->signalled) {
         const uint64_t one = 1;
         const ssize_t written = write(host->event_fd, &one, sizeof one);
         LKS_ASSERT(written == (ssize_t)sizeof one);
+        host->signalled = true;
     }
-    host->woken = true;
     if (network->options.observer.wake != NULL) {
-        network->options.observer.wake(network->options.observer.ctx, replica);
+        network->options.observer.wake(network->options.observer.ctx, host->id);
+    }
+}
+
+void lks_sim_host_wake(struct lks_sim_network *network, uint32_t replica)
+{
+    struct lks_sim_host *host = &network->hosts[replica];
+    if (host->alive) {
+        host->woken = true;
+        call_attention(network, host);
     }
 }
 
@@ -193,7 +199,7 @@ void lks_sim_host_push(struct lks_sim_network *network, uint32_t replica,
     if (channel != NULL) {
         channel->unpolled++;
     }
-    lks_sim_host_wake(network, replica);
+    call_attention(network, host);
 }
 
 /* ---- connections -------------------------------------------------------------------------- */
@@ -204,7 +210,8 @@ static void disconnect(struct lks_sim_side *side)
     LKS_ASSERT(side->connected);
     const struct lks_sim_host *peer = &network->hosts[side->peer];
     const bool died = !peer->alive || peer->life != side->peer_life;
-    const bool told = died && lks_sim_random_chance(&network->random, DEATH_KNOWN_PPM);
+    const bool told = died && lks_sim_random_chance(&network->random,
+                                                    network->options.profile.death_known_ppm);
     const bool announced = side->announced;
     lks_sim_gate_fail_controls(network, side->self, side->peer);
     lks_sim_channel_fail(&side->reads_and_inbox, -LKS_EBROKEN, announced);
@@ -444,6 +451,7 @@ void lks_sim_host_end(struct lks_sim_network *network, uint32_t replica, bool po
         }
     }
     host->alive = host->frozen = host->stalled = host->armed = host->woken = false;
+    host->signalled = false;
     host->events_count = 0;
     if (host->store.bytes != NULL && !host->store.mapped) {
         /* Memory of the process, not of a file: it goes with the process. */

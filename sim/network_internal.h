@@ -119,8 +119,7 @@ struct lks_sim_gate {
     uint32_t writer;
     bool standing; /* until a revocation's completion */
     bool closing;  /* nothing passes the check any more */
-    bool granting; /* a grant is posted */
-    uint64_t changes_ns; /* when the last change posted so far takes effect */
+    struct lks_sim_control *changes; /* posted grants and revocations: one after the other */
     uint64_t grant;
     uint64_t epoch; /* connection that the grant was made on */
     struct lks_sim_stray *strays;
@@ -168,7 +167,8 @@ struct lks_sim_host {
     uint32_t events_capacity;
     int event_fd;
     bool armed;
-    bool woken; /* since the last poll */
+    bool signalled; /* the descriptor is readable */
+    bool woken;     /* by a peer, and arming has not told yet */
 };
 
 /* A grant, revocation or opening that has been posted. */
@@ -176,6 +176,7 @@ struct lks_sim_control {
     struct lks_sim_network *network;
     struct lks_sim_control *next; /* of all, for the network's end */
     struct lks_sim_control *previous;
+    struct lks_sim_control *successor; /* of the same gate; the first one is under way */
     enum lks_fabric_event_kind kind;
     uint32_t self;
     uint32_t peer;
@@ -212,6 +213,7 @@ void lks_sim_trace_network(struct lks_sim_network *network, const struct lks_sim
 /* Queues an event for a living host; channel may be NULL. */
 void lks_sim_host_push(struct lks_sim_network *network, uint32_t replica,
                        const struct lks_fabric_event *event, struct lks_sim_channel *channel);
+/* A peer's write asks to wake the host. */
 void lks_sim_host_wake(struct lks_sim_network *network, uint32_t replica);
 /* The link in this direction carries nothing: starts the transport's timeout. */
 void lks_sim_side_blocked(struct lks_sim_side *side);
