@@ -19,5 +19,6 @@ int lks_local_cluster_command(int argc, char **argv);
 int lks_status_command(int argc, char **argv);
 int lks_journal_command(int argc, char **argv);
 int lks_bench_command(int argc, char **argv);
+int lks_recover_command(int argc, char **argv);
 
 #endif

@@ -22,6 +22,7 @@ static const struct command commands[] = {
     {"status", lks_status_command, "ask every replica how it is"},
     {"journal", lks_journal_command, "look into a replica's journal: dump, verify"},
     {"bench", lks_bench_command, "measure replication and failover"},
+    {"recover", lks_recover_command, "start again after a majority has forgotten entries"},
 };
 
 #define COMMANDS_COUNT (sizeof commands / sizeof commands[0])

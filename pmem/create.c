@@ -17,6 +17,7 @@
 
 #define REPLICA_MAX 7u
 #define PAYLOAD_MAX (UINT64_C(1) << 30)
+#define YEAR_2026_S UINT64_C(1767225600) /* in seconds since 1970: incarnations have 31 bits */
 
 uint32_t lks_journal_header_checksum(const struct lks_header_page *header)
 {
@@ -151,7 +152,7 @@ static uint64_t lives_before(const struct lks_journal_options *options, bool fre
         return 0;
     }
     return options->lives_before != 0 ? options->lives_before
-                                      : lks_clock_realtime_ns() / LKS_NS_PER_MS;
+                                      : lks_clock_realtime_ns() / LKS_NS_PER_S - YEAR_2026_S;
 }
 
 static int format_slots(struct lks_journal *journal, const struct lks_journal_options *options,

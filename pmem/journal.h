@@ -70,8 +70,8 @@ struct lks_journal_options {
     bool read_only;           /* for `journal dump|verify`: takes no lock, changes nothing */
     const char *boot_id;      /* NULL: the host's; tests give their own (36 characters) */
     uint64_t lives_before;    /* _create of a replacement: its incarnations begin above this, which
-                                 must be above those of the journal it replaces; 0: the clock's
-                                 milliseconds since 1970 */
+                                 must be above those of the journal it replaces, and below 2^31;
+                                 0: the clock's seconds since 2026 (no replica restarts faster) */
 };
 
 /*
