@@ -49,7 +49,6 @@ void pair_take_events(struct pair *pair, uint32_t replica, uint32_t events_max)
         if (events[i].kind == LKS_FABRIC_CONNECTED) {
             lks_mailbox_connected(&side->mailbox);
             side->connection = events[i].connection;
-            side->connection_first = side->sent_id + 1;
         } else {
             lks_mailbox_disconnected(&side->mailbox);
             side->connection = 0;

@@ -18,11 +18,10 @@
 struct side {
     struct lks_mailbox mailbox;
     uint64_t incarnation;
-    uint64_t connection;    /* as this side's mailbox was told; 0: none */
-    uint64_t sent_id;       /* the last message sent, over all lives */
-    uint64_t heard_id;      /* the last message heard, over all lives */
-    uint64_t heard;         /* messages heard over the present connection */
-    uint64_t connection_first; /* id of the first message sent over the present connection */
+    uint64_t connection; /* as this side's mailbox was told; 0: none */
+    uint64_t sent_id;    /* the last message sent, over all lives */
+    uint64_t heard_id;   /* the last message heard, over all lives */
+    uint64_t heard;      /* messages heard over the present connection */
 };
 
 struct pair {
