@@ -27,6 +27,13 @@ static uint64_t serial(uint64_t crc, const unsigned char *p, size_t bytes)
     for (; bytes >= 8; p += 8, bytes -= 8) {
         crc = _mm_crc32_u64(crc, load(p));
     }
+    if (bytes >= 4) {
+        uint32_t half;
+        memcpy(&half, p, sizeof half);
+        crc = _mm_crc32_u32((uint32_t)crc, half);
+        p += 4;
+        bytes -= 4;
+    }
     for (; bytes > 0; p++, bytes--) {
         crc = _mm_crc32_u8((uint32_t)crc, *p);
     }
