@@ -4,7 +4,8 @@
  * acknowledged write is there, no counter counted twice, all states are equal, and the recorded
  * history is linearizable. Operations whose answer never came may or may not have happened.
  *
- *   chaos [--rounds N] [--seed S] [--replicas N] [--clients N]
+ *   lockstep-chaos [--rounds N] [--seed S] [--replicas N] [--clients N] [--ring SIZE]
+ *                  [--durability MODE] [--parent DIR]
  *
  * Exit status: 0 all held, 1 something did not (logs are kept, the seed is printed), 2 usage.
  */
@@ -30,6 +31,8 @@ struct settings {
     uint32_t replicas;
     uint32_t clients;
     const char *ring;
+    const char *durability;
+    const char *parent;
 };
 
 struct chaos {
@@ -350,7 +353,11 @@ static int start_clients(struct chaos *chaos)
 static int run(struct chaos *chaos)
 {
     const struct settings *settings = &chaos->settings;
-    if (lks_process_cluster_init(&chaos->cluster, settings->replicas, settings->ring) != 0 ||
+    const struct lks_process_cluster_options options = {.replicas = settings->replicas,
+                                                        .ring = settings->ring,
+                                                        .durability = settings->durability,
+                                                        .parent = settings->parent};
+    if (lks_process_cluster_init(&chaos->cluster, &options) != 0 ||
         lks_process_cluster_wait_serving(&chaos->cluster, SERVING_TIMEOUT_MS) != 0) {
         return -1;
     }
@@ -383,6 +390,8 @@ static const struct argp_option OPTIONS[] = {
     {"replicas", 'n', "N", 0, "1, 3, 5 or 7 (3)", 0},
     {"clients", 'c', "N", 0, "concurrent clients (6)", 0},
     {"ring", 'R', "SIZE", 0, "log of each replica (256M)", 0},
+    {"durability", 'm', "MODE", 0, "auto, memory, writer-flush or pmem-ack (auto)", 0},
+    {"parent", 'd', "DIR", 0, "where the cluster's folder is made (/dev/shm)", 0},
     {0},
 };
 
@@ -401,6 +410,12 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         return 0;
     case 'c':
         settings->clients = (uint32_t)strtoul(value, NULL, 10);
+        return 0;
+    case 'm':
+        settings->durability = value;
+        return 0;
+    case 'd':
+        settings->parent = value;
         return 0;
     case 'R':
         settings->ring = value;

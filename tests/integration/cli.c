@@ -313,7 +313,8 @@ static void two_processes__one_replica__second_is_refused(void **state)
 {
     struct fixture *fixture = *state;
     struct lks_process_cluster cluster;
-    assert_int_equal(lks_process_cluster_init(&cluster, 1, "1M"), 0);
+    const struct lks_process_cluster_options options = {.replicas = 1, .ring = "1M"};
+    assert_int_equal(lks_process_cluster_init(&cluster, &options), 0);
     assert_int_equal(lks_process_cluster_wait_serving(&cluster, READY_TIMEOUT_MS), 0);
     const char *const again[] = {"serve", "--dir", cluster.directory, "--replica", "1", NULL};
     assert_int_equal(call(fixture, again), 1);

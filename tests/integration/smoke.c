@@ -34,10 +34,10 @@ static void hang_up(struct fixture *fixture)
     }
 }
 
-static int set_up(struct fixture *fixture, uint32_t replicas)
+static int set_up(struct fixture *fixture, const struct lks_process_cluster_options *options)
 {
     memset(fixture, 0, sizeof(*fixture));
-    if (lks_process_cluster_init(&fixture->cluster, replicas, "16M") != 0 ||
+    if (lks_process_cluster_init(&fixture->cluster, options) != 0 ||
         lks_process_cluster_wait_serving(&fixture->cluster, SERVING_TIMEOUT_MS) != 0) {
         lks_process_cluster_fini(&fixture->cluster);
         return -1;
@@ -187,14 +187,14 @@ static void stop_in_order_and_start(struct fixture *fixture, long long *counter)
 
 static void cluster__main_job__keeps_what_it_acknowledged(void **state)
 {
-    uint32_t replicas = (uint32_t)(uintptr_t)*state;
+    const struct lks_process_cluster_options *options = *state;
     struct fixture fixture;
-    assert_int_equal(set_up(&fixture, replicas), 0);
-    long long counter = replicas;
+    assert_int_equal(set_up(&fixture, options), 0);
+    long long counter = options->replicas;
     write_everywhere(&fixture);
     write_binary_and_large(&fixture);
     pipeline_keeps_order(&fixture);
-    if (replicas >= 3) {
+    if (options->replicas >= 3) {
         lose_the_leader(&fixture, &counter);
         lose_the_leader(&fixture, &counter);
     }
@@ -210,7 +210,8 @@ static void cluster__majority_lost__refuses_until_it_is_back(void **state)
 {
     (void)state;
     struct fixture fixture;
-    assert_int_equal(set_up(&fixture, 3), 0);
+    const struct lks_process_cluster_options options = {.replicas = 3, .ring = "16M"};
+    assert_int_equal(set_up(&fixture, &options), 0);
     expect_integer(redisCommand(at(&fixture, 1), "INCR counter"), 1);
     lks_process_cluster_kill(&fixture.cluster, 2);
     lks_process_cluster_kill(&fixture.cluster, 3);
@@ -235,10 +236,9 @@ static void cluster__majority_lost__refuses_until_it_is_back(void **state)
 static void cluster__ring_full__refuses_writes_and_keeps_the_rest(void **state)
 {
     (void)state;
-    struct fixture fixture = {0};
-    assert_int_equal(lks_process_cluster_init(&fixture.cluster, 1, "1M"), 0);
-    assert_int_equal(lks_process_cluster_wait_serving(&fixture.cluster, SERVING_TIMEOUT_MS), 0);
-    fixture.cluster.failed = true;
+    const struct lks_process_cluster_options options = {.replicas = 1, .ring = "1M"};
+    struct fixture fixture;
+    assert_int_equal(set_up(&fixture, &options), 0);
     char value[1001];
     memset(value, 'x', 1000);
     value[1000] = '\0';
@@ -264,12 +264,25 @@ static void cluster__ring_full__refuses_writes_and_keeps_the_rest(void **state)
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
-    static void *const sizes[] = {(void *)1, (void *)3, (void *)5, (void *)7};
+    static struct lks_process_cluster_options kinds[] = {
+        {.replicas = 1, .ring = "16M"},
+        {.replicas = 3, .ring = "16M"},
+        {.replicas = 5, .ring = "16M"},
+        {.replicas = 7, .ring = "16M"},
+        {.replicas = 3, .ring = "16M", .durability = "memory"},
+        {.replicas = 3, .ring = "16M", .durability = "pmem-ack"},
+        {.replicas = 3, .ring = "16M", .parent = "."}, /* the build's folder: an ordinary disk */
+    };
+#define MAIN_JOB(kind) \
+    cmocka_unit_test_prestate(cluster__main_job__keeps_what_it_acknowledged, &kinds[kind])
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_prestate(cluster__main_job__keeps_what_it_acknowledged, sizes[0]),
-        cmocka_unit_test_prestate(cluster__main_job__keeps_what_it_acknowledged, sizes[1]),
-        cmocka_unit_test_prestate(cluster__main_job__keeps_what_it_acknowledged, sizes[2]),
-        cmocka_unit_test_prestate(cluster__main_job__keeps_what_it_acknowledged, sizes[3]),
+        MAIN_JOB(0),
+        MAIN_JOB(1),
+        MAIN_JOB(2),
+        MAIN_JOB(3),
+        MAIN_JOB(4),
+        MAIN_JOB(5),
+        MAIN_JOB(6),
         cmocka_unit_test(cluster__majority_lost__refuses_until_it_is_back),
         cmocka_unit_test(cluster__ring_full__refuses_writes_and_keeps_the_rest),
     };

@@ -129,8 +129,9 @@ static void wait_serving(const struct fixture *fixture)
 
 static void make_cluster(struct fixture *fixture)
 {
-    assert_int_equal(lks_process_cluster_init(&fixture->cluster, REPLICAS, "64M"), 0);
-    char path[96];
+    const struct lks_process_cluster_options options = {.replicas = REPLICAS, .ring = "64M"};
+    assert_int_equal(lks_process_cluster_init(&fixture->cluster, &options), 0);
+    char path[320];
     struct lks_error err = {0};
     snprintf(path, sizeof(path), "%s/cluster.yaml", fixture->cluster.directory);
     assert_int_equal(lks_config_load(&fixture->config, path, &err), 0);

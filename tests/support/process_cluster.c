@@ -23,6 +23,7 @@
 #define STOP_TIMEOUT_MS 10000
 #define PORTS_FIRST 20000
 #define PORTS_RANGE 10000
+#define PATH_BYTES 320
 
 const char *lks_process_cluster_binary(void)
 {
@@ -104,27 +105,43 @@ static int find_ports(uint32_t count)
     return -1;
 }
 
-int lks_process_cluster_init(struct lks_process_cluster *cluster, uint32_t replicas,
-                             const char *ring)
+static int make_directory(struct lks_process_cluster *cluster, const char *parent)
+{
+    if (parent == NULL) {
+        parent = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    }
+    snprintf(cluster->directory, sizeof(cluster->directory), "%s/lockstep-test.XXXXXX", parent);
+    if (mkdtemp(cluster->directory) == NULL) {
+        fprintf(stderr, "%s: %s\n", cluster->directory, strerror(errno));
+        cluster->directory[0] = '\0';
+        return -1;
+    }
+    return 0;
+}
+
+int lks_process_cluster_init(struct lks_process_cluster *cluster,
+                             const struct lks_process_cluster_options *options)
 {
     memset(cluster, 0, sizeof(*cluster));
-    cluster->replicas = replicas;
-    cluster->first_port = find_ports(replicas);
-    snprintf(cluster->directory, sizeof(cluster->directory), "%s/lockstep-test.XXXXXX",
-             access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-    if (cluster->first_port < 0 || mkdtemp(cluster->directory) == NULL) {
-        fprintf(stderr, "no %u free ports, or no folder: %s\n", replicas, strerror(errno));
-        cluster->directory[0] = '\0';
+    cluster->replicas = options->replicas;
+    cluster->first_port = find_ports(options->replicas);
+    if (cluster->first_port < 0) {
+        fprintf(stderr, "no %u free ports\n", options->replicas);
+        return -1;
+    }
+    if (make_directory(cluster, options->parent) != 0) {
         return -1;
     }
     char count[16];
     char port[16];
-    char log[96];
-    snprintf(count, sizeof(count), "%u", replicas);
+    char log[PATH_BYTES];
+    snprintf(count, sizeof(count), "%u", options->replicas);
     snprintf(port, sizeof(port), "%d", cluster->first_port);
     snprintf(log, sizeof(log), "%s/init.log", cluster->directory);
-    const char *const arguments[] = {"init",   "--dir", cluster->directory, "--replicas", count,
-                                     "--port", port,    "--ring",           ring,         NULL};
+    const char *const arguments[] = {
+        "init", "--dir", cluster->directory, "--replicas", count, "--port", port, "--ring",
+        options->ring, "--durability",
+        options->durability != NULL ? options->durability : "auto", NULL};
     int rc = lks_process_run(arguments, log, log);
     if (rc != 0) {
         fprintf(stderr, "lockstep init ended with %d, see %s\n", rc, log);
@@ -173,7 +190,7 @@ void lks_process_cluster_fini(struct lks_process_cluster *cluster)
         return;
     }
     for (uint32_t id = 1; id <= cluster->replicas; id++) {
-        char path[96];
+        char path[PATH_BYTES];
         snprintf(path, sizeof(path), "%s/r%u.log", cluster->directory, id);
         print_tail(path);
     }
@@ -193,8 +210,8 @@ int lks_process_cluster_start(struct lks_process_cluster *cluster, uint32_t repl
         return 0;
     }
     char id[16];
-    char config[96];
-    char log[96];
+    char config[PATH_BYTES];
+    char log[PATH_BYTES];
     snprintf(id, sizeof(id), "%u", replica);
     snprintf(config, sizeof(config), "%s/cluster.yaml", cluster->directory);
     snprintf(log, sizeof(log), "%s/r%u.log", cluster->directory, replica);

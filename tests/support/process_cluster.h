@@ -13,7 +13,7 @@
 #define LKS_PROCESS_REPLICAS_MAX 7u
 
 struct lks_process_cluster {
-    char directory[64];
+    char directory[256];
     uint32_t replicas; /* ids 1..replicas */
     int first_port;
     pid_t pids[LKS_PROCESS_REPLICAS_MAX + 1]; /* 0: not running */
@@ -22,9 +22,16 @@ struct lks_process_cluster {
     bool failed;              /* keep the folder */
 };
 
-/* Makes a new cluster; `ring` as for `lockstep init --ring`. Starts nothing. -1: printed why. */
-int lks_process_cluster_init(struct lks_process_cluster *cluster, uint32_t replicas,
-                             const char *ring);
+struct lks_process_cluster_options {
+    uint32_t replicas;
+    const char *ring;       /* as for `lockstep init` */
+    const char *durability; /* likewise; NULL: auto */
+    const char *parent;     /* of the folder to make; NULL: /dev/shm, or /tmp without it */
+};
+
+/* Makes a new cluster. Starts nothing. -1: printed why. */
+int lks_process_cluster_init(struct lks_process_cluster *cluster,
+                             const struct lks_process_cluster_options *options);
 
 /* Kills what runs; removes the folder unless `failed`, in which case it prints where the logs
  * are and the last lines of each. */
