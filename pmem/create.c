@@ -17,6 +17,7 @@
 
 #define REPLICA_MAX 7u
 #define PAYLOAD_MAX (UINT64_C(1) << 30)
+#define LIVES_MAX (UINT64_C(1) << 30)
 #define YEAR_2026_S UINT64_C(1767225600) /* in seconds since 1970: incarnations have 31 bits */
 
 uint32_t lks_journal_header_checksum(const struct lks_header_page *header)
@@ -49,13 +50,33 @@ int lks_journal_check_sizes(const struct lks_journal_options *options, bool ring
     return 0;
 }
 
-static int check_options(const struct lks_journal_options *options, struct lks_error *err)
+/* A replacement's first incarnation must be above those of the journal that it replaces. */
+static int check_lives(const struct lks_journal_options *options, bool fresh_cluster,
+                       struct lks_error *err)
+{
+    if (options->lives_before > LIVES_MAX) {
+        return lks_error_set(err, -EINVAL, "journal %s: %" PRIu64 " lives before: at most %" PRIu64,
+                             options->path, options->lives_before, LIVES_MAX);
+    }
+    if (!fresh_cluster && options->lives_before == 0 &&
+        lks_clock_realtime_ns() / LKS_NS_PER_S <= YEAR_2026_S) {
+        return lks_error_set(err, -EINVAL,
+                             "journal %s: this host's clock is before 2026, and a journal that "
+                             "replaces another counts its lives by it: set the clock",
+                             options->path);
+    }
+    return 0;
+}
+
+static int check_options(const struct lks_journal_options *options, bool fresh_cluster,
+                         struct lks_error *err)
 {
     if (options->replica < 1 || options->replica > REPLICA_MAX) {
         return lks_error_set(err, -EINVAL, "journal %s: replica %" PRIu32 ": must be 1 to %u",
                              options->path, options->replica, REPLICA_MAX);
     }
-    return lks_journal_check_sizes(options, false, err);
+    const int rc = check_lives(options, fresh_cluster, err);
+    return rc < 0 ? rc : lks_journal_check_sizes(options, false, err);
 }
 
 /* ---- file or device ----------------------------------------------------------------------- */
@@ -246,7 +267,7 @@ int lks_journal_create(const struct lks_journal_options *options, bool fresh_clu
 {
     struct lks_journal journal = {.path = NULL};
     struct stat status;
-    int rc = check_options(options, err);
+    int rc = check_options(options, fresh_cluster, err);
     if (rc == 0) {
         rc = lks_journal_boot_id(options, journal.boot_id, err);
     }
