@@ -15,7 +15,11 @@
 #define FABRIC_EVENTS_MAX 64
 #define MESSAGES_PER_TURN_MAX 16u
 
-enum envelope_type { ENVELOPE_CORE = 1, ENVELOPE_OFFER = 2 };
+enum envelope_type {
+    ENVELOPE_CORE = 1,
+    ENVELOPE_OFFER = 2,        /* leader to gateway: write commands under this epoch */
+    ENVELOPE_OFFER_REQUEST = 3 /* gateway to leader: nothing is answered, offer anew; no body */
+};
 
 struct envelope {
     uint32_t type;
@@ -56,6 +60,12 @@ bool lks_replica_send_offer(struct lks_replica *replica, uint32_t peer,
 {
     struct envelope envelope = {.type = ENVELOPE_OFFER, .body.offer = *offer};
     return send_envelope(replica, peer, &envelope, sizeof *offer);
+}
+
+bool lks_replica_send_offer_request(struct lks_replica *replica, uint32_t peer)
+{
+    struct envelope envelope = {.type = ENVELOPE_OFFER_REQUEST};
+    return send_envelope(replica, peer, &envelope, 0);
 }
 
 static void connected(struct lks_replica *replica, uint32_t p)
@@ -212,6 +222,8 @@ static void take_message(struct lks_replica *replica, uint32_t p, const struct e
     } else if (bytes == head + sizeof(struct lks_ingress_offer) &&
                envelope->type == ENVELOPE_OFFER) {
         take_offer(replica, p, &envelope->body.offer);
+    } else if (bytes == head && envelope->type == ENVELOPE_OFFER_REQUEST) {
+        replica->peers[p].offered_term = 0;
     } else {
         lks_log_warn(replica->options.log_sink, "replica %u sent a message of unknown form", p);
     }

@@ -5,6 +5,7 @@
 #include "node/replica_internal.h"
 
 #define FORWARD_PER_TURN_MAX 1024
+#define STALLED_TIMEOUTS 8u /* election timeouts without any answer */
 
 static struct lks_ingress_producer *route(struct lks_replica *replica)
 {
@@ -14,6 +15,25 @@ static struct lks_ingress_producer *route(struct lks_replica *replica)
         }
     }
     return NULL;
+}
+
+/*
+ * A write of an older connection that lands late may hide a word of the ingress ring until the
+ * next offer: where nothing is answered for long though a leader is there, ask for one. Whatever
+ * is sent twice takes effect once.
+ */
+static void ask_for_offer(struct lks_replica *replica, const struct lks_ingress_producer *producer)
+{
+    struct lks_gateway_counts counts;
+    lks_gateway_counts(replica->gateway, &counts);
+    if (counts.answered == counts.submitted || counts.answered != replica->answered_seen) {
+        replica->answered_seen = counts.answered;
+        replica->answered_seen_ns = replica->now_ns;
+    } else if (replica->now_ns - replica->answered_seen_ns >
+               STALLED_TIMEOUTS * replica->options.election_timeout_ns) {
+        replica->answered_seen_ns = replica->now_ns;
+        (void)lks_replica_send_offer_request(replica, producer->peer);
+    }
 }
 
 int lks_replica_forward(struct lks_replica *replica)
@@ -50,5 +70,6 @@ int lks_replica_forward(struct lks_replica *replica)
         work++;
     }
     (void)lks_ingress_publish(producer, true);
+    ask_for_offer(replica, producer);
     return work;
 }

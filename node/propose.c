@@ -9,6 +9,7 @@
 #include <inttypes.h>
 
 #define COMMANDS_PER_SOURCE_MAX 256u
+#define OFFER_BACK_OFF_NS UINT64_C(100000000) /* a gateway that sends nonsense is not asked faster */
 
 /* A new leader's log may end in entries that are not applied yet: their sessions and times count
  * (time never goes back, also across leaders). */
@@ -122,6 +123,7 @@ static void close_ingress(struct lks_replica *replica, uint32_t p, const char *w
     lks_log_warn(replica->options.log_sink, "commands from replica %u: %s; offered anew", p, why);
     lks_ingress_consumer_close(&replica->peers[p].consumer);
     replica->peers[p].offered_term = 0;
+    replica->peers[p].offer_after_ns = replica->now_ns + OFFER_BACK_OFF_NS;
 }
 
 static int take_from(struct lks_replica *replica, uint32_t p)
@@ -162,7 +164,8 @@ bool lks_replica_offer_ingress(struct lks_replica *replica)
     for (uint32_t p = 1; p <= replica->options.replicas; p++) {
         struct lks_replica_peer *peer = &replica->peers[p];
         if (!lks_replica_is_peer(replica, p) || !peer->connected ||
-            peer->offered_term == replica->view->term) {
+            peer->offered_term == replica->view->term ||
+            replica->now_ns < peer->offer_after_ns) {
             continue;
         }
         struct lks_ingress_offer offer;

@@ -66,6 +66,7 @@ struct lks_replica_peer {
     struct lks_ingress_producer producer;
     struct lks_ingress_consumer consumer;
     uint64_t offered_term;   /* ingress offered to it in this term, over this connection */
+    uint64_t offer_after_ns; /* not again before this time, after its ingress was closed */
     uint64_t command_end;    /* leader: end of its last command in the log */
     uint64_t woken_at;       /* leader: commit word that it was last woken for */
     uint64_t word_due;       /* leader: commit word to be sent; 0: none */
@@ -152,6 +153,8 @@ struct lks_replica {
     uint64_t routed_term; /* term in which everything unanswered was last rewound for this replica
                              as leader */
     uint64_t leaderless_since_ns;
+    uint64_t answered_seen;     /* sequence last answered, and since when nothing else was */
+    uint64_t answered_seen_ns;
 
     /* hand-over and durability */
     struct lks_core_event tail_event; /* waits for LKS_PERSIST_TAIL */
@@ -209,6 +212,8 @@ bool lks_replica_send_core_message(struct lks_replica *replica, uint32_t peer,
                                    const struct lks_message *message);
 bool lks_replica_send_offer(struct lks_replica *replica, uint32_t peer,
                             const struct lks_ingress_offer *offer);
+
+bool lks_replica_send_offer_request(struct lks_replica *replica, uint32_t peer);
 
 /* persist.c */
 void lks_replica_persist(struct lks_replica *replica, enum lks_persist_class class_, uint64_t from,
