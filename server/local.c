@@ -64,9 +64,11 @@ void lks_local_select(struct lks_server *server, struct lks_connection *connecti
     (void)connection;
     (void)count;
     int64_t index = 0;
-    if (!lks_kv_integer_parse(args[1].data, args[1].bytes, &index) || index > INT32_MAX ||
-        index < INT32_MIN) {
+    if (!lks_kv_integer_parse(args[1].data, args[1].bytes, &index)) {
         lks_reply_error(&server->reply, "ERR value is not an integer or out of range");
+    } else if (index > INT32_MAX || index < INT32_MIN) {
+        lks_reply_error(&server->reply, "ERR value is out of range, value must between %d and %d",
+                        INT32_MIN, INT32_MAX);
     } else if (index != 0) {
         lks_reply_error(&server->reply, "ERR DB index is out of range");
     } else {
