@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #define CLIENTS_MAX 32
+#define ACTIONS_MAX 16
 #define SERVING_TIMEOUT_MS 30000
 #define OPERATIONS_PER_ROUND 1500 /* of one client, at most */
 
@@ -42,7 +43,7 @@ struct chaos {
     struct lks_history_run run;
     struct lks_history_client clients[CLIENTS_MAX];
     uint32_t clients_started;
-    uint32_t done[6]; /* by action */
+    uint32_t done[ACTIONS_MAX]; /* by action */
 };
 
 static uint64_t random_below(struct chaos *chaos, uint64_t limit)
@@ -137,6 +138,32 @@ static int act_pause_and_kill_another(struct chaos *chaos)
     return 0;
 }
 
+/*
+ * The leader is left alone for a while, then dies, and the others come back without it: whatever
+ * it acknowledged alone would be lost now.
+ */
+static int act_leader_alone_then_gone(struct chaos *chaos)
+{
+    uint32_t leader = lks_process_cluster_leader(&chaos->cluster);
+    leader = leader != 0 ? leader : choose_victim(chaos);
+    for (uint32_t id = 1; id <= chaos->settings.replicas; id++) {
+        disturb(chaos, id);
+    }
+    for (uint32_t id = 1; id <= chaos->settings.replicas; id++) {
+        if (id != leader) {
+            lks_process_cluster_kill(&chaos->cluster, id);
+        }
+    }
+    sleep_ms(20 + random_below(chaos, 100));
+    lks_process_cluster_kill(&chaos->cluster, leader);
+    if (chaos->settings.replicas == 1) {
+        return 0;
+    }
+    int rc = lks_process_cluster_wait_serving_without(&chaos->cluster, leader, SERVING_TIMEOUT_MS);
+    sleep_ms(50);
+    return rc;
+}
+
 static int act_power_cycle(struct chaos *chaos)
 {
     for (uint32_t id = 1; id <= chaos->settings.replicas; id++) {
@@ -170,11 +197,14 @@ static const struct action {
     {"kill -9 of several", 3, act_kill_several},
     {"SIGSTOP, SIGCONT", 4, act_pause},
     {"SIGSTOP, kill -9 of another, SIGCONT", 2, act_pause_and_kill_another},
+    {"kill -9 of all but the leader, then of the leader", 3, act_leader_alone_then_gone},
     {"power cycle", 3, act_power_cycle},
     {"SIGTERM", 2, act_stop_in_order},
 };
 
-/* The second round is always a power cycle, so that short runs have one. */
+_Static_assert(LKS_COUNT_OF(ACTIONS) <= ACTIONS_MAX, "a counter for each action");
+
+/* The first rounds have each action once, so that short runs have them all. */
 static size_t choose_action(struct chaos *chaos, uint32_t round)
 {
     uint32_t total = 0;
@@ -186,7 +216,7 @@ static size_t choose_action(struct chaos *chaos, uint32_t round)
     while (draw >= ACTIONS[chosen].weight) {
         draw -= ACTIONS[chosen++].weight;
     }
-    return round == 1 ? 4 : chosen;
+    return round < LKS_COUNT_OF(ACTIONS) ? round : chosen;
 }
 
 static int play_round(struct chaos *chaos, uint32_t round)

@@ -349,9 +349,15 @@ static bool serves(const struct lks_process_cluster *cluster, uint32_t replica)
 
 int lks_process_cluster_wait_serving(struct lks_process_cluster *cluster, uint32_t timeout_ms)
 {
+    return lks_process_cluster_wait_serving_without(cluster, 0, timeout_ms);
+}
+
+int lks_process_cluster_wait_serving_without(struct lks_process_cluster *cluster,
+                                             uint32_t left_out, uint32_t timeout_ms)
+{
     uint64_t end_ns = lks_clock_monotonic_ns() + timeout_ms * LKS_NS_PER_MS;
     for (uint32_t id = 1; id <= cluster->replicas; id++) {
-        if (lks_process_cluster_start(cluster, id) != 0) {
+        if (id != left_out && lks_process_cluster_start(cluster, id) != 0) {
             return -1;
         }
     }
@@ -359,7 +365,7 @@ int lks_process_cluster_wait_serving(struct lks_process_cluster *cluster, uint32
         if (lks_process_cluster_reap(cluster) != 0) {
             return -1;
         }
-        if (serves(cluster, id)) {
+        if (id == left_out || serves(cluster, id)) {
             id++;
             continue;
         }

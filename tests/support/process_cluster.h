@@ -60,6 +60,10 @@ int lks_process_cluster_reap(struct lks_process_cluster *cluster);
 /* Starts what does not run and waits until each replica answers a read. -1 after timeout_ms. */
 int lks_process_cluster_wait_serving(struct lks_process_cluster *cluster, uint32_t timeout_ms);
 
+/* The same for all but one replica, which is left as it is. */
+int lks_process_cluster_wait_serving_without(struct lks_process_cluster *cluster,
+                                             uint32_t left_out, uint32_t timeout_ms);
+
 /* The value of one field of INFO `section`; -1 if the replica does not answer in a second. */
 int lks_process_cluster_info(const struct lks_process_cluster *cluster, uint32_t replica,
                              const char *section, const char *field, char *value,
