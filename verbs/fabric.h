@@ -41,8 +41,8 @@ enum lks_fabric_event_kind {
                                 have completed (with errors) before this event. Own grants to that
                                 peer stand until revoked. */
     LKS_FABRIC_GRANTED,      /* peer, id, status, key */
-    LKS_FABRIC_REVOKED,      /* peer, id, status. 0: nothing written under any earlier grant to this peer,
-                                also of earlier lives of this replica, can land any more */
+    LKS_FABRIC_REVOKED,      /* peer, id, status. 0: nothing written under any earlier grant to this
+                                peer, also of earlier lives of this replica, can land any more */
     LKS_FABRIC_OPENED,       /* peer, id, status */
     LKS_FABRIC_COMPLETED     /* peer, id, status: a write, read or flush that had an id */
 };
@@ -184,7 +184,8 @@ static inline int lks_fabric_grant(struct lks_fabric *fabric, uint32_t peer, uin
 }
 
 /* Posts: take every permission of peer on the own log away. Ends with REVOKED, always; never
- * needs the peer's help or a connection. Ends also when nothing was granted. */
+ * needs the peer's help or a connection. Ends also when nothing was granted. Of grant, revoke and
+ * open together 8 may be under way with one peer; more: -LKS_EBUSY. */
 static inline int lks_fabric_revoke(struct lks_fabric *fabric, uint32_t peer, uint64_t id)
 {
     return fabric->ops->revoke(fabric, peer, id);
@@ -202,7 +203,9 @@ static inline int lks_fabric_open(struct lks_fabric *fabric, uint32_t peer,
  * Posts a write of [source, source + bytes) to the peer's log memory at offset (from its start,
  * head included; the head itself is refused). Without LKS_FABRIC_INLINE source must lie in the
  * own log memory and stay unchanged until completion. id 0: no completion event unless it fails,
- * in which case the failure shows in the next operation with an id. Returns 0, -LKS_EBUSY (poll first), -LKS_EBROKEN (no path), -EINVAL.
+ * in which case the failure shows in the next operation with an id. A path that a refused write
+ * broke still takes operations, and completes them with errors, until it is opened anew.
+ * Returns 0, -LKS_EBUSY (poll first), -LKS_EBROKEN (no path), -EINVAL (bounds, flags, no bytes).
  */
 static inline int lks_fabric_write_log(struct lks_fabric *fabric, uint32_t peer, uint64_t offset,
                                        const void *source, uint64_t bytes, uint32_t flags,
@@ -235,7 +238,9 @@ static inline int lks_fabric_read(struct lks_fabric *fabric, uint32_t peer,
     return fabric->ops->read(fabric, peer, region, offset, destination, bytes, id);
 }
 
-/* Fills up to events_max events in the order in which they happened; returns how many. */
+/* Fills up to events_max events in the order in which they happened; returns how many. A peer's
+ * DISCONNECTED and its next CONNECTED never come out of one call: what is posted while a batch is
+ * worked off cannot reach a connection that its poster does not know of. */
 static inline int lks_fabric_poll(struct lks_fabric *fabric, struct lks_fabric_event *events,
                                   uint32_t events_max)
 {
@@ -243,7 +248,8 @@ static inline int lks_fabric_poll(struct lks_fabric *fabric, struct lks_fabric_e
 }
 
 /* Sleeping: _arm announces that this side will wait on wake_fd (readable when there is something
- * to do); -EAGAIN: something is there already, poll instead. _disarm after waking. */
+ * to do); -EAGAIN: something is there already, poll and look into the own regions instead: an
+ * event, or a peer has written with LKS_FABRIC_WAKE since the last _arm. _disarm after waking. */
 static inline int lks_fabric_wake_fd(const struct lks_fabric *fabric)
 {
     return fabric->ops->wake_fd(fabric);
