@@ -118,8 +118,10 @@ static bool submit(struct lks_server *server, struct lks_connection *connection,
         reply_refusal(server, -ENOMEM, 0);
         return false;
     }
+    const struct lks_kv_arguments arguments = {args->items, args->count,
+                                               server->options.command_bytes_max};
     const size_t bytes =
-        lks_kv_encode(row->request, args->items, args->count, server->encoded, &server->reply);
+        lks_kv_encode(row->request, &arguments, server->encoded, &server->reply);
     if (bytes == 0) {
         return false;
     }
@@ -340,7 +342,8 @@ static bool keep_input(struct lks_server *server, struct lks_connection *connect
 static void overrun(struct lks_server *server, struct lks_connection *connection)
 {
     server->stats.overruns++;
-    lks_log_warn(server->options.log_sink, "client %llu closed: the buffers of all clients are full",
+    lks_log_warn(server->options.log_sink,
+                 "client %llu closed: the buffers of all clients are full",
                  (unsigned long long)connection->id);
     lks_server_close(server, connection);
 }

@@ -84,8 +84,8 @@ static const struct {
 static void print_backend(const struct lks_server *server, const char *section, struct text *text)
 {
     const struct lks_server_backend *backend = &server->options.backend;
-    text->bytes +=
-        backend->info(backend->ctx, section, text->data + text->bytes, INFO_BYTES_MAX - text->bytes);
+    const size_t room = INFO_BYTES_MAX - text->bytes;
+    text->bytes += backend->info(backend->ctx, section, text->data + text->bytes, room);
 }
 
 static void print_separator(struct text *text)

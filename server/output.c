@@ -7,9 +7,9 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-#define BLOCK_BYTES (16u << 10)
-#define UNUSED_BLOCKS_MAX 256u
-#define SEND_BLOCKS_MAX 16
+#define BLOCK_BYTES (4u << 10)
+#define UNUSED_BLOCKS_MAX 1024u
+#define SEND_BLOCKS_MAX 64
 #define SENDS_MAX 64 /* a turn, so that one connection cannot hold up the others */
 
 struct lks_output_block {

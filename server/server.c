@@ -25,6 +25,7 @@
 
 #define LISTEN_BACKLOG 511
 #define ACCEPTS_TURN_MAX 64
+#define KEEPALIVE_S 300
 #define ACCEPT_PAUSE_NS (100 * 1000 * 1000)
 
 /* What epoll reports that is not a connection: above every (generation, slot). */
@@ -145,6 +146,19 @@ void lks_server_close(struct lks_server *server, struct lks_connection *connecti
     server->connections_count--;
 }
 
+/* Replies leave at once, and a client whose host has gone is noticed. An option that cannot be
+ * set costs only that. */
+static void prepare_socket(int fd)
+{
+    const int one = 1;
+    const int idle_s = KEEPALIVE_S;
+    const int interval_s = KEEPALIVE_S / 3;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
+}
+
 /* Takes an accepted socket, or refuses it with a word. */
 static void take_client(struct lks_server *server, int fd)
 {
@@ -164,8 +178,7 @@ static void take_client(struct lks_server *server, int fd)
         (void)close(fd);
         return;
     }
-    const int one = 1;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* only costs speed */
+    prepare_socket(fd);
     server->free_first = connection->next_free;
     connection->fd = fd;
     connection->id = ++server->next_id;

@@ -17,8 +17,9 @@ struct lks_server;
 /* What stands behind the port: the replica, or a fake in tests. */
 struct lks_server_backend {
     /* Takes an encoded command (copied during the call); lks_server_reply with this cookie must
-     * follow, in any order between connections, exactly once, possibly from inside this call (inline execution).
-     * Refusals: -LKS_EBUSY, -LKS_ETOOBIG, -LKS_ERINGFULL, -LKS_ENOLEADER, each with its own error reply. */
+     * follow exactly once, possibly from inside this call (inline execution): in the order of
+     * submission for one connection, in any order between connections. Refusals: -LKS_EBUSY,
+     * -LKS_ETOOBIG, -LKS_ERINGFULL, -LKS_ENOLEADER, each with its own error reply. */
     int (*submit)(void *ctx, const void *command, size_t bytes, uint64_t cookie);
     /* Appends the replication part of INFO ("# Lockstep\r\nrole:leader\r\n...") to text; returns
      * the bytes written, at most bytes_max. section: INFO's argument as the client gave it, NULL

@@ -10,6 +10,7 @@
 
 #define NS_PER_US UINT64_C(1000)
 #define US_PER_S UINT64_C(1000000)
+#define FLUSH_COLLECTS 9 /* enough for a table of the least size */
 
 /* What is left of a command, and where it runs. */
 struct cursor {
@@ -119,14 +120,16 @@ static void apply_set(struct cursor *cursor)
 static void apply_append(struct cursor *cursor)
 {
     struct key key;
-    if (!take_prefixed_key(cursor, &key)) {
+    uint64_t limit = 0;
+    cursor->in = lks_kv_length_read(cursor->in, cursor->end, &limit);
+    if (cursor->in == NULL || limit > UINT32_MAX || !take_prefixed_key(cursor, &key)) {
         malformed(cursor);
         return;
     }
     const size_t bytes = rest_bytes(cursor);
     struct lks_kv_entry *entry = find(&key);
     const size_t total = (entry != NULL ? entry->value_bytes : 0) + bytes;
-    if (total > cursor->kv->value_bytes_max) {
+    if (total > limit) {
         lks_reply_error(cursor->reply, "ERR string exceeds maximum allowed size (entry_max)");
         return;
     }
@@ -203,10 +206,14 @@ static void apply_dbsize(struct cursor *cursor)
     lks_reply_integer(cursor->reply, (int64_t)count);
 }
 
+/* The rest of the memory is given back by later commands, each in the partitions of its keys. */
 static void apply_flushall(struct cursor *cursor)
 {
     for (uint32_t i = 0; i < LKS_KV_PARTITIONS; i++) {
-        lks_kv_table_empty(&cursor->kv->partitions[i]);
+        struct lks_kv_table *table = &cursor->kv->partitions[i];
+        lks_kv_table_empty(table);
+        for (int j = 0; j < FLUSH_COLLECTS && lks_kv_table_collect(table); j++) {
+        }
     }
     lks_reply_status(cursor->reply, "OK");
 }

@@ -107,15 +107,18 @@ static uint8_t *put_operation(uint8_t *out, enum lks_kv_operation operation)
     return out;
 }
 
-static uint8_t *put_append(uint8_t *out, const struct lks_argument *args)
+static uint8_t *put_append(uint8_t *out, const struct lks_argument *args, size_t value_bytes_max)
 {
     *out++ = LKS_KV_APPEND;
+    out = lks_kv_length_write(out, value_bytes_max);
     return put_bytes(put_prefixed(out, &args[1]), &args[2]);
 }
 
-size_t lks_kv_encode(enum lks_kv_request request, const struct lks_argument *args, size_t count,
+size_t lks_kv_encode(enum lks_kv_request request, const struct lks_kv_arguments *arguments,
                      uint8_t *out, struct lks_reply *reply)
 {
+    const struct lks_argument *args = arguments->items;
+    const size_t count = arguments->count;
     uint8_t *end = NULL;
     switch (request) {
     case LKS_KV_REQUEST_GET:
@@ -143,7 +146,7 @@ size_t lks_kv_encode(enum lks_kv_request request, const struct lks_argument *arg
         end = put_key(out, LKS_KV_STRLEN, &args[1]);
         break;
     case LKS_KV_REQUEST_APPEND:
-        end = put_append(out, args);
+        end = put_append(out, args, arguments->value_bytes_max);
         break;
     case LKS_KV_REQUEST_DBSIZE:
         end = put_operation(out, LKS_KV_DBSIZE);

@@ -30,12 +30,18 @@ enum lks_kv_request {
 /* What encoding adds to the bytes of the arguments behind the name, at most. */
 #define LKS_KV_ENCODE_OVERHEAD(count) (16u + 5u * (size_t)(count))
 
+/* A client's command. */
+struct lks_kv_arguments {
+    const struct lks_argument *items; /* the name first; their number fits the command */
+    size_t count;
+    size_t value_bytes_max; /* what APPEND may grow a value to; below 2^35 */
+};
+
 /*
- * Encodes args (args[0] is the name; their number fits the command) into out, which has room for
- * the bytes of all arguments and LKS_KV_ENCODE_OVERHEAD(count). Returns the bytes written, or 0
- * after an error reply.
+ * Encodes a command into out, which has room for the bytes of all arguments and
+ * LKS_KV_ENCODE_OVERHEAD(count). Returns the bytes written, or 0 after an error reply.
  */
-size_t lks_kv_encode(enum lks_kv_request request, const struct lks_argument *args, size_t count,
+size_t lks_kv_encode(enum lks_kv_request request, const struct lks_kv_arguments *arguments,
                      uint8_t *out, struct lks_reply *reply);
 
 #endif

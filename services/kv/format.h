@@ -4,13 +4,14 @@
  *   GET, STRLEN     the key
  *   INCRBY          8 bytes delta, little-endian, two's complement; the key
  *   SET             1 byte of flags; key length; key; value
- *   APPEND          key length; key; value
+ *   APPEND          greatest length of the result; key length; key; value
  *   DEL, EXISTS     for each key: its length; the key
  *   DBSIZE, FLUSHALL, TIME   nothing
  *
  * What comes last runs to the end of the command. A length is 1 to 5 bytes of 7 bits, low bits
  * first, the top bit set on all but the last. The numbers are part of the journal's format: they
- * are never changed or used again.
+ * are never changed or used again. A limit that decides a command's outcome is part of the
+ * command, so that no change of the configuration can make replicas differ.
  */
 #ifndef LKS_SERVICES_KV_FORMAT_H
 #define LKS_SERVICES_KV_FORMAT_H

@@ -8,13 +8,11 @@
 
 static int kv_open(void **state, const struct lks_service_options *options)
 {
+    (void)options; /* no outcome may depend on them: see format.h */
     struct lks_kv *kv = calloc(1, sizeof *kv);
     if (kv == NULL) {
         return -ENOMEM;
     }
-    kv->value_bytes_max = options->command_bytes_max < LKS_KV_VALUE_BYTES_LIMIT
-                              ? options->command_bytes_max
-                              : LKS_KV_VALUE_BYTES_LIMIT;
     *state = kv;
     return 0;
 }

@@ -169,8 +169,7 @@ static int take(struct input *input, size_t bytes)
     return result;
 }
 
-static int take_record(const struct lks_kv *kv, uint32_t partition, struct input *input,
-                       struct lks_kv_table *table)
+static int take_record(uint32_t partition, struct input *input, struct lks_kv_table *table)
 {
     struct record record;
     int result = take(input, sizeof record);
@@ -178,9 +177,6 @@ static int take_record(const struct lks_kv *kv, uint32_t partition, struct input
         return result;
     }
     memcpy(&record, input->buffer, sizeof record);
-    if (record.key_bytes > kv->value_bytes_max || record.value_bytes > kv->value_bytes_max) {
-        return -EBADMSG;
-    }
     result = take(input, (size_t)record.key_bytes + record.value_bytes);
     if (result != 0) {
         return result;
@@ -208,12 +204,11 @@ static int read_head(const struct lks_snapshot_reader *reader, uint32_t partitio
     return good ? 0 : -EBADMSG;
 }
 
-static int read_records(const struct lks_kv *kv, const struct head *head, struct input *input,
-                        struct lks_kv_table *table)
+static int read_records(const struct head *head, struct input *input, struct lks_kv_table *table)
 {
     int result = 0;
     for (uint64_t i = 0; result == 0 && i < head->count; i++) {
-        result = take_record(kv, head->partition, input, table);
+        result = take_record(head->partition, input, table);
     }
     uint64_t tail = 0;
     if (result == 0 && input->left > 0) {
@@ -245,7 +240,7 @@ int lks_kv_restore(void *state, uint32_t partition, const struct lks_snapshot_re
     input->reader = reader;
     input->left = head.records_bytes;
     (void)XXH3_64bits_reset(&input->checksum);
-    result = read_records(kv, &head, input, table);
+    result = read_records(&head, input, table);
     if (result != 0) {
         lks_kv_table_fini(table);
     }

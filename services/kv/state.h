@@ -10,10 +10,7 @@
 #include "services/kv/hash.h"
 #include "services/kv/table.h"
 
-#define LKS_KV_VALUE_BYTES_LIMIT (512u << 20)
-
 struct lks_kv {
-    size_t value_bytes_max; /* what APPEND may grow a value to: the greatest command */
     struct lks_kv_table partitions[LKS_KV_PARTITIONS];
 };
 

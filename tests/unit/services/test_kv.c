@@ -7,6 +7,7 @@
 #include "services/kv/hash.h"
 #include "services/kv/kv.h"
 
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -60,7 +61,7 @@ static void apply__encoded_bytes__documented_format(void **state)
     EXPECT("\x01" "a", "$2\r\n12\r\n");
     EXPECT("\x05\x01\x00\x00\x00\x00\x00\x00\x00" "a", ":13\r\n");
     EXPECT("\x05\xff\xff\xff\xff\xff\xff\xff\xff" "a", ":12\r\n");
-    EXPECT("\x07\x01" "a" "34", ":4\r\n");
+    EXPECT("\x07\x04\x01" "a" "34", ":4\r\n");
     EXPECT("\x06" "a", ":4\r\n");
     EXPECT("\x04\x01" "a" "\x01" "b" "\x01" "a", ":2\r\n");
     EXPECT("\x08", ":1\r\n");
@@ -90,6 +91,8 @@ static void apply__malformed__error_and_no_effect(void **state)
     EXPECT("\x04\x80", wanted);
     EXPECT("\x05\x01\x00", wanted);
     EXPECT("\x07", wanted);
+    EXPECT("\x07\x7f", wanted);
+    EXPECT("\x07\x7f\x02" "a", wanted);
     assert_true(before == hash_all(kv));
     lks_kv_service.close(kv);
 }
@@ -131,7 +134,8 @@ static size_t encode(const struct sample *sample, uint8_t *out, struct lks_reply
     for (size_t i = 0; i < sample->count; i++) {
         args[i] = (struct lks_argument){sample->words[i], strlen(sample->words[i])};
     }
-    return lks_kv_encode(sample->request, args, sample->count, out, reply);
+    const struct lks_kv_arguments arguments = {args, sample->count, COMMAND_BYTES_MAX};
+    return lks_kv_encode(sample->request, &arguments, out, reply);
 }
 
 static void read__same_reply_as_apply_and_no_effect(void **state)
@@ -192,7 +196,8 @@ static void encode__within_announced_room(void **state)
         }
         out = malloc(bytes + LKS_KV_ENCODE_OVERHEAD(count));
         assert_non_null(out);
-        const size_t length = lks_kv_encode(LKS_KV_REQUEST_DEL, args, count, out, &reply);
+        const struct lks_kv_arguments arguments = {args, count, COMMAND_BYTES_MAX};
+        const size_t length = lks_kv_encode(LKS_KV_REQUEST_DEL, &arguments, out, &reply);
         assert_true(length > bytes);
         assert_true(length <= bytes + LKS_KV_ENCODE_OVERHEAD(count));
         free(out);
@@ -238,6 +243,41 @@ static void lengths__every_size__round_trip(void **state)
     }
 }
 
+/* A limit is part of the command: replicas agree whatever their configurations say. */
+static void append__limit_in_the_command__decides(void **state)
+{
+    (void)state;
+    void *kv = open_state();
+    EXPECT("\x07\x03\x01" "a" "abc", ":3\r\n");
+    EXPECT("\x07\x03\x01" "a" "d", "-ERR string exceeds maximum allowed size (entry_max)\r\n");
+    EXPECT("\x07\x04\x01" "a" "d", ":4\r\n");
+    EXPECT("\x07\x00\x01" "b" "x", "-ERR string exceeds maximum allowed size (entry_max)\r\n");
+    EXPECT("\x08", ":1\r\n");
+    lks_kv_service.close(kv);
+}
+
+static size_t heap_bytes(void)
+{
+    const struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+}
+
+/* Flushing small tables again and again leaves nothing behind. */
+static void flushall__repeated__no_growth(void **state)
+{
+    (void)state;
+    void *kv = open_state();
+    size_t before = 0;
+    for (int round = 0; round < 3000; round++) {
+        EXPECT("\x02\x00\x01" "a" "1", "+OK\r\n");
+        EXPECT("\x02\x00\x01" "b" "1", "+OK\r\n");
+        EXPECT("\x09", "+OK\r\n");
+        before = round == 10 ? heap_bytes() : before;
+    }
+    assert_true(heap_bytes() <= before + 65536); /* both 0 under a sanitizer */
+    lks_kv_service.close(kv);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,6 +285,8 @@ int main(void)
         cmocka_unit_test(apply__malformed__error_and_no_effect),
         cmocka_unit_test(apply__garbage__survives_one_value_each),
         cmocka_unit_test(read__same_reply_as_apply_and_no_effect),
+        cmocka_unit_test(append__limit_in_the_command__decides),
+        cmocka_unit_test(flushall__repeated__no_growth),
         cmocka_unit_test(encode__within_announced_room),
         cmocka_unit_test(integers__parse_and_print),
         cmocka_unit_test(lengths__every_size__round_trip),

@@ -69,7 +69,8 @@ static void run(void *kv, enum lks_kv_request request, const char *key, const ch
     struct lks_reply reply;
     lks_reply_init(&reply);
     assert_non_null(bytes);
-    const size_t length = lks_kv_encode(request, args, value != NULL ? 3 : 2, bytes, &reply);
+    const struct lks_kv_arguments arguments = {args, value != NULL ? 3 : 2, COMMAND_BYTES_MAX};
+    const size_t length = lks_kv_encode(request, &arguments, bytes, &reply);
     assert_true(length > 0);
     const struct lks_command command = {.data = bytes, .bytes = length};
     lks_kv_service.apply(kv, &command, &reply);
