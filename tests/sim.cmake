@@ -1,6 +1,11 @@
 # The simulator's own tests, and short runs of it.
 lks_test(unit/sim/test_timeline.c lks_sim_network)
 lks_test(unit/sim/test_network.c lks_sim_network)
+if(TARGET lks_sim)
+  lks_test(unit/sim/test_checkers.c lks_sim)
+  lks_test(unit/sim/test_storage.c lks_sim)
+  lks_test(simulation/test_runs.c lks_sim)
+endif()
 if(TARGET lks_fabric_suite)
   lks_test(conformance/fabric/test_sim.c lks_fabric_suite lks_sim_network)
 endif()
