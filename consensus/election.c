@@ -261,13 +261,20 @@ static void request_missing(struct lks_core *core)
     }
 }
 
+/* Whether completions there show that this leader can still get something committed. One that has
+ * forgotten its promise shows nothing: it may be a newer leader's, which the others follow. */
+static bool speaks_for_majority(const struct peer *peer)
+{
+    return peer->path_open && (peer->amnesia == AMNESIA_NONE || peer->amnesia_proof == 0);
+}
+
 /* True if completions of a majority are younger than an election timeout (own counted). */
 static bool majority_answers(const struct lks_core *core)
 {
     uint32_t fresh = 1;
     for (uint32_t p = 1; p <= core->options.replicas; p++) {
         const struct peer *peer = &core->peers[p];
-        fresh += peer->path_open &&
+        fresh += speaks_for_majority(peer) &&
                          core->observed_ns - peer->ok_ns < core->options.election_timeout_ns
                      ? 1
                      : 0;

@@ -164,14 +164,25 @@ void lks_follower_prevote_request(struct lks_core *core, uint32_t peer,
                     (core->view.amnesiac ? LKS_MESSAGE_AMNESIAC : 0);
 }
 
+static void send_cleared(struct lks_core *core)
+{
+    struct lks_message *message =
+        lks_core_send(core, core->view.grant.peer, LKS_MESSAGE_AMNESIA_CLEARED);
+    message->key[0] = core->view.grant.number;
+}
+
 void lks_follower_amnesia_over(struct lks_core *core, uint32_t peer,
                                const struct lks_message *message)
 {
-    if (core->view.amnesiac && core->view.grant.peer == peer &&
-        message->term == core->view.grant.term &&
-        message->incarnation == core->view.grant.incarnation &&
-        message->key[0] == core->view.grant.number) {
+    if (core->view.grant.peer != peer || message->term != core->view.grant.term ||
+        message->incarnation != core->view.grant.incarnation ||
+        message->key[0] != core->view.grant.number) {
+        return;
+    }
+    if (core->view.amnesiac) {
         lks_core_emit(core, LKS_EFFECT_CLEAR_AMNESIA, peer);
+    } else {
+        send_cleared(core); /* it ended under an earlier grant, which broke before this was said */
     }
 }
 
@@ -180,8 +191,6 @@ void lks_follower_amnesia_cleared(struct lks_core *core)
     core->view.amnesiac = false;
     core->options.promise_lost = false;
     if (core->view.grant.peer != 0 && core->peers[core->view.grant.peer].connected) {
-        struct lks_message *message =
-            lks_core_send(core, core->view.grant.peer, LKS_MESSAGE_AMNESIA_CLEARED);
-        message->key[0] = core->view.grant.number;
+        send_cleared(core);
     }
 }
