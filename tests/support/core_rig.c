@@ -241,7 +241,7 @@ static void revoke(struct rig *rig, uint32_t n, uint32_t p)
         rig_fail(rig, "replica %u revokes %u twice at a time", n, p);
     }
     side->fencing = true;
-    if (rig_random(rig, 2) == 0) {
+    if (rig->exploring && rig_random(rig, 2) == 0) {
         rig->permission[n][p] = 0; /* refused at once here; at the completion otherwise */
     }
 }
@@ -375,6 +375,7 @@ static void execute_local(struct rig *rig, uint32_t n, struct rig_item *item)
         break;
     default:
         LKS_ASSERT(work->kind == LKS_EFFECT_CLEAR_AMNESIA);
+        rig_check_amnesia_over(rig, n);
         node->amnesiac = false;
         node->promise_lost = false;
         event->kind = LKS_EVENT_AMNESIA_CLEARED;
@@ -544,8 +545,8 @@ bool rig_do_read(struct rig *rig, uint32_t n, bool whole)
         return false;
     }
     do {
-        if (read->cancelled || !node->sides[read->peer].up ||
-            !rig->links[n][read->peer].whole) {
+        if ((read->cancelled && (whole || rig_random(rig, 2) == 0)) || /* reads posted land */
+            !node->sides[read->peer].up || !rig->links[n][read->peer].whole) {
             end_read(rig, n, read->cancelled ? -ECANCELED : EBROKEN_STATUS);
             return true;
         }

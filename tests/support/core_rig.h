@@ -19,6 +19,7 @@
 #define RIG_QUEUE 32u
 #define RIG_TERMS 128u
 #define RIG_WRITE_ENTRIES 4u
+#define RIG_TORN UINT64_C(2) /* the chain value of a slot that a power cut tore */
 
 #define RIG_HEARTBEAT UINT64_C(1000)
 #define RIG_TIMEOUT UINT64_C(4000)
@@ -96,6 +97,7 @@ struct rig_node {
     struct rig_entry disk[RIG_SLOTS];
     /* in memory that outlives the process */
     struct rig_entry ring[RIG_SLOTS];
+    uint64_t forgotten[RIG_SLOTS]; /* checkers: chains that it held when it became amnesiac */
     uint64_t word; /* commit word */
     uint64_t hint; /* pmem-ack: how far the holder of the grant says it has written */
     /* of the process */
@@ -130,6 +132,7 @@ struct rig_leader {
 struct rig {
     uint32_t n;
     enum rig_durability durability;
+    bool exploring;
     bool late_source; /* a write reads its source when it lands, not when it is posted */
     uint32_t writes_max;
     uint64_t now;
@@ -208,6 +211,7 @@ struct rig_item *rig_push(struct rig *rig, struct rig_queue *queue);
 void rig_break_path(struct rig *rig, uint32_t n, uint32_t p);
 void rig_write_slot(struct rig *rig, uint32_t owner, uint32_t slot, const struct rig_entry *entry);
 void rig_check_step(struct rig *rig, uint32_t n);
+void rig_check_amnesia_over(struct rig *rig, uint32_t n);
 void rig_check_grant(struct rig *rig, uint32_t owner, uint32_t writer);
 void rig_trace_event(struct rig *rig, uint32_t n, const struct lks_core_event *event);
 void rig_trace_effects(struct rig *rig, uint32_t n);

@@ -39,6 +39,20 @@ void rig_check_grant(struct rig *rig, uint32_t owner, uint32_t writer)
     }
 }
 
+/* An amnesiac's word counts again: it must hold all that was committed with its help. */
+void rig_check_amnesia_over(struct rig *rig, uint32_t n)
+{
+    struct rig_node *node = &rig->nodes[n];
+    const struct rig_entry *entries = rig->durability == RIG_MEMORY ? node->ring : node->disk;
+    for (uint32_t i = 0; i < rig->committed_count; i++) {
+        if (node->amnesiac && node->forgotten[i] == rig->committed[i] &&
+            entries[i].chain != rig->committed[i]) {
+            rig_fail(rig, "replica %u has not got committed entry %u back", n, i + 1);
+        }
+        node->forgotten[i] = 0;
+    }
+}
+
 void rig_write_slot(struct rig *rig, uint32_t owner, uint32_t slot, const struct rig_entry *entry)
 {
     struct rig_entry *old = &rig->nodes[owner].ring[slot];
@@ -89,7 +103,8 @@ static void check_durable(struct rig *rig, uint32_t slot, uint64_t chain)
         const struct rig_node *node = &rig->nodes[p];
         const struct rig_entry *entries = rig->durability == RIG_MEMORY ? node->ring : node->disk;
         /* An amnesiac may have lost it between its flush and the leader's hearing of it. */
-        holders += entries[slot].chain == chain || node->amnesiac ? 1 : 0;
+        const bool lost = node->amnesiac && node->forgotten[slot] == chain;
+        holders += entries[slot].chain == chain || lost ? 1 : 0;
     }
     if (holders <= rig->n / 2) {
         rig_fail(rig, "entry %u was acknowledged, but is durable on %u of %u only", slot + 1,

@@ -113,6 +113,19 @@ void rig_crash(struct rig *rig, uint32_t n)
     }
 }
 
+/* What was acknowledged from here until now, the checkers still believe. */
+static void note_forgotten(struct rig *rig, uint32_t n)
+{
+    struct rig_node *node = &rig->nodes[n];
+    const bool memory = rig->durability == RIG_MEMORY;
+    for (uint32_t i = 0; i < RIG_SLOTS; i++) {
+        const uint64_t chain = memory ? node->ring[i].chain : node->disk[i].chain;
+        if (!node->amnesiac || (chain != 0 && chain != RIG_TORN)) { /* a second loss forgets nothing of the first */
+            node->forgotten[i] = chain;
+        }
+    }
+}
+
 void rig_power_cut(struct rig *rig, uint32_t n, bool keep)
 {
     struct rig_node *node = &rig->nodes[n];
@@ -122,13 +135,14 @@ void rig_power_cut(struct rig *rig, uint32_t n, bool keep)
     for (uint32_t p = 1; p <= rig->n; p++) {
         rig->permission[n][p] = 0;
     }
+    note_forgotten(rig, n);
     for (uint32_t i = 0; i < RIG_SLOTS; i++) {
         if (node->ring[i].chain == node->disk[i].chain) {
             continue;
         }
         const uint64_t fate = keep ? 0 : rig_random(rig, 5);
         if (fate == 4) {
-            node->ring[i].chain = 2; /* torn */
+            node->ring[i].chain = RIG_TORN;
         } else if (fate >= 2) {
             node->ring[i] = node->disk[i];
         }
@@ -150,6 +164,7 @@ void rig_lose_journal(struct rig *rig, uint32_t n)
     for (uint32_t p = 1; p <= rig->n; p++) {
         rig->permission[n][p] = 0;
     }
+    note_forgotten(rig, n);
     memset(node->ring, 0, sizeof node->ring);
     memset(node->disk, 0, sizeof node->disk);
     node->word = 0;

@@ -41,8 +41,8 @@ static void draw(struct rig *rig, struct schedule *schedule)
         const uint32_t regular = 8 * often[i] * factors[rig_random(rig, 3)];
         const uint32_t fault = rare[i] * (rig_random(rig, 2) ? factors[rig_random(rig, 4)] : 0);
         schedule->weights[i] = regular + fault;
-        if (i == ACT_LOSE && !schedule->may_forget) {
-            schedule->weights[i] = 0;
+        if (i == ACT_LOSE) {
+            schedule->weights[i] *= schedule->may_forget ? 6 : 0;
         }
         schedule->total += schedule->weights[i];
     }
@@ -318,6 +318,7 @@ void rig_explore(struct rig *rig, uint64_t seed)
     options.n = seed % 97 == 0 ? 7 : sizes[rig_random(rig, 10)];
     options.durability = (enum rig_durability)rig_random(rig, 3);
     rig_reset(rig, &options);
+    rig->exploring = true;
     rig->late_source = rig_random(rig, 4) == 0;
     rig->writes_max = 1 + (uint32_t)rig_random(rig, 4);
     struct schedule schedule = {.may_forget = rig_random(rig, 3) == 0};
