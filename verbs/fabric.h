@@ -87,7 +87,8 @@ struct lks_fabric_options {
     uint64_t words_bytes;
     uint64_t inbox_bytes;         /* for each peer */
     uint64_t scratch_bytes;       /* local memory that reads may land in */
-    uint32_t outstanding_max;     /* operations posted and not yet polled, per connection and path */
+    uint32_t outstanding_max;     /* operations with an id posted and not yet polled: per
+                                     connection, and per path */
     uint64_t silent_writer_ns;    /* shm: kill a writer that is silent this long inside a section */
     bool shared_process;          /* shm: peers are threads of this process (thread sanitizer):
                                      nobody is killed, and a peer's end is seen by its socket */
@@ -215,7 +216,7 @@ static inline int lks_fabric_write_log(struct lks_fabric *fabric, uint32_t peer,
 }
 
 /* Posts a flush: completes with 0 when every earlier DURABLE write of this path has succeeded
- * and is durable as far as this fabric can make it so on the peer's medium. Errors as _write_log. */
+ * and is durable as far as this fabric can make it so on the medium. Errors as _write_log. */
 static inline int lks_fabric_flush(struct lks_fabric *fabric, uint32_t peer, uint64_t id)
 {
     return fabric->ops->flush(fabric, peer, id);

@@ -218,10 +218,10 @@ static int check_options(const struct lks_fabric_options *options, struct lks_er
     }
     if (options->log.address == NULL || options->log.fd < 0 ||
         options->log.bytes <= LKS_SHM_HEAD_BYTES ||
-        (uintptr_t)options->log.address % LKS_SHM_LINE_BYTES != 0) {
+        (uintptr_t)options->log.address % LKS_SHM_HEAD_BYTES != 0 ||
+        options->log.fd_offset % LKS_SHM_HEAD_BYTES != 0) {
         return lks_error_set(err, -EINVAL, "the shm fabric needs a log memory with a descriptor, "
-                             "longer than %u bytes, aligned to %u", LKS_SHM_HEAD_BYTES,
-                             LKS_SHM_LINE_BYTES);
+                             "longer than %u bytes and aligned to as many", LKS_SHM_HEAD_BYTES);
     }
     if (options->outstanding_max < 1 || options->outstanding_max > OUTSTANDING_LIMIT) {
         return lks_error_set(err, -EINVAL, "outstanding operations: %u, but 1 to %u are possible",

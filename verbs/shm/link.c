@@ -43,7 +43,7 @@ void lks_shm_link_close(struct lks_shm_fabric *shm, struct lks_shm_link *link)
 }
 
 struct lks_shm_message lks_shm_make_message(const struct lks_shm_fabric *shm, uint32_t to,
-                                           enum lks_shm_message_kind kind)
+                                            enum lks_shm_message_kind kind)
 {
     struct lks_shm_message message = {
         .magic = LKS_SHM_MESSAGE_MAGIC,
@@ -80,7 +80,7 @@ int lks_shm_send_hello(const struct lks_shm_fabric *shm, uint32_t to, int fd)
 /* One line about a refusal, unless the same was said a moment ago. index: the claimed replica, or
  * 0. -ENOTCONN (a peer that is still starting) is no news. */
 void lks_shm_complain(struct lks_shm_fabric *shm, uint32_t index, int code, const char *who,
-                     const char *detail)
+                      const char *detail)
 {
     struct lks_shm_peer *about = &shm->peers[index <= shm->replicas ? index : 0];
     const uint64_t now_ns = lks_clock_monotonic_ns();
@@ -95,7 +95,7 @@ void lks_shm_complain(struct lks_shm_fabric *shm, uint32_t index, int code, cons
 }
 
 void lks_shm_refuse(struct lks_shm_fabric *shm, int fd, uint32_t claimed, int code,
-                   const char *detail)
+                    const char *detail)
 {
     lks_shm_complain(shm, claimed, code, "connection refused", detail);
     struct lks_shm_message message = lks_shm_make_message(shm, claimed, LKS_SHM_REFUSE);
@@ -151,8 +151,8 @@ static int check_process(const struct lks_shm_message *hello, int socket, int pi
 /* Takes a hello's descriptors and makes them a link; on failure nothing of them is left open.
  * The socket stays the caller's. */
 int lks_shm_accept_hello(const struct lks_shm_fabric *shm, const struct lks_shm_message *hello,
-                        int socket, const int *fds, struct lks_shm_link *link,
-                        const char **detail)
+                         int socket, const int *fds, struct lks_shm_link *link,
+                         const char **detail)
 {
     const struct lks_fabric_memory log = {
         .bytes = hello->log_bytes, .fd = fds[LKS_SHM_FD_LOG], .fd_offset = hello->log_fd_offset};

@@ -111,11 +111,8 @@ static void hear_hello(struct lks_shm_fabric *shm, int fd, const struct lks_shm_
         detail = "not expected";
         code = -ENOTCONN;
     }
-    /* A client that has hung up is an older call of a peer that may have called again since. */
-    if (code != 0 || lks_shm_socket_hung_up(fd)) {
-        if (code != 0) {
-            lks_shm_refuse(shm, fd, id, code, detail);
-        }
+    if (code != 0) {
+        lks_shm_refuse(shm, fd, id, code, detail);
         (void)close(fd);
         if (link.pidfd >= 0) {
             lks_shm_link_close(shm, &link);
@@ -224,6 +221,15 @@ static void on_listen(struct lks_shm_fabric *shm, uint64_t now_ns)
     }
 }
 
+static void close_all(const int fds[LKS_SHM_MESSAGE_FDS])
+{
+    for (unsigned i = 0; i < LKS_SHM_MESSAGE_FDS; i++) {
+        if (fds[i] >= 0) {
+            (void)close(fds[i]);
+        }
+    }
+}
+
 static void on_session(struct lks_shm_fabric *shm, uint32_t index, uint64_t now_ns)
 {
     struct lks_shm_session *session = &shm->sessions[index];
@@ -234,6 +240,12 @@ static void on_session(struct lks_shm_fabric *shm, uint32_t index, uint64_t now_
     }
     int code = lks_shm_socket_receive(session->fd, &message, fds);
     if (code == -EAGAIN) {
+        return;
+    }
+    /* Who has hung up may be an older call of a peer that has called again since. */
+    if (code == 0 && message.kind == LKS_SHM_HELLO && lks_shm_socket_hung_up(session->fd)) {
+        close_all(fds);
+        close_session(shm, session);
         return;
     }
     if (code == 0 && message.kind == LKS_SHM_HELLO) {
@@ -269,10 +281,8 @@ static void on_coming(struct lks_shm_fabric *shm, uint32_t id)
         lks_shm_come_together(shm, id);
         return;
     }
-    if (code == 0 && message.kind == LKS_SHM_HELLO) {
-        for (unsigned i = 0; i < LKS_SHM_MESSAGE_FDS; i++) {
-            (void)close(fds[i]);
-        }
+    if (code == 0) {
+        close_all(fds);
     }
     if (code == 0 && message.kind == LKS_SHM_REFUSE) {
         lks_shm_complain(shm, id, message.status, "it refuses this replica", "");
@@ -294,10 +304,8 @@ static void on_connection(struct lks_shm_fabric *shm, uint32_t id, uint64_t now_
     if (code == -EAGAIN) {
         return;
     }
-    if (code == 0 && message.kind == LKS_SHM_HELLO) {
-        for (unsigned i = 0; i < LKS_SHM_MESSAGE_FDS; i++) {
-            (void)close(fds[i]);
-        }
+    if (code == 0) {
+        close_all(fds);
     }
     /* After the meeting the socket has one message only, and otherwise its end. */
     lks_shm_lose(shm, id, code == 0 && message.kind == LKS_SHM_GOODBYE, now_ns);

@@ -153,8 +153,9 @@ static int map_log(struct lks_shm_view *view, const struct lks_fabric_memory *lo
     if (flags < 0 || (flags & O_ACCMODE) != O_RDWR || fstat(log->fd, &status) != 0) {
         return -EBADMSG;
     }
-    if (log->fd_offset > (uint64_t)INT64_MAX / 2 || log->bytes > (uint64_t)INT64_MAX / 2) {
-        return -EBADMSG;
+    if (log->fd_offset > (uint64_t)INT64_MAX / 2 || log->bytes > (uint64_t)INT64_MAX / 2 ||
+        log->fd_offset % PAGE != 0) {
+        return -EBADMSG; /* a head across pages would make its words fall apart */
     }
     if (!S_ISREG(status.st_mode) && !S_ISCHR(status.st_mode)) {
         return -EBADMSG;

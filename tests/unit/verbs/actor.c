@@ -76,6 +76,7 @@ void actor_start(struct actor *actor, const struct actor_options *options)
         .scratch_bytes = 4096,
         .outstanding_max = ACTOR_OUTSTANDING_MAX,
         .silent_writer_ns = options->silent_writer_ns,
+        .shared_process = options->shared_process,
         .log_sink = &actor->log_sink,
     };
     if (lks_fabric_shm_new(&actor->fabric, &fabric_options, &err) != 0) {

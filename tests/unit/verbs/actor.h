@@ -31,6 +31,7 @@ struct actor_options {
     uint32_t replica;
     uint64_t incarnation;
     uint64_t silent_writer_ns;
+    bool shared_process;
     void (*log)(void *ctx, enum lks_log_level level, const char *line); /* NULL: none */
 };
 

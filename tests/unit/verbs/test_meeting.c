@@ -228,6 +228,26 @@ static void meet__true_offer__answered(void **state)
     meet_true_peer(scene);
 }
 
+static void meet__client_hung_up__forgotten(void **state)
+{
+    struct scene *scene = *state;
+    for (unsigned i = 0; i < 5; i++) {
+        struct offer offer;
+        make_offer(&offer);
+        const int client = call(scene);
+        assert_int_equal(lks_shm_socket_send(client, &offer.message, offer.fds), 0);
+        (void)close(client);
+        for (unsigned k = 0; k < LKS_SHM_MESSAGE_FDS; k++) {
+            (void)close(offer.fds[k]);
+        }
+    }
+    for (unsigned i = 0; i < 20000; i++) {
+        turn(scene);
+    }
+    assert_int_equal(open_fds(), scene->fds_before);
+    meet_true_peer(scene);
+}
+
 static void meet__garbage_packets__refused_and_closed(void **state)
 {
     struct scene *scene = *state;
@@ -375,6 +395,10 @@ static void meet__wrong_logs__refused(void **state)
     assert_int_equal(present(scene, &offer), -EBADMSG);
     make_offer(&offer); /* behind its end */
     offer.message.log_fd_offset = 4096;
+    assert_int_equal(present(scene, &offer), -EBADMSG);
+    make_offer(&offer); /* not at a page */
+    assert_int_equal(ftruncate(offer.fds[LKS_SHM_FD_LOG], 2 * (off_t)ACTOR_LOG_BYTES), 0);
+    offer.message.log_fd_offset = 64;
     assert_int_equal(present(scene, &offer), -EBADMSG);
     make_offer(&offer);
     offer.message.log_fd_offset = UINT64_MAX - 4095;
@@ -571,6 +595,7 @@ int main(void)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         CASE(meet__true_offer__answered),
+        CASE(meet__client_hung_up__forgotten),
         CASE(meet__garbage_packets__refused_and_closed),
         CASE(meet__messages_out_of_turn__refused_and_closed),
         CASE(meet__too_many_descriptors__none_is_kept),
