@@ -50,7 +50,7 @@ struct fixture {
     struct lks_history_client clients[CLIENTS];
 };
 
-/* ---- replicas --------------------------------------------------------------------------------- */
+/* ---- replicas -------------------------------------------------------------------------------- */
 
 static void *live(void *ctx)
 {
@@ -125,7 +125,7 @@ static void wait_serving(const struct fixture *fixture)
     }
 }
 
-/* ---- the cluster ------------------------------------------------------------------------------ */
+/* ---- the cluster ----------------------------------------------------------------------------- */
 
 static void make_cluster(struct fixture *fixture)
 {
