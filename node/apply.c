@@ -67,6 +67,7 @@ int lks_replica_apply(struct lks_replica *replica)
         }
     }
     if (work > 0) {
+        lks_replica_raise_floor(replica, false);
         lks_word_publish(&replica->words->applied_offset, replica->applied.offset);
         lks_word_publish(&replica->words->applied_index, replica->applied.index);
     }

@@ -9,6 +9,12 @@
 
 #include <inttypes.h>
 
+#define FLOOR_FLUSH_BYTES (UINT64_C(64) << 10)
+#define FLOOR_FLUSH_BYTES_MAX (UINT64_C(256) << 10) /* bounded work a step */
+#define FLOOR_STEP_MIN (UINT64_C(1) << 20)
+
+static void record_floor(struct lks_replica *replica, uint64_t floor);
+
 static void start(struct lks_replica *replica, enum lks_persist_class class_, uint64_t from,
                   uint64_t to)
 {
@@ -64,6 +70,9 @@ static void log_persisted(struct lks_replica *replica)
     struct lks_core_event *event = lks_replica_event(replica, LKS_EVENT_LOG_PERSISTED, 0);
     event->offset = log->busy_to;
     event->term = log->busy_term;
+    if (replica->view->role == LKS_CORE_LEADER && log->busy_term == replica->view->term) {
+        replica->durable_mark = log->busy_to;
+    }
     if (log->from < log->to) {
         start_log(replica);
     }
@@ -126,11 +135,9 @@ static void tail_persisted(struct lks_replica *replica)
     event->offset = replica->tail_event.offset;
     event->runs = &replica->tail_runs;
     lks_word_publish(&replica->words->durable_offset, event->position.offset);
-    /* Committed and durable here: a break below would be damage, not a torn tail. */
-    const int rc = lks_journal_raise_floor(replica->options.journal, event->offset);
-    if (rc != 0) {
-        lks_replica_fail(replica, rc, "the journal's floor cannot be recorded: %s",
-                         lks_error_text(rc));
+    replica->durable_mark = 0; /* the next holder may write from the commit word on */
+    if (event->offset > replica->floor && replica->options.durability != LKS_DURABILITY_MEMORY) {
+        record_floor(replica, event->offset); /* committed, and durable here by now */
     }
 }
 
@@ -192,9 +199,59 @@ static void ack_persisted(struct lks_replica *replica)
         return; /* of an older grant: its bytes may have been overwritten since */
     }
     replica->ack.done = replica->ack.busy_to;
+    replica->durable_mark = replica->ack.done;
     replica->ack.owed = replica->ack.busy_to;
     lks_word_publish(&replica->words->durable_offset, replica->ack.done);
     (void)send_owed(replica);
+}
+
+/* ---- the floor: below it, whatever is missing is damage -------------------------------------- */
+
+/* The greatest applied offset below which everything is durable here, with its final content.
+ * Where lines are written back by the processor, a follower does that for itself: what the leader
+ * flushed is known to the leader only, and a commit needs only a majority. */
+static uint64_t durable_and_applied(struct lks_replica *replica)
+{
+    const uint64_t applied = replica->applied.offset;
+    uint64_t mark = replica->durable_mark;
+    const bool by_cpu = replica->options.persister.post == NULL;
+    if (by_cpu && replica->view->role != LKS_CORE_LEADER &&
+        applied >= replica->floor_flushed + FLOOR_FLUSH_BYTES) {
+        const uint64_t most = replica->floor_flushed + FLOOR_FLUSH_BYTES_MAX;
+        const uint64_t to = applied < most ? applied : most;
+        if (lks_journal_persist_range(replica->options.journal, replica->floor_flushed, to) == 0) {
+            replica->floor_flushed = to;
+        }
+    }
+    mark = mark > replica->floor_flushed ? mark : replica->floor_flushed;
+    return mark < applied ? mark : applied;
+}
+
+static void record_floor(struct lks_replica *replica, uint64_t floor)
+{
+    const int rc = lks_journal_raise_floor(replica->options.journal, floor);
+    if (rc != 0) {
+        lks_replica_fail(replica, rc, "the journal's floor cannot be recorded: %s",
+                         lks_error_text(rc));
+        return;
+    }
+    replica->floor = floor;
+    if (replica->floor_flushed < floor) {
+        replica->floor_flushed = floor;
+    }
+}
+
+void lks_replica_raise_floor(struct lks_replica *replica, bool now)
+{
+    if (replica->options.durability == LKS_DURABILITY_MEMORY || !replica->recovered) {
+        return;
+    }
+    const uint64_t floor = durable_and_applied(replica);
+    const uint64_t ring = lks_journal_ring_bytes(replica->options.journal);
+    const uint64_t step = ring / 16 > FLOOR_STEP_MIN ? ring / 16 : FLOOR_STEP_MIN;
+    if (floor >= replica->floor + step || (now && floor > replica->floor)) {
+        record_floor(replica, floor);
+    }
 }
 
 void lks_replica_persisted(struct lks_replica *replica, uint64_t id, int status)

@@ -213,6 +213,8 @@ int lks_replica_new(struct lks_replica **out, const struct lks_replica_options *
     struct lks_identity identity;
     lks_journal_identity(options->journal, &identity);
     replica->session = lks_session_make(options->replica, identity.incarnation);
+    replica->floor = identity.floor;
+    replica->floor_flushed = identity.floor;
     const int rc = make_parts(replica, &identity);
     if (rc != 0) {
         lks_replica_free(replica);
@@ -386,8 +388,12 @@ bool lks_replica_stop(struct lks_replica *replica, uint64_t now_ns)
     struct lks_gateway_counts counts;
     lks_gateway_counts(replica->gateway, &counts);
     const bool answered = counts.answered == counts.submitted;
-    return (answered && replica->view->role != LKS_CORE_LEADER) ||
-           now_ns - replica->stop_since_ns >= STOP_PATIENCE_NS;
+    const bool done = (answered && replica->view->role != LKS_CORE_LEADER) ||
+                      now_ns - replica->stop_since_ns >= STOP_PATIENCE_NS;
+    if (done) {
+        lks_replica_raise_floor(replica, true);
+    }
+    return done;
 }
 
 /* ---- status --------------------------------------------------------------------------------- */

@@ -161,6 +161,9 @@ struct lks_replica {
     struct lks_runs tail_runs;
     struct lks_log_persist log_persist;
     bool persist_busy[LKS_PERSIST_CLASSES];
+    uint64_t durable_mark;  /* own log durable below it, as leader or under the present grant */
+    uint64_t floor;         /* as last recorded in the journal */
+    uint64_t floor_flushed; /* written back by this replica itself */
     struct lks_log_read log_read;
     struct lks_runs log_read_runs; /* of the LOG_READ event under way */
     struct {
@@ -221,6 +224,7 @@ void lks_replica_persist(struct lks_replica *replica, enum lks_persist_class cla
 void lks_replica_persist_log(struct lks_replica *replica, const struct lks_effect *effect);
 void lks_replica_persist_tail(struct lks_replica *replica, uint64_t from);
 int lks_replica_acknowledge(struct lks_replica *replica);
+void lks_replica_raise_floor(struct lks_replica *replica, bool now);
 
 /* log_read.c */
 void lks_log_read_start(struct lks_replica *replica, const struct lks_effect *effect);
