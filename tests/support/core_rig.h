@@ -163,6 +163,7 @@ struct rig_options {
 
 /* Scripted use. rig_new starts nobody; a failed check prints the seed and aborts. */
 struct rig *rig_new(const struct rig_options *options);
+struct rig *rig_cluster(uint32_t n, enum rig_durability durability); /* started, connected */
 void rig_free(struct rig *rig);
 void rig_reset(struct rig *rig, const struct rig_options *options);
 void rig_start(struct rig *rig, uint32_t n);
@@ -182,6 +183,8 @@ const struct lks_core_view *rig_view(const struct rig *rig, uint32_t n);
 uint32_t rig_leader(const struct rig *rig); /* established, of the highest term; 0: none */
 /* Makes n the established leader of a cluster that is settled; aborts if it does not come so. */
 void rig_elect(struct rig *rig, uint32_t n);
+/* A follower is told by its leader to take over: an election at any moment. */
+void rig_coup(struct rig *rig, uint32_t n);
 struct lks_position rig_scan(const struct rig_entry *ring, struct lks_runs *runs);
 uint64_t rig_index(const struct rig *rig, uint32_t n); /* entries visible in the own ring */
 /* Puts an entry into a stopped replica's log, visible and durable, as a history to start from. */

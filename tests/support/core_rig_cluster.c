@@ -51,6 +51,14 @@ struct rig *rig_new(const struct rig_options *options)
     return rig;
 }
 
+struct rig *rig_cluster(uint32_t n, enum rig_durability durability)
+{
+    const struct rig_options options = {.n = n, .durability = durability, .seed = 1};
+    struct rig *rig = rig_new(&options);
+    rig_start_all(rig);
+    return rig;
+}
+
 void rig_free(struct rig *rig)
 {
     free(rig->trace);
@@ -335,4 +343,21 @@ void rig_elect(struct rig *rig, uint32_t n)
     if (rig_leader(rig) != n) {
         rig_fail(rig, "replica %u was not elected", n);
     }
+}
+
+
+void rig_coup(struct rig *rig, uint32_t n)
+{
+    const struct rig_node *node = &rig->nodes[n];
+    if (!node->alive || node->paused || rig_view(rig, n)->leader == 0 ||
+        rig_view(rig, n)->leader == n) {
+        return;
+    }
+    const struct lks_message message = {
+        .kind = LKS_MESSAGE_TRANSFER,
+        .term = rig_view(rig, n)->term,
+    };
+    struct lks_core_event event = {
+        .kind = LKS_EVENT_MESSAGE, .peer = rig_view(rig, n)->leader, .message = &message};
+    rig_step(rig, n, &event);
 }

@@ -145,23 +145,6 @@ static void connect_all(struct rig *rig)
     }
 }
 
-/* A follower is told by its leader to take over: an election at any moment must be safe. */
-static void coup(struct rig *rig, uint32_t n)
-{
-    const struct rig_node *node = &rig->nodes[n];
-    if (!node->alive || node->paused || rig_view(rig, n)->leader == 0 ||
-        rig_view(rig, n)->leader == n) {
-        return;
-    }
-    const struct lks_message message = {
-        .kind = LKS_MESSAGE_TRANSFER,
-        .term = rig_view(rig, n)->term,
-    };
-    struct lks_core_event event = {
-        .kind = LKS_EVENT_MESSAGE, .peer = rig_view(rig, n)->leader, .message = &message};
-    rig_step(rig, n, &event);
-}
-
 static void act(struct rig *rig, enum action action, uint32_t n, uint32_t p)
 {
     switch (action) {
@@ -214,7 +197,7 @@ static void act(struct rig *rig, enum action action, uint32_t n, uint32_t p)
         transfer(rig, n);
         break;
     case ACT_COUP:
-        coup(rig, n);
+        rig_coup(rig, n);
         break;
     default:
         fault(rig, action, n, p);
