@@ -174,6 +174,13 @@ static void watch_for_late_writes(const struct actor *owner, pid_t stopped)
     } while (lks_clock_monotonic_ns() < end_ns);
 }
 
+static void wait_until_stopped(pid_t child)
+{
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, WUNTRACED), child);
+    assert_true(WIFSTOPPED(status));
+}
+
 /* True if the writer has ended; its life is then over for the kernel too. */
 static bool reap(pid_t writer, bool wait)
 {
@@ -211,6 +218,9 @@ static void revoke__writer_streams_stops_and_dies__nothing_lands_late(void **sta
             (void)kill(writer, stop ? SIGSTOP : SIGKILL);
             tally.stops += stop;
             tally.kills += end;
+            if (stop && chance % 2 == 0) {
+                wait_until_stopped(writer);
+            }
         }
         revoke_writer(&owner);
         watch_for_late_writes(&owner, stop ? writer : -1);
@@ -318,6 +328,7 @@ static void revoke__of_an_earlier_lifes_writer__nothing_lands_late(void **state)
         spin_for(random_below(50 * LKS_NS_PER_US));
         if (stop) {
             (void)kill(writer, SIGSTOP);
+            wait_until_stopped(writer);
         }
         (void)kill(owner, SIGKILL);
         (void)reap(owner, true);
