@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -146,14 +147,19 @@ static void build_index(void)
     g_index.ready = true;
 }
 
+void lks_commands_prepare(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    const int result = pthread_once(&once, build_index);
+    LKS_ASSERT(result == 0);
+}
+
 static const struct lks_command_row *find_name(const char *text, size_t bytes)
 {
     if (bytes > NAME_BYTES_MAX) {
         return NULL;
     }
-    if (!g_index.ready) {
-        build_index();
-    }
+    LKS_ASSERT(g_index.ready);
     const struct packed_name name = pack(text, bytes);
     for (uint32_t slot = index_slot(&name); g_index.rows[slot] != NULL;
          slot = (slot + 1) & (INDEX_SLOTS - 1)) {

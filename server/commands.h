@@ -1,7 +1,7 @@
 /*
  * The one table of commands: name, arity, flags, keys, documentation, and either the handler
  * that answers it here or the request that the service encodes. A new command is a row. Static
- * and read-only, but for an index that the first look-up builds; port's thread only.
+ * and read-only once lks_commands_prepare has built its index; then any thread.
  */
 #ifndef LKS_SERVER_COMMANDS_H
 #define LKS_SERVER_COMMANDS_H
@@ -37,6 +37,9 @@ struct lks_command_row {
     lks_local_handler local; /* NULL: `request` goes to the service */
     enum lks_kv_request request;
 };
+
+/* Builds the index of names, once in a process; before any look-up. Any thread. */
+void lks_commands_prepare(void);
 
 /* The row of a name in any case, no subcommand; NULL: unknown. */
 const struct lks_command_row *lks_commands_find(const struct lks_argument *name);

@@ -257,6 +257,7 @@ static void table__every_row__found(void **state)
 {
     (void)state;
     size_t count;
+    lks_commands_prepare();
     const struct lks_command_row *rows = lks_commands_rows(&count);
     for (size_t i = 0; i < count; i++) {
         const struct lks_argument name = {rows[i].name, strlen(rows[i].name)};
