@@ -145,17 +145,36 @@ static void shape_chaos(struct lks_sim_profile *profile, struct lks_sim_random *
     }
 }
 
-static void shape_untrusted(struct lks_sim_profile *profile, struct lks_sim_random *random)
+static void shape_full(struct lks_sim_profile *profile, struct lks_sim_random *random)
 {
     shape_chaos(profile, random);
-    profile->network.untrusted_fence = true;
+    profile->ring_bytes = UINT64_C(64) << lks_sim_random_range(random, 10, 12);
+    profile->no_progress = true;
+}
+
+/* Much under way at all times, while paths break and leaders change. */
+static void shape_storm(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    shape_chaos(profile, random);
+    make_dense(profile);
+    profile->run_ns = 2000 * MS;
+    profile->clients.window = 8;
+    profile->network.step =
+        (struct lks_sim_delay){.min_ns = US, .max_ns = MS, .tail_ns = 20 * MS, .tail_ppm = 50000};
     profile->network.stray.tail_ppm = 900000;
     profile->network.carries_ppm = 900000;
-    make_slow_paths(profile, random);
-    make_dense(profile);
+    memset(profile->faults.weights, 0, sizeof profile->faults.weights);
+    profile->faults.weights[LKS_SIM_FAULT_CRASH] = 2;
     profile->faults.weights[LKS_SIM_FAULT_PAUSE] = 4;
     profile->faults.weights[LKS_SIM_FAULT_BREAK] = 8;
     profile->faults.weights[LKS_SIM_FAULT_BREAK_ONE_WAY] = 8;
+    profile->faults.interval = (struct lks_sim_delay){.min_ns = 20 * MS, .max_ns = 80 * MS};
+}
+
+static void shape_untrusted(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    shape_storm(profile, random);
+    profile->network.untrusted_fence = true;
 }
 
 static const struct {
@@ -170,7 +189,10 @@ static const struct {
     {"power", "power cuts of one, many, all; new journals; writer-flush or pmem-ack", shape_power},
     {"memory", "durability mode memory: amnesia of a minority", shape_memory},
     {"chaos", "everything, in a mix and a durability mode drawn from the seed", shape_chaos},
-    {"untrusted-fence", "REVOKED comes early: violations must be found", shape_untrusted},
+    {"full", "chaos with a ring that fills up: nothing is lost then", shape_full},
+    {"storm", "slow paths full of writes, while they break and leaders change", shape_storm},
+    {"untrusted-fence", "a storm in which REVOKED comes early: violations must be found",
+     shape_untrusted},
 };
 
 bool lks_sim_profile_list(uint32_t place, const char **name, const char **purpose)

@@ -43,6 +43,7 @@ struct lks_sim_profile {
     struct lks_sim_faults_profile faults;
     uint64_t run_ns;      /* with faults */
     uint64_t progress_ns; /* bound after the last one has healed */
+    bool no_progress;     /* the ring fills up: only safety is asked for */
     uint64_t ring_bytes;
     uint64_t entry_bytes_max;
 };
