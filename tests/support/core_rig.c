@@ -320,8 +320,10 @@ void rig_step(struct rig *rig, uint32_t n, struct lks_core_event *event)
     struct rig_node *node = &rig->nodes[n];
     rig->steps++;
     event->now_ns = rig->now;
+    const enum lks_core_role before = rig_view(rig, n)->role;
     rig_trace_event(rig, n, event);
     lks_core_step(node->core, event, &node->update);
+    rig_trace_role(rig, n, before);
     rig_trace_effects(rig, n);
     rig_execute(rig, n);
     rig_check_step(rig, n);

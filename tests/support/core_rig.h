@@ -217,6 +217,7 @@ void rig_check_step(struct rig *rig, uint32_t n);
 void rig_check_amnesia_over(struct rig *rig, uint32_t n);
 void rig_check_grant(struct rig *rig, uint32_t owner, uint32_t writer);
 void rig_trace_event(struct rig *rig, uint32_t n, const struct lks_core_event *event);
+void rig_trace_role(struct rig *rig, uint32_t n, enum lks_core_role before);
 void rig_trace_effects(struct rig *rig, uint32_t n);
 void rig_trace_line(struct rig *rig, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

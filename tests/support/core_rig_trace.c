@@ -1,6 +1,6 @@
 /*
  * The trace of a rig: one line per event that a core takes in (<) and per effect that it gives
- * out (>). Log offsets are shown as counts of entries. Steps of pure time (ticks without effect,
+ * out (>), and each change of role (=). Log offsets are shown as counts of entries. Steps of pure time (ticks without effect,
  * heartbeats that change nothing) are left out, so that a golden trace shows one rule.
  */
 #include "tests/support/core_rig.h"
@@ -52,6 +52,9 @@ static void message_words(struct rig *rig, const struct lks_message *message)
     if ((message->flags & LKS_MESSAGE_AMNESIAC) != 0) {
         rig_trace_line(rig, " amnesiac");
     }
+    if ((message->flags & LKS_MESSAGE_TERM_TAKEN) != 0) {
+        rig_trace_line(rig, " term-taken");
+    }
     if ((message->flags & LKS_MESSAGE_PROMISE_LOST) != 0) {
         rig_trace_line(rig, " promise-lost");
     }
@@ -95,6 +98,14 @@ void rig_trace_event(struct rig *rig, uint32_t n, const struct lks_core_event *e
                        event->position.term);
     }
     rig_trace_line(rig, event->status == 0 ? "\n" : " failed\n");
+}
+
+void rig_trace_role(struct rig *rig, uint32_t n, enum lks_core_role before)
+{
+    const enum lks_core_role role = rig_view(rig, n)->role;
+    if (traced(rig, n) && role != before) {
+        rig_trace_line(rig, "%u = %s\n", n, lks_core_role_name(role));
+    }
 }
 
 static void effect_words(struct rig *rig, const struct rig_node *node,

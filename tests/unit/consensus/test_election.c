@@ -1,3 +1,338 @@
-/* x */
-int main(void);
-int main(void){return 0;}
+/*
+ * Who becomes leader, when, and who ceases to be: pre-vote, election by permission, step-down,
+ * hand-over of leadership, and clusters of each size. Scenarios on the core rig.
+ */
+#include "tests/support/core_golden.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static struct rig *led_by_1(uint32_t n)
+{
+    struct rig *rig = rig_cluster(n, RIG_FLUSH);
+    rig_elect(rig, 1);
+    rig_append(rig, 1, 1);
+    rig_advance(rig, RIG_HEARTBEAT);
+    return rig;
+}
+
+static void cluster__each_size__elects_and_commits_everywhere(void **state)
+{
+    (void)state;
+    for (uint32_t n = 1; n <= 7; n += 2) {
+        struct rig *rig = rig_cluster(n, RIG_FLUSH);
+        rig_advance(rig, 3 * RIG_TIMEOUT);
+        const uint32_t leader = rig_leader(rig);
+        assert_int_not_equal(leader, 0);
+        for (uint32_t i = 0; i < 10; i++) {
+            assert_true(rig_append(rig, leader, 3));
+            rig_settle(rig);
+        }
+        for (uint32_t p = 1; p <= n; p++) {
+            assert_int_equal(rig_view(rig, p)->commit_offset, 31 * RIG_ENTRY);
+            assert_int_equal(rig_view(rig, p)->leader, leader);
+        }
+        assert_int_equal(rig->term_max, 1);
+        rig_free(rig);
+    }
+}
+
+static void cluster__f_down__goes_on__f_plus_1_down__does_not(void **state)
+{
+    (void)state;
+    for (uint32_t n = 3; n <= 7; n += 2) {
+        struct rig *rig = led_by_1(n);
+        for (uint32_t i = 0; i < n / 2; i++) {
+            rig_crash(rig, n - i);
+        }
+        rig_settle(rig);
+        assert_true(rig_append(rig, 1, 1));
+        rig_advance(rig, RIG_TIMEOUT);
+        assert_int_equal(rig_view(rig, 1)->commit_offset, 3 * RIG_ENTRY);
+        rig_crash(rig, 2);
+        rig_settle(rig);
+        rig_append(rig, 1, 1);
+        rig_advance(rig, 3 * RIG_TIMEOUT);
+        assert_int_equal(rig_leader(rig), 0);
+        assert_int_equal(rig_view(rig, 1)->commit_offset, 3 * RIG_ENTRY);
+        rig_start(rig, 2);
+        for (uint32_t p = 1; p <= n; p++) {
+            rig_connect(rig, 2, p);
+        }
+        rig_advance(rig, 8 * RIG_TIMEOUT);
+        assert_int_not_equal(rig_leader(rig), 0);
+        rig_free(rig);
+    }
+}
+
+static void election__dead_leader__is_won_by_permission(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1(3);
+    golden_begin(rig, GOLDEN_NODE(2) | GOLDEN_NODE(3));
+    rig->nodes[3].paused = true;
+    rig_crash(rig, 1);
+    rig_settle(rig);
+    rig_advance(rig, RIG_HEARTBEAT / 4);
+    rig->nodes[3].paused = false;
+    rig_advance(rig, RIG_TIMEOUT / 2);
+    golden_end(rig, "election",
+               "a dead leader is noticed at once; whoever a majority lets write leads");
+    assert_int_equal(rig_leader(rig), 2);
+    rig_free(rig);
+}
+
+static void prevote__leader_is_seen_beating__refused_and_no_term_is_spent(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1(3);
+    golden_begin(rig, GOLDEN_NODE(3));
+    golden_say(rig, "3 loses sight of the leader, 2 does not");
+    rig_block(rig, 1, 3);
+    for (uint32_t i = 0; i < 20 && rig_view(rig, 3)->role == LKS_CORE_FOLLOWER; i++) {
+        rig_advance(rig, RIG_HEARTBEAT / 2);
+    }
+    rig_advance(rig, RIG_HEARTBEAT);
+    rig_unblock(rig, 1, 3);
+    rig_connect(rig, 1, 3);
+    rig_advance(rig, RIG_TIMEOUT);
+    golden_end(rig, "prevote", "nobody accepts a pre-vote while it sees the leader's counter move");
+    assert_int_equal(rig_leader(rig), 1);
+    assert_int_equal(rig->term_max, 1);
+    assert_int_equal(rig_view(rig, 3)->role, LKS_CORE_FOLLOWER);
+    assert_int_equal(rig_view(rig, 3)->commit_offset, 2 * RIG_ENTRY);
+    rig_free(rig);
+}
+
+static void prevote__two_at_a_time__the_better_one_goes_on(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1(3);
+    rig_crash(rig, 1);
+    rig->nodes[2].sides[3].hold_ctl = true;
+    rig->nodes[3].sides[2].hold_ctl = true;
+    golden_begin(rig, GOLDEN_NODE(2) | GOLDEN_NODE(3));
+    for (uint32_t i = 0; i < 8 && (rig_view(rig, 2)->role != LKS_CORE_PRE_CANDIDATE ||
+                                   rig_view(rig, 3)->role != LKS_CORE_PRE_CANDIDATE);
+         i++) {
+        rig_advance(rig, RIG_HEARTBEAT / 4);
+    }
+    assert_int_equal(rig_view(rig, 2)->role, LKS_CORE_PRE_CANDIDATE);
+    assert_int_equal(rig_view(rig, 3)->role, LKS_CORE_PRE_CANDIDATE);
+    golden_say(rig, "both ask at once");
+    rig->nodes[2].sides[3].hold_ctl = false;
+    rig->nodes[3].sides[2].hold_ctl = false;
+    rig_settle(rig);
+    golden_end(rig, "prevote-tie", "of two equal pre-candidates the one of the lower id goes on");
+    assert_int_equal(rig_leader(rig), 2);
+    assert_int_equal(rig->term_max, 2);
+    rig_free(rig);
+}
+
+/* 2 and 3 become candidates of the same term; 1 votes for 3. */
+static void election__rival_promised_the_term_to_itself__leader_takes_the_next(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1(3);
+    rig->nodes[1].sides[2].hold_ctl = true;
+    rig->nodes[2].sides[3].hold_ctl = true;
+    rig->nodes[3].sides[2].hold_ctl = true;
+    rig_coup(rig, 2);
+    rig_coup(rig, 3);
+    rig_settle(rig);
+    assert_int_equal(rig_leader(rig), 3);
+    assert_int_equal(rig->nodes[2].promise_term, 2);
+    assert_int_equal(rig->nodes[2].promise_candidate, 2);
+    golden_begin(rig, GOLDEN_NODE(2) | GOLDEN_NODE(3));
+    rig->nodes[1].sides[2].hold_ctl = false;
+    rig->nodes[2].sides[3].hold_ctl = false;
+    rig->nodes[3].sides[2].hold_ctl = false;
+    rig_advance(rig, 4 * RIG_TIMEOUT);
+    golden_end(rig, "term-taken",
+               "a leader takes the next term for a peer that promised this one to itself");
+    const uint32_t leader = rig_leader(rig);
+    assert_int_not_equal(leader, 0);
+    assert_int_equal(rig->term_max, 3);
+    for (uint32_t p = 1; p <= 3; p++) {
+        assert_true(p == leader || rig_view(rig, leader)->peers[p].counted);
+        assert_int_equal(rig_view(rig, p)->commit_offset, rig_view(rig, leader)->tail.offset);
+    }
+    rig_free(rig);
+}
+
+static void leader__completes_nothing_on_a_majority__steps_down_and_stops_its_counter(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1(3);
+    golden_begin(rig, GOLDEN_NODE(1));
+    golden_say(rig, "its counter is still read, but nothing that it writes completes");
+    rig->nodes[1].sides[2].hold_path = true;
+    rig->nodes[1].sides[3].hold_path = true;
+    rig_append(rig, 1, 1);
+    rig_advance(rig, RIG_TIMEOUT / 2);
+    assert_int_equal(rig_view(rig, 1)->role, LKS_CORE_LEADER);
+    rig_advance(rig, RIG_TIMEOUT);
+    assert_int_not_equal(rig_view(rig, 1)->role, LKS_CORE_LEADER);
+    const uint64_t beat = rig->nodes[1].beat;
+    rig_advance(rig, RIG_HEARTBEAT);
+    assert_true(rig->nodes[1].beat - beat <= 1);
+    golden_end(rig, "step-down",
+               "a leader without a majority of completions steps down: asymmetric partitions");
+    rig_advance(rig, 4 * RIG_TIMEOUT);
+    const uint32_t leader = rig_leader(rig);
+    assert_true(leader == 2 || leader == 3);
+    rig_free(rig);
+}
+
+static void leader__higher_term_heard__steps_down_and_keeps_its_entries_uncommitted(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1(3);
+    rig_block(rig, 1, 3);
+    rig->nodes[1].sides[2].hold_path = true;
+    rig_coup(rig, 3);
+    rig_settle(rig);
+    assert_int_equal(rig_leader(rig), 3);
+    assert_int_equal(rig_view(rig, 1)->role, LKS_CORE_LEADER); /* does not know yet */
+    rig_append(rig, 1, 2);
+    golden_begin(rig, GOLDEN_NODE(1));
+    rig->nodes[1].sides[2].hold_path = false;
+    rig_advance(rig, 2 * RIG_HEARTBEAT);
+    golden_end(rig, "deposed-leader",
+               "a deposed leader's writes are refused and their flushes void; then it steps down");
+    assert_int_equal(rig_view(rig, 1)->role, LKS_CORE_FOLLOWER);
+    assert_int_equal(rig_view(rig, 1)->commit_offset, 2 * RIG_ENTRY);
+    rig_unblock(rig, 1, 3);
+    rig_connect(rig, 1, 3);
+    rig_advance(rig, 2 * RIG_TIMEOUT);
+    assert_int_equal(rig->nodes[1].ring[2].chain, rig->nodes[3].ring[2].chain);
+    rig_free(rig);
+}
+
+static void leader__restarted__never_resumes_its_term(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1(3);
+    golden_begin(rig, GOLDEN_NODE(1));
+    rig->nodes[2].paused = true;
+    rig->nodes[3].paused = true;
+    rig_crash(rig, 1);
+    rig_start(rig, 1);
+    rig_settle(rig);
+    rig->nodes[2].paused = false;
+    rig->nodes[3].paused = false;
+    rig_settle(rig);
+    rig_connect(rig, 1, 2);
+    rig_connect(rig, 1, 3);
+    rig_settle(rig);
+    assert_int_equal(rig->nodes[1].incarnation, 2);
+    assert_int_not_equal(rig_view(rig, 1)->role, LKS_CORE_LEADER);
+    golden_end(rig, "restarted-leader",
+               "a leader that restarts is a follower, whatever its promise says");
+    rig_advance(rig, 4 * RIG_TIMEOUT);
+    assert_int_not_equal(rig_leader(rig), 0);
+    assert_true(rig_view(rig, rig_leader(rig))->term > 1);
+    rig_free(rig);
+}
+
+static void leader__asked_to_stop__hands_over_to_one_that_holds_everything(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1(3);
+    rig->nodes[1].sides[3].hold_path = true;
+    rig_append(rig, 1, 2);
+    rig_settle(rig);
+    golden_begin(rig, GOLDEN_NODE(1) | GOLDEN_NODE(2));
+    const struct lks_core_event event = {.kind = LKS_EVENT_TRANSFER};
+    rig_event(rig, 1, &event);
+    assert_false(rig_view(rig, 1)->accepts);
+    rig_settle(rig);
+    rig->nodes[1].sides[3].hold_path = false;
+    rig_settle(rig);
+    golden_end(rig, "transfer",
+               "a leader that stops lets a follower with its whole log begin at once");
+    assert_int_equal(rig_leader(rig), 2);
+    assert_int_equal(rig_view(rig, 2)->commit_offset, 5 * RIG_ENTRY);
+    rig_free(rig);
+}
+
+static void transfer__not_from_the_leader_followed__ignored(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1(3);
+    struct lks_message message = {.kind = LKS_MESSAGE_TRANSFER, .term = 1};
+    struct lks_core_event event = {
+        .kind = LKS_EVENT_MESSAGE, .peer = 3, .message = &message};
+    rig_event(rig, 2, &event);
+    assert_int_equal(rig->nodes[2].update.count, 0);
+    message.term = 0;
+    event.peer = 1;
+    rig_event(rig, 2, &event);
+    assert_int_equal(rig_view(rig, 2)->role, LKS_CORE_FOLLOWER);
+    rig_free(rig);
+}
+
+static void replies__stale_numbers__are_ignored(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1(3);
+    rig->nodes[3].sides[1].hold_ctl = true;
+    rig->nodes[3].sides[2].hold_ctl = true;
+    rig_coup(rig, 3);
+    rig_settle(rig);
+    assert_int_equal(rig_view(rig, 3)->role, LKS_CORE_CANDIDATE);
+    struct lks_message message = {.kind = LKS_MESSAGE_VOTE_REPLY, .term = 2, .key = {99}};
+    struct lks_core_event event = {
+        .kind = LKS_EVENT_MESSAGE, .peer = 1, .message = &message};
+    for (message.request = 0; message.request < 40; message.request += 39) {
+        rig_event(rig, 3, &event); /* of no request of this life */
+        assert_int_equal(rig->nodes[3].update.count, 0);
+    }
+    message.kind = LKS_MESSAGE_VOTE_REFUSAL;
+    message.term = 2;
+    rig_event(rig, 3, &event);
+    assert_int_equal(rig_view(rig, 3)->role, LKS_CORE_CANDIDATE);
+    message.kind = LKS_MESSAGE_PREVOTE_REPLY;
+    message.flags = LKS_MESSAGE_ACCEPTED;
+    rig_event(rig, 2, &event); /* 2 asked nobody */
+    assert_int_not_equal(rig_view(rig, 2)->role, LKS_CORE_CANDIDATE);
+    rig_free(rig);
+}
+
+static void pause__of_a_follower__is_not_held_against_the_leader(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1(3);
+    rig->nodes[3].paused = true;
+    rig_advance(rig, 20 * RIG_TIMEOUT);
+    rig->nodes[3].paused = false;
+    rig_advance(rig, RIG_TIMEOUT);
+    assert_int_equal(rig->term_max, 1);
+    assert_int_equal(rig_leader(rig), 1);
+    rig_free(rig);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cluster__each_size__elects_and_commits_everywhere),
+        cmocka_unit_test(cluster__f_down__goes_on__f_plus_1_down__does_not),
+        cmocka_unit_test(election__dead_leader__is_won_by_permission),
+        cmocka_unit_test(prevote__leader_is_seen_beating__refused_and_no_term_is_spent),
+        cmocka_unit_test(prevote__two_at_a_time__the_better_one_goes_on),
+        cmocka_unit_test(election__rival_promised_the_term_to_itself__leader_takes_the_next),
+        cmocka_unit_test(leader__completes_nothing_on_a_majority__steps_down_and_stops_its_counter),
+        cmocka_unit_test(leader__higher_term_heard__steps_down_and_keeps_its_entries_uncommitted),
+        cmocka_unit_test(leader__restarted__never_resumes_its_term),
+        cmocka_unit_test(leader__asked_to_stop__hands_over_to_one_that_holds_everything),
+        cmocka_unit_test(transfer__not_from_the_leader_followed__ignored),
+        cmocka_unit_test(replies__stale_numbers__are_ignored),
+        cmocka_unit_test(pause__of_a_follower__is_not_held_against_the_leader),
+    };
+    golden_init(argc, argv);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
