@@ -233,6 +233,7 @@ struct lks_sim_process *lks_sim_process_new(const struct lks_sim_process_options
     process->options = *options;
     lks_sim_random_fork(&process->random, options->random, options->replica);
     process->storage = lks_sim_storage_new(&options->journal);
+    process->options.journal.path = lks_sim_storage_path(process->storage);
     process->due_ns = UINT64_MAX;
     process->log = (struct lks_log){.level = LKS_LOG_DEBUG, .sink = on_log, .ctx = process};
     return process;

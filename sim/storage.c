@@ -140,6 +140,11 @@ void lks_sim_storage_close(struct lks_sim_storage *storage, bool clean)
     storage->journal = NULL;
 }
 
+const char *lks_sim_storage_path(const struct lks_sim_storage *storage)
+{
+    return storage->path;
+}
+
 struct lks_journal *lks_sim_storage_journal(const struct lks_sim_storage *storage)
 {
     return storage->journal;

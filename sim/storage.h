@@ -30,6 +30,7 @@ int lks_sim_storage_create(struct lks_sim_storage *storage, bool fresh_cluster,
 /* Opens the journal under the present boot id. Errors of lks_journal_open. */
 int lks_sim_storage_open(struct lks_sim_storage *storage, struct lks_error *err);
 void lks_sim_storage_close(struct lks_sim_storage *storage, bool clean);
+const char *lks_sim_storage_path(const struct lks_sim_storage *storage);
 struct lks_journal *lks_sim_storage_journal(const struct lks_sim_storage *storage);
 
 /* Bytes of the log memory [offset, offset + bytes) are durable as they are now. */
