@@ -23,7 +23,7 @@ void lks_follower_lost_leader(struct lks_core *core, bool dead)
         return;
     }
     /* All followers notice a death at once: spread them a little, ties are settled by rank. */
-    const uint64_t spread = dead ? core->options.heartbeat_ns / 4 : core->options.election_timeout_ns / 2;
+    const uint64_t spread = dead ? core->options.heartbeat_ns / 16 : core->options.election_timeout_ns / 2;
     const uint64_t wait = lks_core_random_below(core, spread + 1);
     if (core->observed_ns + wait < core->suspect_ns) {
         core->suspect_ns = core->observed_ns + wait;
