@@ -161,7 +161,8 @@ static void starting_step(struct lks_core *core, const struct lks_core_event *ev
         lks_core_set_log(core, &event->position, event->runs);
         core->own_durable = event->position.offset;
         core->tail_from = 0;
-        lks_follower_enter(core, core->options.replicas == 1 ? 0 : core->options.election_timeout_ns);
+        const bool alone = core->options.replicas == 1;
+        lks_follower_enter(core, alone ? 0 : core->options.election_timeout_ns);
         lks_handover_take_next(core);
     }
 }
@@ -197,7 +198,11 @@ static void message_step(struct lks_core *core, uint32_t peer, const struct lks_
     if (message->term > core->term_seen && message->kind != LKS_MESSAGE_PREVOTE_REQUEST) {
         core->term_seen = message->term;
     }
-    core->peers[peer].amnesiac = (message->flags & LKS_MESSAGE_AMNESIAC) != 0;
+    if (message->kind == LKS_MESSAGE_PREVOTE_REPLY || message->kind == LKS_MESSAGE_VOTE_REPLY ||
+        message->kind == LKS_MESSAGE_VOTE_REFUSAL ||
+        message->kind == LKS_MESSAGE_AMNESIA_CLEARED) {
+        core->peers[peer].amnesiac = (message->flags & LKS_MESSAGE_AMNESIAC) != 0;
+    }
     switch ((enum lks_message_kind)message->kind) {
     case LKS_MESSAGE_PREVOTE_REQUEST:
         lks_follower_prevote_request(core, peer, message);
@@ -309,7 +314,8 @@ static void dispatch(struct lks_core *core, const struct lks_core_event *event)
         lks_leader_appended(core, &event->position);
         break;
     case LKS_EVENT_COMMIT_SEEN:
-        if (event->offset > core->view.commit_offset) {
+        /* (Before the fences of a start are through, the word is an earlier life's.) */
+        if (core->view.role != LKS_CORE_STARTING && event->offset > core->view.commit_offset) {
             lks_core_raise_commit(core, event->offset);
         }
         break;

@@ -56,10 +56,11 @@ enum lks_core_event_kind {
     LKS_EVENT_PROMISE_PERSISTED,
     LKS_EVENT_TAIL_PERSISTED, /* position: the tail; runs; offset: what the commit word says */
     LKS_EVENT_LOG_PERSISTED,  /* offset, term: own log durable below it, appended in term */
-    LKS_EVENT_FLUSHED,        /* end of a WRITE: peer, grant, status; offset: durable there below it,
-                                 or 0 if the peer itself will say so (pmem-ack) */
+    LKS_EVENT_FLUSHED,        /* end of a WRITE: peer, grant, status; offset: durable there below
+                                 it, or 0 if the peer itself will say so (pmem-ack) */
     LKS_EVENT_PROBED,         /* peer, grant, status */
-    LKS_EVENT_LOG_READ,       /* end of READ_LOG. status; position, runs: own log as it now is, durable */
+    LKS_EVENT_LOG_READ,       /* end of READ_LOG. status; position, runs: own log as it now is, all
+                                 of it durable; after success it ends where the READ_LOG did */
     LKS_EVENT_APPENDED,       /* position: own tail after appending entries of the own term */
     LKS_EVENT_COMMIT_SEEN,    /* offset: the commit word in own memory (followers) */
     LKS_EVENT_AMNESIA_CLEARED, /* the journal has recorded it */
@@ -169,7 +170,8 @@ size_t lks_core_bytes(void);
 struct lks_core *lks_core_init(void *memory, const struct lks_core_options *options,
                                struct lks_update *update);
 
-/* One event in, effects out: bounded work. Asserts the invariants of design 3.7 that one replica can see. */
+/* One event in, effects out: bounded work. Asserts the invariants of design 3.7 that one replica
+ * can see. */
 void lks_core_step(struct lks_core *core, const struct lks_core_event *event,
                    struct lks_update *update);
 

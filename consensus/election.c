@@ -317,7 +317,8 @@ void lks_election_tick(struct lks_core *core)
 {
     if (core->view.role == LKS_CORE_PRE_CANDIDATE) {
         if (core->observed_ns >= core->give_up_ns) {
-            lks_follower_enter(core, lks_core_random_below(core, core->options.election_timeout_ns));
+            const uint64_t timeout = core->options.election_timeout_ns;
+            lks_follower_enter(core, lks_core_random_below(core, timeout));
         } else if (core->now_ns >= core->resend_ns) {
             send_prevotes(core);
         } else {

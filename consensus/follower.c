@@ -23,7 +23,8 @@ void lks_follower_lost_leader(struct lks_core *core, bool dead)
         return;
     }
     /* All followers notice a death at once: spread them a little, ties are settled by rank. */
-    const uint64_t spread = dead ? core->options.heartbeat_ns / 16 : core->options.election_timeout_ns / 2;
+    const uint64_t spread =
+        dead ? core->options.heartbeat_ns / 16 : core->options.election_timeout_ns / 2;
     const uint64_t wait = lks_core_random_below(core, spread + 1);
     if (core->observed_ns + wait < core->suspect_ns) {
         core->suspect_ns = core->observed_ns + wait;
@@ -100,7 +101,7 @@ void lks_follower_heartbeat(struct lks_core *core, const struct lks_core_event *
     const uint32_t leader = core->view.leader;
     if (event->leading && event->term >= core->promise_term) {
         const bool newer = leader == 0 || event->term > core->peers[leader].beat_term;
-        if ((leader == event->peer && moved) || (leader != event->peer && newer && (moved || first))) {
+        if (leader == event->peer ? moved : newer && (moved || first)) {
             trust_leader(core, event->peer);
         }
     } else if (leader == event->peer && stopped_leading) {
