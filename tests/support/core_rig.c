@@ -22,7 +22,8 @@ uint64_t rig_random(struct rig *rig, uint64_t bound)
 
 static uint64_t chain_of(uint64_t before, uint64_t term, uint64_t value)
 {
-    uint64_t x = before * UINT64_C(0x9E3779B97F4A7C15) + term * UINT64_C(0xC2B2AE3D27D4EB4F) + value;
+    uint64_t x = before * UINT64_C(0x9E3779B97F4A7C15);
+    x += term * UINT64_C(0xC2B2AE3D27D4EB4F) + value;
     x ^= x >> 31;
     x *= UINT64_C(0xBF58476D1CE4E5B9);
     x ^= x >> 29;
@@ -391,6 +392,9 @@ static bool do_queue(struct rig *rig, uint32_t n, struct rig_queue *queue, bool 
         return false;
     }
     struct rig_item *item = &queue->items[queue->first];
+    if (!item->executed && rig->nodes[n].hold_work == 1 + (uint32_t)item->work.kind) {
+        return false;
+    }
     if (!item->executed) {
         execute_local(rig, n, item);
         if (!at_once) {

@@ -84,6 +84,7 @@ struct rig_node {
     bool alive;
     bool paused;
     bool hold_local;
+    uint32_t hold_work; /* 1 + kind of own work that is not carried out; 0: none */
     bool hold_fence;
     bool hold_read;
     bool hold_word;

@@ -128,7 +128,8 @@ static void note_forgotten(struct rig *rig, uint32_t n)
     const bool memory = rig->durability == RIG_MEMORY;
     for (uint32_t i = 0; i < RIG_SLOTS; i++) {
         const uint64_t chain = memory ? node->ring[i].chain : node->disk[i].chain;
-        if (!node->amnesiac || (chain != 0 && chain != RIG_TORN)) { /* a second loss forgets nothing of the first */
+        /* (A second loss forgets nothing of the first.) */
+        if (!node->amnesiac || (chain != 0 && chain != RIG_TORN)) {
             node->forgotten[i] = chain;
         }
     }

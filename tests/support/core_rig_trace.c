@@ -1,7 +1,7 @@
 /*
  * The trace of a rig: one line per event that a core takes in (<) and per effect that it gives
- * out (>), and each change of role (=). Log offsets are shown as counts of entries. Steps of pure time (ticks without effect,
- * heartbeats that change nothing) are left out, so that a golden trace shows one rule.
+ * out (>), and each change of role (=). Log offsets are shown as counts of entries. What only
+ * keeps time (ticks, heartbeats, probes) is left out, so that a golden trace shows one rule.
  */
 #include "tests/support/core_rig.h"
 

@@ -228,7 +228,7 @@ static void read__deposed_meanwhile__ends_before_the_ring_is_handed_over(void **
     rig_free(rig);
 }
 
-/* 1 has led before and keeps where it wrote; its grantors' paths are all open when it leads again. */
+/* 1 has led before, and remembers where it wrote; when it leads again, all paths are open. */
 static void lead_again__paths_open_at_once__each_begins_at_its_own_point(void **state)
 {
     (void)state;
