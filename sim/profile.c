@@ -74,29 +74,6 @@ static void shape_partition(struct lks_sim_profile *profile, struct lks_sim_rand
     profile->faults.weights[LKS_SIM_FAULT_BREAK_ONE_WAY] = 4;
 }
 
-static void shape_power(struct lks_sim_profile *profile, struct lks_sim_random *random)
-{
-    profile->faults.weights[LKS_SIM_FAULT_POWER] = 4;
-    profile->faults.weights[LKS_SIM_FAULT_POWER_MANY] = 3;
-    profile->faults.weights[LKS_SIM_FAULT_CRASH] = 2;
-    profile->faults.weights[LKS_SIM_FAULT_REPLACE] = 1;
-    profile->faults.weights[LKS_SIM_FAULT_BREAK] = 2;
-    if (lks_sim_random_chance(random, 500000)) {
-        profile->process.durability = LKS_DURABILITY_PMEM_ACK;
-        profile->process.slow_medium = lks_sim_random_chance(random, 500000);
-    }
-}
-
-static void shape_memory(struct lks_sim_profile *profile, struct lks_sim_random *random)
-{
-    (void)random;
-    profile->process.durability = LKS_DURABILITY_MEMORY;
-    profile->faults.weights[LKS_SIM_FAULT_POWER] = 5;
-    profile->faults.weights[LKS_SIM_FAULT_CRASH] = 2;
-    profile->faults.weights[LKS_SIM_FAULT_REPLACE] = 2;
-    profile->faults.weights[LKS_SIM_FAULT_BREAK] = 2;
-}
-
 /* A path on which writes are under way for long, so that much is caught by what happens then. */
 static void make_slow_paths(struct lks_sim_profile *profile, struct lks_sim_random *random)
 {
@@ -115,6 +92,42 @@ static void make_dense(struct lks_sim_profile *profile)
     profile->clients.window = 4;
     profile->faults.interval.min_ns = MS;
     profile->faults.interval.max_ns = 30 * MS;
+}
+
+/* Some replica often lags behind, so that which majority holds an entry matters. */
+static void make_laggards(struct lks_sim_profile *profile)
+{
+    profile->faults.weights[LKS_SIM_FAULT_BREAK] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_SPLIT] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_LINK] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_SLOW] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_PAUSE] = 2;
+}
+
+static void shape_power(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    profile->faults.weights[LKS_SIM_FAULT_POWER] = 4;
+    profile->faults.weights[LKS_SIM_FAULT_POWER_MANY] = 3;
+    profile->faults.weights[LKS_SIM_FAULT_CRASH] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_REPLACE] = 1;
+    make_laggards(profile);
+    if (lks_sim_random_chance(random, 500000)) {
+        profile->process.durability = LKS_DURABILITY_PMEM_ACK;
+        profile->process.slow_medium = lks_sim_random_chance(random, 500000);
+    }
+}
+
+static void shape_memory(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    profile->process.durability = LKS_DURABILITY_MEMORY;
+    profile->faults.weights[LKS_SIM_FAULT_POWER] = 8;
+    profile->faults.weights[LKS_SIM_FAULT_CRASH] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_REPLACE] = 2;
+    make_laggards(profile);
+    if (lks_sim_random_chance(random, 500000)) {
+        make_slow_paths(profile, random);
+        make_dense(profile);
+    }
 }
 
 static void shape_chaos(struct lks_sim_profile *profile, struct lks_sim_random *random)
