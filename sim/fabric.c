@@ -254,9 +254,10 @@ static int sim_read(struct lks_fabric *fabric, uint32_t peer, enum lks_fabric_re
     }
     const struct lks_sim_host *host = host_of(fabric);
     const uint64_t size = region_bytes(&sim->network->hosts[peer], region);
-    const bool local = in_memory(host->options.log.address, host->options.log.bytes, destination,
-                                 bytes) ||
-                       in_memory(host->scratch.bytes, host->options.scratch_bytes, destination, bytes);
+    const struct lks_fabric_memory *log = &host->options.log;
+    const bool local =
+        in_memory(log->address, log->bytes, destination, bytes) ||
+        in_memory(host->scratch.bytes, host->options.scratch_bytes, destination, bytes);
     if (bytes == 0 || bytes > size || offset > size - bytes || !local) {
         return -EINVAL;
     }

@@ -31,7 +31,7 @@ struct lks_sim_network_profile {
     uint64_t transport_timeout_ns;   /* blocked this long: the connection breaks */
     uint32_t pieces_max;             /* at most 8: a write becomes visible in this many pieces */
     uint32_t carries_ppm;            /* chance that a broken side still works until it notices */
-    uint32_t outlives_ppm;           /* chance that a dead process's log memory still takes writes */
+    uint32_t outlives_ppm;           /* chance that a dead process's log still takes writes */
     uint32_t death_known_ppm; /* chance that a break tells that the peer's process has ended */
     bool untrusted_fence;            /* REVOKED comes early: for proving that checkers see it */
 };
