@@ -34,6 +34,7 @@ struct settings {
     const char *ring;
     const char *durability;
     const char *parent;
+    uint32_t only; /* 0: all actions */
 };
 
 struct chaos {
@@ -207,6 +208,9 @@ _Static_assert(LKS_COUNT_OF(ACTIONS) <= ACTIONS_MAX, "a counter for each action"
 /* The first rounds have each action once, so that short runs have them all. */
 static size_t choose_action(struct chaos *chaos, uint32_t round)
 {
+    if (chaos->settings.only != 0) {
+        return chaos->settings.only - 1;
+    }
     uint32_t total = 0;
     for (size_t i = 0; i < LKS_COUNT_OF(ACTIONS); i++) {
         total += ACTIONS[i].weight;
@@ -421,6 +425,7 @@ static const struct argp_option OPTIONS[] = {
     {"clients", 'c', "N", 0, "concurrent clients (6)", 0},
     {"ring", 'R', "SIZE", 0, "log of each replica (256M)", 0},
     {"durability", 'm', "MODE", 0, "auto, memory, writer-flush or pmem-ack (auto)", 0},
+    {"only", 'o', "K", 0, "nothing but the K-th kind of disturbance, as listed at the end", 0},
     {"parent", 'd', "DIR", 0, "where the cluster's folder is made (/dev/shm)", 0},
     {0},
 };
@@ -447,15 +452,20 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     case 'd':
         settings->parent = value;
         return 0;
+    case 'o':
+        settings->only = (uint32_t)strtoul(value, NULL, 10);
+        return 0;
     case 'R':
         settings->ring = value;
         return 0;
     case ARGP_KEY_END:
         if (settings->rounds > 100000 || settings->clients < 1 ||
             settings->clients > CLIENTS_MAX || settings->replicas < 1 ||
-            settings->replicas > LKS_PROCESS_REPLICAS_MAX) {
-            argp_error(state, "--clients 1..%d, --replicas 1..%u, --rounds up to 100000",
-                       CLIENTS_MAX, LKS_PROCESS_REPLICAS_MAX);
+            settings->replicas > LKS_PROCESS_REPLICAS_MAX ||
+            settings->only > LKS_COUNT_OF(ACTIONS)) {
+            argp_error(state, "--clients 1..%d, --replicas 1..%u, --rounds up to 100000, --only "
+                              "up to %zu", CLIENTS_MAX, LKS_PROCESS_REPLICAS_MAX,
+                       LKS_COUNT_OF(ACTIONS));
         }
         return 0;
     default:

@@ -333,6 +333,38 @@ static redisContext *connect_to(const struct lks_process_cluster *cluster, uint3
     return context;
 }
 
+/* INFO's text of a section, to be freed by the caller; NULL if there is no answer. */
+static char *fetch_info(const struct lks_process_cluster *cluster, uint32_t replica,
+                        const char *section)
+{
+    if (cluster->pids[replica] == 0 || cluster->paused[replica]) {
+        return NULL;
+    }
+    redisContext *context = connect_to(cluster, replica, 1000);
+    if (context == NULL) {
+        return NULL;
+    }
+    redisReply *reply = redisCommand(context, "INFO %s", section);
+    char *text = NULL;
+    if (reply != NULL && reply->type == REDIS_REPLY_STRING) {
+        text = strdup(reply->str);
+    }
+    freeReplyObject(reply);
+    redisFree(context);
+    return text;
+}
+
+/* What everybody says of itself, for the reader of a failed test. */
+static void print_states(const struct lks_process_cluster *cluster)
+{
+    for (uint32_t id = 1; id <= cluster->replicas; id++) {
+        char *text = fetch_info(cluster, id, "lockstep");
+        fprintf(stderr, "---- replica %u, process %d\n%s\n", id, (int)cluster->pids[id],
+                text != NULL ? text : "no answer");
+        free(text);
+    }
+}
+
 /* Whether the replica answers a read, which goes the way of every command. */
 static bool serves(const struct lks_process_cluster *cluster, uint32_t replica)
 {
@@ -371,6 +403,7 @@ int lks_process_cluster_wait_serving_without(struct lks_process_cluster *cluster
         }
         if (lks_clock_monotonic_ns() > end_ns) {
             fprintf(stderr, "replica %u does not serve after %u ms\n", id, timeout_ms);
+            print_states(cluster);
             cluster->failed = true;
             return -1;
         }
@@ -392,27 +425,6 @@ static int find_field(const char *text, const char *field, char *value, size_t v
         }
     }
     return -1;
-}
-
-/* INFO's text of a section, to be freed by the caller; NULL if there is no answer. */
-static char *fetch_info(const struct lks_process_cluster *cluster, uint32_t replica,
-                        const char *section)
-{
-    if (cluster->pids[replica] == 0 || cluster->paused[replica]) {
-        return NULL;
-    }
-    redisContext *context = connect_to(cluster, replica, 1000);
-    if (context == NULL) {
-        return NULL;
-    }
-    redisReply *reply = redisCommand(context, "INFO %s", section);
-    char *text = NULL;
-    if (reply != NULL && reply->type == REDIS_REPLY_STRING) {
-        text = strdup(reply->str);
-    }
-    freeReplyObject(reply);
-    redisFree(context);
-    return text;
 }
 
 int lks_process_cluster_info(const struct lks_process_cluster *cluster, uint32_t replica,
