@@ -4,7 +4,8 @@
  * grantor holds it, and a log that lacked it could not be the best (docs/protocol.md).
  *
  * Only standing grants count: if one breaks while its log is read, the choice is made again, the
- * own log counted as it now is.
+ * own log counted as it now is. With more than three replicas a majority must be seen to stand
+ * together, after the last of its grants (docs/protocol.md, "Grants that stand together").
  */
 #include "consensus/core_internal.h"
 
@@ -18,6 +19,7 @@ static bool log_is_better(const struct lks_position *a, const struct lks_positio
 void lks_adoption_begin(struct lks_core *core)
 {
     lks_core_set_role(core, LKS_CORE_ADOPTING);
+    core->confirm_round++;
     lks_adoption_choose(core);
 }
 
@@ -36,6 +38,50 @@ static void read_from(struct lks_core *core, uint32_t best)
     effect->to = report->tail.offset;
     effect->term = core->promise_term;
     effect->expect = report->tail;
+}
+
+/*
+ * A grantor that lost its journal may serve an older leader again, though its grant is still held
+ * here. That leader has completed a write on a majority without it by then, and every replica of
+ * that majority can have granted to this candidate only later: so grants that a probe, posted after
+ * the last of them, shows to stand are not of that kind. (Of three replicas, the only other one in
+ * such a majority would be this candidate itself, which has promised.)
+ */
+static bool grants_stand_together(struct lks_core *core)
+{
+    const uint32_t majority = lks_quorum_majority(core->options.replicas);
+    if (core->options.replicas <= 3) {
+        return true;
+    }
+    uint32_t confirmed = 1;
+    uint32_t possible = 1;
+    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+        const struct peer *peer = &core->peers[p];
+        if (peer->path_open && peer->confirm_round == core->confirm_round) {
+            possible++;
+            confirmed += peer->probes == 0 ? 1 : 0;
+        }
+    }
+    if (possible >= majority) {
+        return confirmed >= majority;
+    }
+    core->confirm_round++;
+    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+        struct peer *peer = &core->peers[p];
+        if (peer->path_open) {
+            peer->confirm_round = core->confirm_round;
+            peer->probes++;
+            lks_core_emit(core, LKS_EFFECT_PROBE, p)->grant = peer->grant;
+        }
+    }
+    return false;
+}
+
+void lks_adoption_probed(struct lks_core *core)
+{
+    if (core->view.role == LKS_CORE_ADOPTING) {
+        lks_adoption_choose(core);
+    }
 }
 
 void lks_adoption_choose(struct lks_core *core)
@@ -61,10 +107,10 @@ void lks_adoption_choose(struct lks_core *core)
     if (standing < lks_quorum_majority(core->options.replicas)) {
         return; /* wait for more grants, or for the tick that gives up */
     }
-    if (best == core->options.replica) {
-        lks_leader_enter(core);
-    } else {
+    if (best != core->options.replica) {
         read_from(core, best);
+    } else if (grants_stand_together(core)) {
+        lks_leader_enter(core);
     }
 }
 

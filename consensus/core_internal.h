@@ -62,7 +62,8 @@ struct peer {
     /* replication, while this replica leads */
     bool counted;
     uint32_t inflight;
-    bool probing;
+    uint32_t probes;        /* posted and not completed; they complete in order */
+    uint64_t confirm_round; /* of the last probe that is to confirm the grant; 0: none */
     uint64_t inflight_since_ns;
     uint64_t written;     /* posted on this path, or found equal at its grant */
     uint64_t durable;
@@ -93,6 +94,8 @@ struct lks_core {
     struct handover handover;
     uint32_t granted_to; /* permission posted to this peer and not revoked since; 0: none */
     uint32_t revokes_left; /* STARTING: fences still under way */
+
+    uint64_t confirm_round; /* of grants that are shown to stand together */
 
     bool reading;          /* a READ_LOG is under way */
     uint32_t reading_peer;
@@ -165,6 +168,7 @@ void lks_election_step_down(struct lks_core *core, uint64_t patience_ns);
 void lks_adoption_begin(struct lks_core *core);
 void lks_adoption_choose(struct lks_core *core);
 void lks_adoption_read(struct lks_core *core, const struct lks_core_event *event);
+void lks_adoption_probed(struct lks_core *core);
 void lks_adoption_path_lost(struct lks_core *core, uint32_t peer);
 
 /* leader.c */

@@ -72,7 +72,8 @@ static void forget_grants(struct lks_core *core)
         peer->path_open = false;
         peer->counted = false;
         peer->inflight = 0;
-        peer->probing = false;
+        peer->probes = 0;
+        peer->confirm_round = 0;
         peer->amnesia = AMNESIA_NONE;
         peer->retry_ns = 0;
     }
@@ -196,7 +197,8 @@ void lks_election_opened(struct lks_core *core, const struct lks_core_event *eve
     peer->path_open = true;
     peer->ok_ns = core->observed_ns;
     peer->inflight = 0;
-    peer->probing = false;
+    peer->probes = 0;
+    peer->confirm_round = 0;
     if (core->view.role == LKS_CORE_LEADER) {
         lks_leader_path_open(core, event->peer);
     } else if (core->view.role == LKS_CORE_CANDIDATE) {
@@ -219,7 +221,8 @@ void lks_election_path_lost(struct lks_core *core, uint32_t peer)
     state->granted = false;
     state->path_open = false;
     state->inflight = 0;
-    state->probing = false;
+    state->probes = 0;
+    state->confirm_round = 0;
     state->amnesia = AMNESIA_NONE;
     state->retry_ns = core->observed_ns + core->options.heartbeat_ns / 2;
     if (core->view.role == LKS_CORE_ADOPTING) {
@@ -286,8 +289,8 @@ static void probe_idle(struct lks_core *core)
 {
     for (uint32_t p = 1; p <= core->options.replicas; p++) {
         struct peer *peer = &core->peers[p];
-        if (peer->path_open && peer->inflight == 0 && !peer->probing) {
-            peer->probing = true;
+        if (peer->path_open && peer->inflight == 0 && peer->probes == 0) {
+            peer->probes = 1;
             lks_core_emit(core, LKS_EFFECT_PROBE, p)->grant = peer->grant;
         }
     }

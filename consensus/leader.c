@@ -160,7 +160,6 @@ static void begin_path(struct lks_core *core, uint32_t p)
     peer->written = common;
     peer->commit_sent = 0;
     peer->inflight = 0;
-    peer->probing = false;
     peer->ok_ns = core->observed_ns;
     peer->counted = !amnesiac;
     if (amnesiac || peer->durable < common) {
@@ -296,12 +295,14 @@ void lks_leader_probed(struct lks_core *core, const struct lks_core_event *event
     if (!peer->path_open || event->grant != peer->grant) {
         return;
     }
-    peer->probing = false;
+    LKS_ASSERT(peer->probes > 0);
+    peer->probes--;
     if (event->status != 0) {
         lks_election_path_lost(core, event->peer);
         return;
     }
     peer->ok_ns = core->observed_ns;
+    lks_adoption_probed(core);
 }
 
 void lks_leader_durable_message(struct lks_core *core, uint32_t p,
