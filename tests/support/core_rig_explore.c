@@ -12,14 +12,14 @@ enum action {
     ACTIONS
 };
 
+#define TABLE 8192u
 #define APPEND_UP_TO 48u
 #define LENGTH_STOP 72u  /* entries in the longest log at which a schedule ends early */
 #define TERMS_STOP 60u
 #define HEAL_ROUNDS_MAX 600u
 
 struct schedule {
-    uint32_t weights[ACTIONS];
-    uint32_t total;
+    uint8_t table[TABLE]; /* actions, each as often as it weighs */
     bool may_forget; /* journals may be lost, or memory by a power cut */
 };
 
@@ -36,17 +36,27 @@ static void draw(struct rig *rig, struct schedule *schedule)
         [ACT_LOSE] = 1, [ACT_PAUSE] = 4, [ACT_TRANSFER] = 1, [ACT_COUP] = 20,
     };
     static const uint32_t factors[4] = {1, 3, 9, 20};
-    schedule->total = 0;
+    uint64_t weights[ACTIONS];
+    uint64_t total = 0;
     for (uint32_t i = 0; i < ACTIONS; i++) {
-        const uint32_t regular = 8 * often[i] * factors[rig_random(rig, 3)];
-        const uint32_t fault = rare[i] * (rig_random(rig, 2) ? factors[rig_random(rig, 4)] : 0);
-        schedule->weights[i] = regular + fault;
+        const uint64_t regular = 8 * often[i] * factors[rig_random(rig, 3)];
+        const uint64_t faults = rare[i] * (rig_random(rig, 2) ? factors[rig_random(rig, 4)] : 0);
+        weights[i] = regular + faults;
         if (i == ACT_LOSE) {
-            schedule->weights[i] *= schedule->may_forget ? 6 : 0;
+            weights[i] *= schedule->may_forget ? 6 : 0;
         }
-        schedule->total += schedule->weights[i];
+        total += weights[i];
     }
-    /* Some paths and some disks stand still for a while. */
+    uint64_t reached = 0;
+    uint32_t slot = 0;
+    for (uint32_t i = 0; i < ACTIONS; i++) {
+        reached += weights[i];
+        while (slot < reached * TABLE / total) {
+            schedule->table[slot] = (uint8_t)i;
+            slot++;
+        }
+    }
+    /* Some paths stand still for a while. */
     const uint64_t held = rig_random(rig, 3) == 0 ? 3 : 12;
     for (uint32_t n = 1; n <= rig->n; n++) {
         for (uint32_t p = 1; p <= rig->n; p++) {
@@ -205,15 +215,11 @@ static void act(struct rig *rig, enum action action, uint32_t n, uint32_t p)
     }
 }
 
-static enum action pick(struct rig *rig, const struct schedule *schedule)
+static bool involves_two(enum action action)
 {
-    uint64_t at = rig_random(rig, schedule->total);
-    uint32_t i = 0;
-    while (at >= schedule->weights[i]) {
-        at -= schedule->weights[i];
-        i++;
-    }
-    return (enum action)i;
+    return action == ACT_CTL || action == ACT_DONE || action == ACT_PATH || action == ACT_FENCE ||
+           action == ACT_NOTICE || action == ACT_BREAK || action == ACT_BLOCK ||
+           action == ACT_UNBLOCK || action == ACT_CONNECT;
 }
 
 /* Long logs and high terms leave the model's tables: such a schedule stops and heals. */
@@ -231,13 +237,12 @@ static bool spent(const struct rig *rig)
 static void run_schedule(struct rig *rig, const struct schedule *schedule, uint32_t steps)
 {
     const uint64_t end = rig->steps + steps;
-    for (uint32_t tries = 0; rig->steps < end && tries < 40 * steps; tries++) {
-        const enum action action = pick(rig, schedule);
-        const uint32_t n = 1 + (uint32_t)rig_random(rig, rig->n);
-        const uint32_t p = 1 + (uint32_t)rig_random(rig, rig->n);
-        if (n == p && (action == ACT_CTL || action == ACT_DONE || action == ACT_PATH ||
-                       action == ACT_FENCE || action == ACT_NOTICE || action == ACT_BREAK ||
-                       action == ACT_BLOCK || action == ACT_UNBLOCK || action == ACT_CONNECT)) {
+    for (uint32_t tries = 0; rig->steps < end && tries < 24 * steps; tries++) {
+        const uint64_t chance = rig_random(rig, UINT64_C(1) << 48);
+        const enum action action = (enum action)schedule->table[chance % TABLE];
+        const uint32_t n = 1 + (uint32_t)((chance >> 16 & 0xffff) * rig->n >> 16);
+        const uint32_t p = 1 + (uint32_t)((chance >> 32) * rig->n >> 16);
+        if (n == p && involves_two(action)) {
             continue;
         }
         act(rig, action, n, p);

@@ -143,6 +143,56 @@ static void journal_lost__newer_leader_exists__old_one_never_commits_with_it(voi
     rig_free(rig);
 }
 
+/*
+ * Five replicas: 1 leads; 2 has the grant of 3 for a newer term and sleeps; 3 loses its journal,
+ * and 1 takes it in, the proof complete on 1, 4 and 5; only then does 5 grant to 2. The grants of
+ * 3 and 5 never stood together: with them 2 would lead without what 1, 3 and 4 committed since.
+ */
+static void journal_lost__candidate_has_its_old_grant__does_not_lead_by_it(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1(5, RIG_FLUSH);
+    rig_block(rig, 2, 1);
+    rig_block(rig, 2, 4);
+    rig_settle(rig);
+    rig->nodes[1].sides[3].hold_path = true;
+    rig->nodes[5].sides[2].hold_ctl = true;
+    rig_coup(rig, 2);
+    rig_settle(rig);
+    assert_true(rig_view(rig, 2)->peers[3].path_open);
+    golden_begin(rig, GOLDEN_NODE(2));
+    golden_say(rig, "2 has the grant of 3 and sleeps; 3 loses its journal, 1 takes it in");
+    rig->nodes[2].paused = true;
+    rig_lose_journal(rig, 3);
+    rig->nodes[1].sides[3].hold_path = false;
+    start(rig, 3);
+    rig_settle(rig);
+    assert_false(rig->nodes[3].amnesiac);
+    assert_true(rig_view(rig, 1)->peers[3].counted);
+    rig->nodes[5].sides[2].hold_ctl = false;
+    rig_settle(rig);
+    assert_int_equal(rig_view(rig, 5)->grant.peer, 2);
+    rig_append(rig, 1, 1);
+    rig_settle(rig); /* committed by 1, 3 and 4 */
+    assert_int_equal(rig_view(rig, 1)->commit_offset, 5 * RIG_ENTRY);
+    golden_say(rig, "2 wakes up and finds the grant of 5 before it notices the loss of 3");
+    rig->nodes[2].sides[3].hold_ctl = true;
+    rig->nodes[2].paused = false;
+    rig_settle(rig);
+    assert_int_not_equal(rig_view(rig, 2)->role, LKS_CORE_LEADER);
+    golden_end(rig, "grants-stand-together",
+               "of more than three replicas, a candidate leads only by grants that stood at once");
+    rig->nodes[2].sides[3].hold_ctl = false;
+    rig_unblock(rig, 2, 1);
+    rig_unblock(rig, 2, 4);
+    for (uint32_t i = 0; i < 20; i++) {
+        rig_connect(rig, 2, 1 + i % 5);
+        rig_advance(rig, RIG_TIMEOUT);
+    }
+    assert_int_not_equal(rig_leader(rig), 0);
+    rig_free(rig);
+}
+
 static void amnesia_over__connection_breaks_meanwhile__is_told_again(void **state)
 {
     (void)state;
@@ -222,6 +272,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(candidate__asks_an_amnesiac__is_refused),
         cmocka_unit_test(journal_lost__leader__proves_that_no_newer_leader_was_chosen),
         cmocka_unit_test(journal_lost__newer_leader_exists__old_one_never_commits_with_it),
+        cmocka_unit_test(journal_lost__candidate_has_its_old_grant__does_not_lead_by_it),
         cmocka_unit_test(amnesia_over__connection_breaks_meanwhile__is_told_again),
         cmocka_unit_test(start__majority_amnesiac__elects_nobody_and_says_why),
         cmocka_unit_test(start__minority_amnesiac__elects_and_heals_it),

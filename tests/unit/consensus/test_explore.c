@@ -12,8 +12,13 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define FIXED_COUNT 12000u
-#define FRESH_COUNT 4000u
+#ifdef LKS_SANITIZED
+#define FIXED_COUNT 1500u
+#define FRESH_COUNT 500u
+#else
+#define FIXED_COUNT 9000u
+#define FRESH_COUNT 3000u
+#endif
 #define TRACE_BYTES ((size_t)1 << 24)
 
 static struct rig *g_rig;
