@@ -311,7 +311,7 @@ static void dispatch(struct lks_core *core, const struct lks_core_event *event)
         lks_adoption_read(core, event);
         break;
     case LKS_EVENT_APPENDED:
-        lks_leader_appended(core, &event->position);
+        lks_leader_appended(core, event);
         break;
     case LKS_EVENT_COMMIT_SEEN:
         /* (Before the fences of a start are through, the word is an earlier life's.) */

@@ -61,7 +61,8 @@ enum lks_core_event_kind {
     LKS_EVENT_PROBED,         /* peer, grant, status */
     LKS_EVENT_LOG_READ,       /* end of READ_LOG. status; position, runs: own log as it now is, all
                                  of it durable; after success it ends where the READ_LOG did */
-    LKS_EVENT_APPENDED,       /* position: own tail after appending entries of the own term */
+    LKS_EVENT_APPENDED,       /* position: own tail after appending entries of the own term; offset:
+                                 the same as position's if they are durable already, else 0 */
     LKS_EVENT_COMMIT_SEEN,    /* offset: the commit word in own memory (followers) */
     LKS_EVENT_AMNESIA_CLEARED, /* the journal has recorded it */
     LKS_EVENT_TRANSFER        /* the owner wants to stop: hand over leadership */

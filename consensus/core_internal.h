@@ -175,7 +175,7 @@ void lks_adoption_path_lost(struct lks_core *core, uint32_t peer);
 void lks_leader_enter(struct lks_core *core);
 void lks_leader_leave(struct lks_core *core);
 void lks_leader_path_open(struct lks_core *core, uint32_t peer);
-void lks_leader_appended(struct lks_core *core, const struct lks_position *tail);
+void lks_leader_appended(struct lks_core *core, const struct lks_core_event *event);
 void lks_leader_persisted(struct lks_core *core, uint64_t offset, uint64_t term);
 void lks_leader_flushed(struct lks_core *core, const struct lks_core_event *event);
 void lks_leader_probed(struct lks_core *core, const struct lks_core_event *event);

@@ -224,8 +224,9 @@ void lks_leader_path_open(struct lks_core *core, uint32_t p)
     progress(core);
 }
 
-void lks_leader_appended(struct lks_core *core, const struct lks_position *tail)
+void lks_leader_appended(struct lks_core *core, const struct lks_core_event *event)
 {
+    const struct lks_position *tail = &event->position;
     const uint64_t before = core->view.tail.offset;
     LKS_ASSERT(tail->offset > before);
     LKS_ASSERT(tail->term == core->promise_term || core->view.role != LKS_CORE_LEADER);
@@ -236,7 +237,14 @@ void lks_leader_appended(struct lks_core *core, const struct lks_position *tail)
     if (core->view.role != LKS_CORE_LEADER) {
         return; /* appended just before stepping down: part of the visible tail */
     }
-    struct lks_effect *effect = lks_core_emit(core, LKS_EFFECT_PERSIST_LOG, 0);
+    if (event->offset == tail->offset && core->own_durable == before) {
+        core->own_durable = tail->offset; /* written back before this event: nothing to wait for */
+    } else {
+        struct lks_effect *effect = lks_core_emit(core, LKS_EFFECT_PERSIST_LOG, 0);
+        effect->from = before;
+        effect->to = tail->offset;
+        effect->term = tail->term;
+    }
     if (noop) {
         if (core->view.noop_offset == 0) {
             core->view.noop_offset = tail->offset;
@@ -248,9 +256,6 @@ void lks_leader_appended(struct lks_core *core, const struct lks_position *tail)
             }
         }
     }
-    effect->from = before;
-    effect->to = tail->offset;
-    effect->term = tail->term;
     progress(core);
 }
 

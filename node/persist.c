@@ -78,6 +78,20 @@ static void log_persisted(struct lks_replica *replica)
     }
 }
 
+/* Where the processor makes bytes durable, own entries are before the core hears of them. False:
+ * they are not, the core will ask for it. */
+bool lks_replica_persist_appended(struct lks_replica *replica, uint64_t from, uint64_t to)
+{
+    if (replica->options.durability != LKS_DURABILITY_MEMORY) {
+        if (replica->options.persister.post != NULL ||
+            lks_journal_persist_range(replica->options.journal, from, to) != 0) {
+            return false;
+        }
+    }
+    replica->durable_mark = to;
+    return true;
+}
+
 /* ---- the visible tail, at a hand-over ------------------------------------------------------- */
 
 static bool recover(struct lks_replica *replica)

@@ -45,10 +45,12 @@ static uint64_t next_time(struct lks_replica *replica)
     return replica->appended_time_ns;
 }
 
-static void appended_event(struct lks_replica *replica)
+static void appended_event(struct lks_replica *replica, uint64_t before)
 {
-    lks_replica_event(replica, LKS_EVENT_APPENDED, 0)->position =
-        lks_replica_position(&replica->appended);
+    const bool durable = lks_replica_persist_appended(replica, before, replica->appended.offset);
+    struct lks_core_event *event = lks_replica_event(replica, LKS_EVENT_APPENDED, 0);
+    event->position = lks_replica_position(&replica->appended);
+    event->offset = durable ? replica->appended.offset : 0;
 }
 
 void lks_replica_append_noop(struct lks_replica *replica, uint64_t term)
@@ -56,6 +58,7 @@ void lks_replica_append_noop(struct lks_replica *replica, uint64_t term)
     prepare(replica, term);
     const struct lks_entry_draft draft = {
         .kind = LKS_ENTRY_NOOP, .term = term, .time_ns = next_time(replica)};
+    const uint64_t before = replica->appended.offset;
     const int rc = lks_journal_append(replica->options.journal, &replica->appended, &draft);
     if (rc != 0) {
         lks_log_error(replica->options.log_sink,
@@ -63,7 +66,7 @@ void lks_replica_append_noop(struct lks_replica *replica, uint64_t term)
                       lks_error_text(rc));
         return;
     }
-    appended_event(replica);
+    appended_event(replica, before);
 }
 
 /* Room for any command and the padding before it, with a reserve for the no-ops of elections. */
@@ -194,6 +197,7 @@ int lks_replica_propose(struct lks_replica *replica)
         lks_gateway_rewind(replica->gateway);
     }
     (void)lks_replica_offer_ingress(replica);
+    const uint64_t before = replica->appended.offset;
     int taken = take_own(replica);
     for (uint32_t p = 1; p <= replica->options.replicas; p++) {
         if (lks_replica_is_peer(replica, p) && replica->peers[p].connected) {
@@ -201,7 +205,7 @@ int lks_replica_propose(struct lks_replica *replica)
         }
     }
     if (taken > 0) {
-        appended_event(replica);
+        appended_event(replica, before);
         taken += lks_replica_drain(replica);
     }
     return taken;

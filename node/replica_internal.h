@@ -221,6 +221,7 @@ bool lks_replica_send_offer_request(struct lks_replica *replica, uint32_t peer);
 /* persist.c */
 void lks_replica_persist(struct lks_replica *replica, enum lks_persist_class class_, uint64_t from,
                          uint64_t to);
+bool lks_replica_persist_appended(struct lks_replica *replica, uint64_t from, uint64_t to);
 void lks_replica_persist_log(struct lks_replica *replica, const struct lks_effect *effect);
 void lks_replica_persist_tail(struct lks_replica *replica, uint64_t from);
 int lks_replica_acknowledge(struct lks_replica *replica);
