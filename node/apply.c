@@ -33,19 +33,6 @@ static void execute(struct lks_replica *replica, const struct lks_entry *entry)
     }
 }
 
-static void check_progress(struct lks_replica *replica, uint64_t limit)
-{
-    /* The commit offset may lie inside an entry; but never a whole greatest entry ahead. */
-    const uint64_t span = lks_entry_span(replica->options.entry_bytes_max);
-    if (limit - replica->applied.offset > 2 * span) {
-        lks_replica_fail(replica, -LKS_EDAMAGED,
-                         "committed entry %" PRIu64 " (offset %" PRIu64
-                         ") fails its check: the log is damaged; restore this replica's journal "
-                         "from a peer",
-                         replica->applied.index + 1, replica->applied.offset);
-    }
-}
-
 int lks_replica_apply(struct lks_replica *replica)
 {
     const uint64_t limit = replica->view->commit_offset;
@@ -54,7 +41,12 @@ int lks_replica_apply(struct lks_replica *replica)
         struct lks_entry entry;
         const uint64_t begin = replica->applied.offset;
         if (lks_journal_next(replica->options.journal, &replica->applied, limit, &entry) != 0) {
-            check_progress(replica, limit);
+            /* A commit offset is the end of an entry, which was wholly written before it. */
+            lks_replica_fail(replica, -LKS_EDAMAGED,
+                             "committed entry %" PRIu64 " (offset %" PRIu64
+                             ") fails its check: the log is damaged; restore this replica's "
+                             "journal from a peer",
+                             replica->applied.index + 1, begin);
             break;
         }
         work++;

@@ -40,6 +40,34 @@ static int write_word(struct lks_replica *replica, uint32_t peer, size_t field, 
 }
 
 /*
+ * Notes the end of the last entry that will lie wholly in the peer's ring after this write. A
+ * write of full length may end inside an entry; but whatever is said about a log (written,
+ * durable, committed) is said of whole entries: the peer could not find its log's end there.
+ */
+static void note_whole(struct lks_replica *replica, const struct lks_effect *effect)
+{
+    struct lks_replica_peer *peer = &replica->peers[effect->peer];
+    if (peer->whole_grant != effect->grant) {
+        peer->whole_grant = effect->grant;
+        peer->whole = effect->from; /* a path begins between two entries */
+    }
+    LKS_ASSERT(peer->whole <= effect->from);
+    if (effect->to - effect->from < replica->options.write_bytes_max) {
+        peer->whole = effect->to; /* up to the tail, as it was then */
+        return;
+    }
+    while (peer->whole < effect->to) { /* own entries: at least 64 bytes each, up to 1 MiB */
+        const struct lks_entry_header *header =
+            lks_journal_address(replica->options.journal, peer->whole);
+        const uint64_t end = peer->whole + lks_entry_span(header->payload_bytes);
+        if (end > effect->to) {
+            break;
+        }
+        peer->whole = end;
+    }
+}
+
+/*
  * Log bytes, then what makes them durable there: a flush, or (pmem-ack) the written word that
  * tells the follower how far to persist. The last operation posted carries the id: operations of
  * a path complete in order, and a refused write fails everything behind it.
@@ -57,10 +85,11 @@ static void write_log(struct lks_replica *replica, const struct lks_effect *effe
         flushed_event(replica, effect, -LKS_EBROKEN);
         return;
     }
+    note_whole(replica, effect);
     uint64_t id = 0;
     struct lks_op *op = lks_replica_op(replica, LKS_OP_WRITE, effect->peer, &id);
     op->grant = effect->grant;
-    op->offset = peer->durability == LKS_DURABILITY_PMEM_ACK ? 0 : effect->to;
+    op->offset = peer->durability == LKS_DURABILITY_PMEM_ACK ? 0 : peer->whole;
     const bool last_is_write = peer->durability == LKS_DURABILITY_MEMORY;
     int rc = write_piece(replica, effect->peer, effect->from, first,
                          last_is_write && first == bytes ? id : 0);
@@ -70,11 +99,14 @@ static void write_log(struct lks_replica *replica, const struct lks_effect *effe
     }
     if (rc == 0 && peer->durability == LKS_DURABILITY_PMEM_ACK) {
         rc = write_word(replica, effect->peer, offsetof(struct lks_control_words, written),
-                        effect->to, LKS_FABRIC_WAKE, id);
+                        peer->whole, LKS_FABRIC_WAKE, id);
     } else if (rc == 0 && !last_is_write) {
         rc = lks_fabric_flush(replica->options.fabric, effect->peer, id);
     }
     if (rc != 0) {
+        /* A part of it may be on its way, the rest is not: nothing may follow on this path, least
+         * of all a commit word that counts on it. */
+        peer->grant = 0;
         lks_replica_op_free(replica, op);
         flushed_event(replica, effect, rc);
     }
@@ -136,18 +168,22 @@ void lks_replica_send_commit_words(struct lks_replica *replica)
         if (peer->word_due == 0) {
             continue;
         }
-        const uint64_t word = peer->word_due;
-        peer->word_due = 0;
         if (peer->word_grant != peer->grant) {
-            continue; /* of a path that is gone */
+            peer->word_due = 0; /* of a path that is gone */
+            continue;
         }
-        uint32_t flags = 0;
-        if (peer->command_end > peer->woken_at) {
-            flags = LKS_FABRIC_WAKE;
-            peer->woken_at = word;
+        const bool cut = peer->whole_grant == peer->grant && peer->whole < peer->word_due;
+        const uint64_t word = cut ? peer->whole : peer->word_due;
+        const bool wake = peer->command_end > peer->woken_at;
+        const int rc = write_word(replica, p, offsetof(struct lks_control_words, commit), word,
+                                  wake ? LKS_FABRIC_WAKE : 0, 0);
+        if (rc == -LKS_EBUSY) {
+            replica->words_due = true; /* nobody but this word says what is committed: later */
+            continue;
         }
-        /* A failure breaks the path, which the next write or probe reports. */
-        (void)write_word(replica, p, offsetof(struct lks_control_words, commit), word, flags, 0);
+        /* (Any other failure broke the path, which the next write or probe reports.) */
+        peer->word_due = 0;
+        peer->woken_at = wake ? word : peer->woken_at;
     }
 }
 

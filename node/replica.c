@@ -182,7 +182,7 @@ static void start_core(struct lks_replica *replica, const struct lks_identity *i
         .election_timeout_ns = options->election_timeout_ns,
         .heartbeat_ns = options->heartbeat_ns,
         .ring_bytes = lks_journal_ring_bytes(options->journal),
-        .write_bytes_max = WRITE_BYTES_MAX,
+        .write_bytes_max = options->write_bytes_max,
         .writes_max = WRITES_MAX,
         .seed = options->seed,
         .now_ns = 0, /* set by the first step */
@@ -203,6 +203,10 @@ int lks_replica_new(struct lks_replica **out, const struct lks_replica_options *
     }
     memset(replica, 0, sizeof *replica);
     replica->options = *options;
+    if (options->write_bytes_max == 0) {
+        replica->options.write_bytes_max = WRITE_BYTES_MAX;
+    }
+    LKS_ASSERT(replica->options.write_bytes_max % LKS_ENTRY_ALIGN == 0);
     replica->words = lks_fabric_words(options->fabric);
     replica->control = lks_journal_control(options->journal);
     replica->log_place = LKS_JOURNAL_HEAD_BYTES;
@@ -215,6 +219,7 @@ int lks_replica_new(struct lks_replica **out, const struct lks_replica_options *
     replica->session = lks_session_make(options->replica, identity.incarnation);
     replica->floor = identity.floor;
     replica->floor_flushed = identity.floor;
+    replica->floor_target = identity.floor;
     const int rc = make_parts(replica, &identity);
     if (rc != 0) {
         lks_replica_free(replica);

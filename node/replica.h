@@ -51,6 +51,7 @@ struct lks_replica_options {
     uint64_t election_timeout_ns;       /* leader's counter unmoved this long: suspicion */
     uint64_t heartbeat_ns;              /* how often the counter moves at least */
     uint64_t pending_bytes_max;         /* commands of own clients not yet answered */
+    uint64_t write_bytes_max;           /* of the log in one write, a multiple of 64; 0: 1 MiB */
     uint64_t seed;                      /* of the core's random delays */
     struct lks_persister persister;
     const struct lks_log *log_sink;

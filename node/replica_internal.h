@@ -71,8 +71,12 @@ struct lks_replica_peer {
     uint64_t woken_at;       /* leader: commit word that it was last woken for */
     uint64_t word_due;       /* leader: commit word to be sent; 0: none */
     uint64_t word_grant;     /* ... on this path */
+    uint64_t whole;          /* leader: end of the last entry that was wholly written to it ... */
+    uint64_t whole_grant;    /* ... on this path */
     struct lks_public_words *seen; /* in scratch memory: its words as last read */
     bool reading_words;
+    uint64_t beat_seen;      /* its heartbeat counter, and when it last moved */
+    uint64_t beat_seen_ns;
 };
 
 /* Reading the best grantor's log into the own ring (see log_read.c). */
@@ -163,7 +167,8 @@ struct lks_replica {
     bool persist_busy[LKS_PERSIST_CLASSES];
     uint64_t durable_mark;  /* own log durable below it, as leader or under the present grant */
     uint64_t floor;         /* as last recorded in the journal */
-    uint64_t floor_flushed; /* written back by this replica itself */
+    uint64_t floor_flushed; /* written back by this replica itself, on its way ... */
+    uint64_t floor_target;  /* ... to the end of an applied entry */
     struct lks_log_read log_read;
     struct lks_runs log_read_runs; /* of the LOG_READ event under way */
     struct {
