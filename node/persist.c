@@ -221,23 +221,36 @@ static void ack_persisted(struct lks_replica *replica)
 
 /* ---- the floor: below it, whatever is missing is damage -------------------------------------- */
 
-/* The greatest applied offset below which everything is durable here, with its final content.
- * Where lines are written back by the processor, a follower does that for itself: what the leader
- * flushed is known to the leader only, and a commit needs only a majority. */
+/* Writes back, a piece at a time, up to where the last applied entry ended when the round began.
+ * Returns that place when it was reached, else 0: a piece may end inside an entry. */
+static uint64_t flush_for_floor(struct lks_replica *replica)
+{
+    const uint64_t applied = replica->applied.offset;
+    if (replica->floor_flushed == replica->floor_target &&
+        applied >= replica->floor_flushed + FLOOR_FLUSH_BYTES) {
+        replica->floor_target = applied;
+    }
+    const uint64_t most = replica->floor_flushed + FLOOR_FLUSH_BYTES_MAX;
+    const uint64_t to = replica->floor_target < most ? replica->floor_target : most;
+    if (replica->floor_flushed < to &&
+        lks_journal_persist_range(replica->options.journal, replica->floor_flushed, to) == 0) {
+        replica->floor_flushed = to;
+    }
+    return replica->floor_flushed == replica->floor_target ? replica->floor_target : 0;
+}
+
+/* The greatest applied offset below which everything is durable here, with its final content; an
+ * entry's end, since a recovery finds no other. Where lines are written back by the processor, a
+ * follower does that for itself: what the leader flushed is known to the leader only, and a commit
+ * needs only a majority. */
 static uint64_t durable_and_applied(struct lks_replica *replica)
 {
     const uint64_t applied = replica->applied.offset;
     uint64_t mark = replica->durable_mark;
-    const bool by_cpu = replica->options.persister.post == NULL;
-    if (by_cpu && replica->view->role != LKS_CORE_LEADER &&
-        applied >= replica->floor_flushed + FLOOR_FLUSH_BYTES) {
-        const uint64_t most = replica->floor_flushed + FLOOR_FLUSH_BYTES_MAX;
-        const uint64_t to = applied < most ? applied : most;
-        if (lks_journal_persist_range(replica->options.journal, replica->floor_flushed, to) == 0) {
-            replica->floor_flushed = to;
-        }
+    if (replica->options.persister.post == NULL && replica->view->role != LKS_CORE_LEADER) {
+        const uint64_t flushed = flush_for_floor(replica);
+        mark = mark > flushed ? mark : flushed;
     }
-    mark = mark > replica->floor_flushed ? mark : replica->floor_flushed;
     return mark < applied ? mark : applied;
 }
 
@@ -252,6 +265,9 @@ static void record_floor(struct lks_replica *replica, uint64_t floor)
     replica->floor = floor;
     if (replica->floor_flushed < floor) {
         replica->floor_flushed = floor;
+    }
+    if (replica->floor_target < replica->floor_flushed) {
+        replica->floor_target = replica->floor_flushed;
     }
 }
 
