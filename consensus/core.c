@@ -174,6 +174,7 @@ static void connected(struct lks_core *core, const struct lks_core_event *event)
     peer->connected = true;
     peer->beat = 0;
     peer->leading = false;
+    peer->waits = false;
     peer->retry_ns = 0;
     if (core->view.role == LKS_CORE_ADOPTING || core->view.role == LKS_CORE_LEADER ||
         (core->view.role == LKS_CORE_CANDIDATE && core->handover.phase == HANDOVER_IDLE)) {

@@ -49,7 +49,7 @@ enum lks_core_event_kind {
     LKS_EVENT_CONNECTED,      /* peer */
     LKS_EVENT_DISCONNECTED,   /* peer, dead */
     LKS_EVENT_MESSAGE,        /* peer, message */
-    LKS_EVENT_HEARTBEAT_READ, /* peer, status, beat, term, leading, amnesiac */
+    LKS_EVENT_HEARTBEAT_READ, /* peer, status, beat, term, leading, amnesiac, waits */
     LKS_EVENT_REVOKED,        /* peer */
     LKS_EVENT_GRANTED,        /* peer, status, key */
     LKS_EVENT_OPENED,         /* peer, grant, status */
@@ -76,6 +76,7 @@ struct lks_core_event {
     bool dead;
     bool leading;
     bool amnesiac;
+    bool waits; /* the peer is known to be slow, not stopped: it waits for a processor */
     uint64_t beat;
     uint64_t term;
     uint64_t grant;

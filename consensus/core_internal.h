@@ -51,6 +51,7 @@ struct peer {
     uint64_t beat;
     uint64_t beat_term;
     uint64_t beat_seen_ns; /* observed time at which beat last changed */
+    bool waits;            /* ready to run when it was last read, but its beat had not moved */
     /* our permission on its ring */
     uint64_t request; /* VOTE_REQUEST without an answer; 0: none on this connection */
     uint64_t request_ns;

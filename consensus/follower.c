@@ -7,6 +7,8 @@
  */
 #include "consensus/core_internal.h"
 
+#define WAITING_TIMEOUTS 10u /* election timeouts for a leader that waits for a processor */
+
 void lks_follower_enter(struct lks_core *core, uint64_t patience_ns)
 {
     lks_core_set_role(core, LKS_CORE_FOLLOWER);
@@ -68,6 +70,30 @@ static void trust_leader(struct lks_core *core, uint32_t leader)
                        lks_core_random_below(core, core->options.election_timeout_ns / 4 + 1);
 }
 
+/*
+ * A leader that is ready to run but gets no processor is slow, not gone: replacing it by a replica
+ * that competes for the same processors helps nobody. Bounded, and a hint only: safety never
+ * depends on who is taken for dead.
+ */
+static bool leader_waits(const struct lks_core *core, uint32_t leader)
+{
+    const struct peer *peer = &core->peers[leader];
+    return peer->waits && peer->connected &&
+           core->observed_ns - peer->beat_seen_ns <
+               WAITING_TIMEOUTS * core->options.election_timeout_ns;
+}
+
+static void be_patient(struct lks_core *core)
+{
+    const uint64_t until = core->observed_ns + core->options.election_timeout_ns / 2;
+    if (core->suspect_ns < until) {
+        core->suspect_ns = until;
+    }
+    if (core->view.role == LKS_CORE_PRE_CANDIDATE) {
+        lks_core_set_role(core, LKS_CORE_FOLLOWER);
+    }
+}
+
 static void count_amnesiacs(struct lks_core *core)
 {
     uint32_t amnesiacs = core->view.amnesiac ? 1 : 0;
@@ -91,6 +117,7 @@ void lks_follower_heartbeat(struct lks_core *core, const struct lks_core_event *
     peer->beat_term = event->term;
     peer->leading = event->leading;
     peer->amnesiac = event->amnesiac;
+    peer->waits = event->waits && !moved;
     count_amnesiacs(core);
     if (event->term > core->term_seen && event->leading) {
         core->term_seen = event->term;
@@ -99,6 +126,10 @@ void lks_follower_heartbeat(struct lks_core *core, const struct lks_core_event *
         return;
     }
     const uint32_t leader = core->view.leader;
+    if (leader == event->peer && leader_waits(core, leader)) {
+        be_patient(core);
+        return;
+    }
     if (event->leading && event->term >= core->promise_term) {
         const bool newer = leader == 0 || event->term > core->peers[leader].beat_term;
         if (leader == event->peer ? moved : newer && (moved || first)) {
@@ -144,7 +175,8 @@ static bool prevote_acceptable(const struct lks_core *core, uint32_t peer,
         return core->observed_ns - core->leaderless_ns >= half;
     }
     return core->view.leader == peer ||
-           core->observed_ns - core->peers[core->view.leader].beat_seen_ns >= half;
+           (!leader_waits(core, core->view.leader) &&
+            core->observed_ns - core->peers[core->view.leader].beat_seen_ns >= half);
 }
 
 void lks_follower_prevote_request(struct lks_core *core, uint32_t peer,

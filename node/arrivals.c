@@ -14,6 +14,7 @@
 
 #define FABRIC_EVENTS_MAX 64
 #define MESSAGES_PER_TURN_MAX 16u
+#define PREVOTES_PENDING_MAX (LKS_MAILBOX_SLOTS / 2)
 
 enum envelope_type {
     ENVELOPE_CORE = 1,
@@ -48,11 +49,61 @@ static bool send_envelope(struct lks_replica *replica, uint32_t p, struct envelo
     return rc == 0;
 }
 
-bool lks_replica_send_core_message(struct lks_replica *replica, uint32_t peer,
-                                   const struct lks_message *message)
+static bool send_core(struct lks_replica *replica, uint32_t peer,
+                      const struct lks_message *message)
 {
     struct envelope envelope = {.type = ENVELOPE_CORE, .body.core = *message};
     return send_envelope(replica, peer, &envelope, sizeof *message);
+}
+
+/* The core says most things once: what finds the mailbox full waits. Of a peer that takes nothing
+ * for long only the newest are worth keeping. */
+static void keep_waiting(struct lks_replica_peer *peer, const struct lks_message *message)
+{
+    if (peer->waiting_count == LKS_REPLICA_WAITING_MAX) {
+        peer->waiting_count--;
+        memmove(peer->waiting, peer->waiting + 1, peer->waiting_count * sizeof *peer->waiting);
+    }
+    peer->waiting[peer->waiting_count] = *message;
+    peer->waiting_count++;
+}
+
+/* False: not sent, and not kept either, because the sender will say it again. */
+bool lks_replica_send_core_message(struct lks_replica *replica, uint32_t p,
+                                   const struct lks_message *message)
+{
+    struct lks_replica_peer *peer = &replica->peers[p];
+    const bool prevote = message->kind == LKS_MESSAGE_PREVOTE_REQUEST ||
+                         message->kind == LKS_MESSAGE_PREVOTE_REPLY;
+    const bool repeated = prevote || message->kind == LKS_MESSAGE_DURABLE;
+    if (!peer->connected) {
+        return false;
+    }
+    if (peer->waiting_count == 0) {
+        /* (Pre-votes are repeated quickly: they leave room for what follows them.) */
+        const uint32_t most = prevote ? PREVOTES_PENDING_MAX : LKS_MAILBOX_SLOTS;
+        if (lks_mailbox_pending(&peer->mailbox) < most && send_core(replica, p, message)) {
+            return true;
+        }
+    }
+    if (!repeated) {
+        keep_waiting(peer, message);
+    }
+    return !repeated;
+}
+
+/* Sends what waits and still belongs to the present term. */
+static int send_waiting(struct lks_replica *replica, uint32_t p)
+{
+    struct lks_replica_peer *peer = &replica->peers[p];
+    uint32_t done = 0;
+    while (done < peer->waiting_count && (peer->waiting[done].term < replica->view->term ||
+                                          send_core(replica, p, &peer->waiting[done]))) {
+        done++;
+    }
+    peer->waiting_count -= done;
+    memmove(peer->waiting, peer->waiting + done, peer->waiting_count * sizeof *peer->waiting);
+    return (int)done;
 }
 
 bool lks_replica_send_offer(struct lks_replica *replica, uint32_t peer,
@@ -83,6 +134,7 @@ static void connected(struct lks_replica *replica, uint32_t p)
     (void)strncpy(peer->medium, lks_medium_name((enum lks_medium_kind)hello.medium),
                   sizeof peer->medium - 1);
     peer->offered_term = 0;
+    peer->waiting_count = 0;
     peer->reading_words = false;
     lks_mailbox_connected(&peer->mailbox);
     (void)lks_replica_event(replica, LKS_EVENT_CONNECTED, p);
@@ -120,6 +172,13 @@ static void heartbeat_read(struct lks_replica *replica, uint32_t p, int status)
         event->term = lks_word_read(&peer->seen->term);
         event->leading = (flags & LKS_PUBLIC_LEADING) != 0;
         event->amnesiac = (flags & LKS_PUBLIC_AMNESIAC) != 0;
+        if (event->beat != peer->beat_seen || peer->beat_seen_ns == 0) {
+            peer->beat_seen = event->beat;
+            peer->beat_seen_ns = replica->now_ns;
+        } else if (event->leading && replica->now_ns - peer->beat_seen_ns >=
+                                         replica->options.election_timeout_ns / 2) {
+            event->waits = lks_fabric_peer_waits(replica->options.fabric, p);
+        }
     }
 }
 
@@ -248,6 +307,7 @@ int lks_replica_poll_messages(struct lks_replica *replica)
         }
         if (peer->connected) {
             work += lks_mailbox_poll(&peer->mailbox);
+            work += peer->waiting_count != 0 ? send_waiting(replica, p) : 0;
         }
     }
     return work;

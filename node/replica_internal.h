@@ -24,6 +24,7 @@
 #define LKS_REPLICA_OPS_MAX 2048u    /* operations posted to the fabric and not yet completed */
 #define LKS_REPLICA_EVENTS_MAX 4096u /* at least two for each of them */
 #define LKS_REPLICA_DEFERRED_MAX 32u
+#define LKS_REPLICA_WAITING_MAX 4u   /* core messages that wait for room in a mailbox */
 #define LKS_REPLICA_READS_MAX 4u     /* chunks of a log read under way */
 #define LKS_REPLICA_READ_BYTES (256u << 10)
 
@@ -63,6 +64,8 @@ struct lks_replica_peer {
     char medium[16];
     uint64_t grant;          /* number of the path last opened */
     struct lks_mailbox mailbox;
+    uint32_t waiting_count; /* core messages that found the mailbox full, oldest first */
+    struct lks_message waiting[LKS_REPLICA_WAITING_MAX];
     struct lks_ingress_producer producer;
     struct lks_ingress_consumer consumer;
     uint64_t offered_term;   /* ingress offered to it in this term, over this connection */
@@ -157,6 +160,7 @@ struct lks_replica {
     uint64_t routed_term; /* term in which everything unanswered was last rewound for this replica
                              as leader */
     uint64_t leaderless_since_ns;
+    uint64_t unoffered_since_ns; /* a leader is known, but no ingress offered; 0: not so */
     uint64_t answered_seen;     /* sequence last answered, and since when nothing else was */
     uint64_t answered_seen_ns;
 

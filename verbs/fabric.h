@@ -127,6 +127,7 @@ struct lks_fabric_ops {
     int (*wake_fd)(const struct lks_fabric *fabric);
     int (*arm)(struct lks_fabric *fabric);
     void (*disarm)(struct lks_fabric *fabric);
+    bool (*peer_waits)(const struct lks_fabric *fabric, uint32_t peer); /* NULL: cannot tell */
 };
 
 /*
@@ -258,6 +259,12 @@ static inline int lks_fabric_wake_fd(const struct lks_fabric *fabric)
 static inline int lks_fabric_arm(struct lks_fabric *fabric)
 {
     return fabric->ops->arm(fabric);
+}
+/* A hint: true if the peer is known to be ready to run and to wait for a processor (or its disk);
+ * so it is slow, not stopped. Costs a system call; never needed for safety. */
+static inline bool lks_fabric_peer_waits(const struct lks_fabric *fabric, uint32_t peer)
+{
+    return fabric->ops->peer_waits != NULL && fabric->ops->peer_waits(fabric, peer);
 }
 static inline void lks_fabric_disarm(struct lks_fabric *fabric)
 {

@@ -186,6 +186,14 @@ static void shm_free(struct lks_fabric *fabric)
     free(shm);
 }
 
+static bool shm_peer_waits(const struct lks_fabric *fabric, uint32_t peer)
+{
+    const struct lks_shm_fabric *shm = lks_shm_of_const(fabric);
+    return lks_shm_is_peer(shm, peer) && shm->peers[peer].connected &&
+           !shm->options.shared_process &&
+           lks_shm_process_waits(shm->peers[peer].link.process.pid);
+}
+
 static const struct lks_fabric_ops shm_ops = {
     .name = "shm",
     .writes_when_posted = true,
@@ -206,6 +214,7 @@ static const struct lks_fabric_ops shm_ops = {
     .wake_fd = shm_wake_fd,
     .arm = lks_shm_arm,
     .disarm = lks_shm_disarm,
+    .peer_waits = shm_peer_waits,
 };
 
 static int check_options(const struct lks_fabric_options *options, struct lks_error *err)

@@ -110,6 +110,13 @@ bool lks_shm_process_stopped(uint32_t pid)
     return read_stat(pid, &state, &start_time) == 0 && (state == 'T' || state == 't');
 }
 
+bool lks_shm_process_waits(uint32_t pid)
+{
+    char state = ' ';
+    uint64_t start_time;
+    return read_stat(pid, &state, &start_time) == 0 && (state == 'R' || state == 'D');
+}
+
 int lks_shm_process_of_pidfd(int pidfd, uint32_t *pid)
 {
     char path[48];

@@ -28,6 +28,9 @@ bool lks_shm_process_ended(int pidfd);
 /* True if the process is stopped by a signal or a debugger. */
 bool lks_shm_process_stopped(uint32_t pid);
 
+/* True if the process could run, and waits for a processor or its disk. */
+bool lks_shm_process_waits(uint32_t pid);
+
 /* The pid behind a pidfd as this process sees it; -EBADF: no pidfd, or ended and reaped. */
 int lks_shm_process_of_pidfd(int pidfd, uint32_t *pid);
 
