@@ -221,6 +221,7 @@ static void read_heartbeat(struct rig *rig, uint32_t n, uint32_t p)
         event->term = view->term;
         event->leading = view->role == LKS_CORE_LEADER;
         event->amnesiac = view->amnesiac;
+        event->waits = rig->nodes[p].waits;
     }
 }
 

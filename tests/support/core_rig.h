@@ -83,6 +83,7 @@ struct rig_read {
 struct rig_node {
     bool alive;
     bool paused;
+    bool waits; /* ... and its fabric tells that it waits for a processor */
     bool hold_local;
     uint32_t hold_work; /* 1 + kind of own work that is not carried out; 0: none */
     bool hold_fence;

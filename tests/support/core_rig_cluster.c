@@ -72,6 +72,7 @@ void rig_start(struct rig *rig, uint32_t n)
     LKS_ASSERT(lks_core_bytes() <= sizeof node->memory);
     node->alive = true;
     node->paused = false;
+    node->waits = false;
     node->incarnation++;
     node->beat = 0;
     node->acked = 0;

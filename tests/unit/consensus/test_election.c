@@ -20,6 +20,43 @@ static struct rig *led_by_1(uint32_t n)
     return rig;
 }
 
+/* A leader known to wait for a processor keeps its office for ten election timeouts; one that is
+ * stopped loses it after one. */
+static void leader__waits_for_a_processor__is_given_time(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1(3);
+    rig->nodes[1].paused = true;
+    rig->nodes[1].waits = true;
+    rig_advance(rig, 8 * RIG_TIMEOUT);
+    assert_int_equal(rig_leader(rig), 1);
+    assert_int_equal(rig->term_max, 1);
+    rig_advance(rig, 5 * RIG_TIMEOUT);
+    assert_true(rig->term_max > 1); /* but not for ever */
+    rig_free(rig);
+
+    rig = led_by_1(3);
+    rig->nodes[1].paused = true;
+    rig_advance(rig, 3 * RIG_TIMEOUT);
+    assert_true(rig->term_max > 1);
+    rig_free(rig);
+}
+
+/* A follower that takes the waiting leader for gone, because it cannot tell, gets no pre-vote. */
+static void leader__waits_for_a_processor__prevote_denied(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1(3);
+    rig->nodes[1].paused = true;
+    rig->nodes[1].waits = true;
+    rig_advance(rig, RIG_TIMEOUT);
+    rig_block(rig, 1, 2);
+    rig_advance(rig, 5 * RIG_TIMEOUT);
+    assert_int_equal(rig->term_max, 1);
+    assert_int_equal(rig_view(rig, 3)->leader, 1);
+    rig_free(rig);
+}
+
 static void cluster__each_size__elects_and_commits_everywhere(void **state)
 {
     (void)state;
@@ -319,6 +356,8 @@ static void pause__of_a_follower__is_not_held_against_the_leader(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(leader__waits_for_a_processor__is_given_time),
+        cmocka_unit_test(leader__waits_for_a_processor__prevote_denied),
         cmocka_unit_test(cluster__each_size__elects_and_commits_everywhere),
         cmocka_unit_test(cluster__f_down__goes_on__f_plus_1_down__does_not),
         cmocka_unit_test(election__dead_leader__is_won_by_permission),
