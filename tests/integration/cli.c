@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "tests/support/process_cluster.h"
+#include "tests/support/scratch.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -41,7 +42,8 @@ struct fixture {
 static int set_up(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof(*fixture));
-    snprintf(fixture->directory, sizeof(fixture->directory), "/tmp/lockstep-cli.XXXXXX");
+    snprintf(fixture->directory, sizeof(fixture->directory), "%s/lockstep-cli.XXXXXX",
+             scratch_folder());
     *state = fixture;
     return mkdtemp(fixture->directory) != NULL ? 0 : -1;
 }
@@ -162,7 +164,8 @@ static void expect_calls(struct fixture *fixture, const struct call *calls, size
 
 static void help__everywhere__is_printed_and_exits_0(void **state)
 {
-    static const char *const commands[] = {"local", "init", "serve", "status", "journal", "bench"};
+    static const char *const commands[] = {"local",   "init",    "serve", "status",
+                                           "journal", "recover", "bench"};
     struct fixture *fixture = *state;
     EXPECT(fixture, {{"--help"}, 0, NULL}, {{"help"}, 0, NULL}, {{"--version"}, 0, NULL});
     for (size_t i = 0; i < LKS_COUNT_OF(commands); i++) {
@@ -307,6 +310,16 @@ static void journal__wrong_files__exit_with_one_line(void **state)
            {{"journal", "verify", "%D/text"}, 1, "text"});
 }
 
+static void recover__wrong_arguments__change_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    EXPECT(fixture, {{"init", "--dir", "%D/c", "--ring", "1M", "--replicas", "1"}, 0, NULL},
+           {{"recover"}, 2, ""}, {{"recover", "--dir", "%D/c"}, 2, "--accept-loss"},
+           {{"recover", "--dir", "%D/missing", "--accept-loss"}, 2, "missing"},
+           {{"recover", "--dir", "%D/c", "--accept-loss", "--cluster", "strange"}, 1, "strange"},
+           {{"recover", "--dir", "%D/c", "--accept-loss", "--replica", "2"}, 2, "2"});
+}
+
 /* ---- running --------------------------------------------------------------------------------- */
 
 static void two_processes__one_replica__second_is_refused(void **state)
@@ -415,6 +428,7 @@ int main(void)
         TEST(serve__wrong_configuration__names_line_and_key),
         TEST(serve__unusable_journal__exits_1_and_names_it),
         TEST(journal__wrong_files__exit_with_one_line),
+        TEST(recover__wrong_arguments__change_nothing),
         TEST(two_processes__one_replica__second_is_refused),
         TEST(local__signal__stops_every_replica),
     };
