@@ -307,7 +307,8 @@ static void report(struct bench *bench)
     fprintf(table, "replicate: %u replicas, %u bytes, %s, shm; closed loop, %zu samples\n",
             options->replicas, options->size, durability, bench->samples.count);
     fprintf(table, "  %-9s %10s %10s %10s %10s\n", "ns", "p50", "p99", "p99.9", "max");
-    fprintf(table, "  %-9s %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64 "\n", "commit", p50,
+    fprintf(table, "  %-9s %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64 "\n",
+            "commit", p50,
             lks_samples_percentile(&bench->samples, 0.99),
             lks_samples_percentile(&bench->samples, 0.999), lks_samples_max(&bench->samples));
     fprintf(table, "  %-9s %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64 "\n", "floor",

@@ -65,7 +65,8 @@ static int settle(struct failover *failover, struct lks_error *err)
         nap(10 * LKS_NS_PER_MS);
     }
     return lks_error_set(err, -ETIMEDOUT, "the cluster in %s did not settle within %" PRIu64
-                         " s; its logs are there", failover->directory, SETTLE_MAX_NS / LKS_NS_PER_S);
+                         " s; its logs are there",
+                         failover->directory, SETTLE_MAX_NS / LKS_NS_PER_S);
 }
 
 static int dial(const struct lks_config_replica *replica)
@@ -145,7 +146,8 @@ static void report(struct failover *failover)
     const char *signal_name = failover->options->stop ? "STOP" : "KILL";
     FILE *table = failover->options->json ? stderr : stdout;
     lks_samples_sort(samples);
-    fprintf(table, "failover (%s), %u replicas, %zu rounds: p50 %.1f ms, p99 %.1f ms, max %.1f ms\n",
+    fprintf(table,
+            "failover (%s), %u replicas, %zu rounds: p50 %.1f ms, p99 %.1f ms, max %.1f ms\n",
             signal_name, failover->config.replicas_count, samples->count,
             (double)lks_samples_percentile(samples, 0.5) / 1e6,
             (double)lks_samples_percentile(samples, 0.99) / 1e6,

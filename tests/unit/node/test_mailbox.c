@@ -229,7 +229,8 @@ static void receive__word_overwritten__taken_when_repeated(void **state)
     pair_joined(&pair);
     assert_int_equal(pair_say(&pair, A, 16), 0);
     fake_net_deliver_all(pair.net);
-    lks_word_publish(&pair_area(&pair, B)->slots[pair.sides[A].sent_id % LKS_MAILBOX_SLOTS].word, 7);
+    const uint64_t place = pair.sides[A].sent_id % LKS_MAILBOX_SLOTS;
+    lks_word_publish(&pair_area(&pair, B)->slots[place].word, 7);
     assert_int_equal(pair_hear(&pair, B, &message), -ENODATA);
     pair_let_repeat(&pair, A);
     assert_int_equal(pair_hear(&pair, B, &message), 16);

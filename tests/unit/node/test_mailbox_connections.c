@@ -167,7 +167,8 @@ static void reconnect__one_side_not_told_yet__greeting_starts_again(void **state
         lks_mailbox_poll(&pair.sides[A].mailbox);
         assert_int_equal(pair_say(&pair, B, 30), 0);
         pair_settle(&pair);
-        assert_int_equal(pair_hear(&pair, A, &message), 29); /* what was not acknowledged came over */
+        /* What was not acknowledged came over. */
+        assert_int_equal(pair_hear(&pair, A, &message), 29);
         assert_int_equal(pair_hear(&pair, A, &message), 30);
         assert_int_equal(pair_say(&pair, A, 31), 0);
         assert_int_equal(pair_say(&pair, B, 32), 0);
