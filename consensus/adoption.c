@@ -11,6 +11,9 @@
 
 #include <errno.h>
 
+/* A path on which so many probes hang is not probed again. */
+#define CONFIRM_PROBES_MAX 4u
+
 static bool log_is_better(const struct lks_position *a, const struct lks_position *b)
 {
     return a->term != b->term ? a->term > b->term : a->offset > b->offset;
@@ -19,7 +22,6 @@ static bool log_is_better(const struct lks_position *a, const struct lks_positio
 void lks_adoption_begin(struct lks_core *core)
 {
     lks_core_set_role(core, LKS_CORE_ADOPTING);
-    core->confirm_round++;
     lks_adoption_choose(core);
 }
 
@@ -54,22 +56,22 @@ static bool grants_stand_together(struct lks_core *core)
         return true;
     }
     uint32_t confirmed = 1;
-    uint32_t possible = 1;
+    uint32_t outside = 0;
     for (uint32_t p = 1; p <= core->options.replicas; p++) {
         const struct peer *peer = &core->peers[p];
-        if (peer->path_open && peer->confirm_round == core->confirm_round) {
-            possible++;
+        if (peer->path_open && peer->confirming) {
             confirmed += peer->probes == 0 ? 1 : 0;
+        } else if (peer->path_open && peer->probes < CONFIRM_PROBES_MAX) {
+            outside++; /* granted after the others were probed */
         }
     }
-    if (possible >= majority) {
+    if (confirmed >= majority || outside == 0) {
         return confirmed >= majority;
     }
-    core->confirm_round++;
     for (uint32_t p = 1; p <= core->options.replicas; p++) {
         struct peer *peer = &core->peers[p];
-        if (peer->path_open) {
-            peer->confirm_round = core->confirm_round;
+        peer->confirming = peer->path_open && peer->probes < CONFIRM_PROBES_MAX;
+        if (peer->confirming) {
             peer->probes++;
             lks_core_emit(core, LKS_EFFECT_PROBE, p)->grant = peer->grant;
         }

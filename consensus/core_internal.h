@@ -63,8 +63,8 @@ struct peer {
     /* replication, while this replica leads */
     bool counted;
     uint32_t inflight;
-    uint32_t probes;        /* posted and not completed; they complete in order */
-    uint64_t confirm_round; /* of the last probe that is to confirm the grant; 0: none */
+    uint32_t probes; /* posted and not completed; they complete in order */
+    bool confirming; /* the last of them was posted when all present grants were held */
     uint64_t inflight_since_ns;
     uint64_t written;     /* posted on this path, or found equal at its grant */
     uint64_t durable;
@@ -95,8 +95,6 @@ struct lks_core {
     struct handover handover;
     uint32_t granted_to; /* permission posted to this peer and not revoked since; 0: none */
     uint32_t revokes_left; /* STARTING: fences still under way */
-
-    uint64_t confirm_round; /* of grants that are shown to stand together */
 
     bool reading;          /* a READ_LOG is under way */
     uint32_t reading_peer;

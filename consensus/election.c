@@ -73,7 +73,7 @@ static void forget_grants(struct lks_core *core)
         peer->counted = false;
         peer->inflight = 0;
         peer->probes = 0;
-        peer->confirm_round = 0;
+        peer->confirming = false;
         peer->amnesia = AMNESIA_NONE;
         peer->retry_ns = 0;
     }
@@ -198,7 +198,7 @@ void lks_election_opened(struct lks_core *core, const struct lks_core_event *eve
     peer->ok_ns = core->observed_ns;
     peer->inflight = 0;
     peer->probes = 0;
-    peer->confirm_round = 0;
+    peer->confirming = false;
     if (core->view.role == LKS_CORE_LEADER) {
         lks_leader_path_open(core, event->peer);
     } else if (core->view.role == LKS_CORE_CANDIDATE) {
@@ -222,7 +222,7 @@ void lks_election_path_lost(struct lks_core *core, uint32_t peer)
     state->path_open = false;
     state->inflight = 0;
     state->probes = 0;
-    state->confirm_round = 0;
+    state->confirming = false;
     state->amnesia = AMNESIA_NONE;
     state->retry_ns = core->observed_ns + core->options.heartbeat_ns / 2;
     if (core->view.role == LKS_CORE_ADOPTING) {
