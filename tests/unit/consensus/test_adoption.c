@@ -261,6 +261,77 @@ static void lead_again__paths_open_at_once__each_begins_at_its_own_point(void **
     rig_free(rig);
 }
 
+/* What 3 held under an earlier leadership of 1 was overwritten since: it counts no more. */
+static void lead_again__follower_was_overwritten__its_old_durability_is_forgotten(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_cluster(5, RIG_FLUSH);
+    rig_elect(rig, 1);
+    rig_advance(rig, RIG_HEARTBEAT);
+    for (uint32_t p = 2; p <= 5; p++) {
+        rig->nodes[1].sides[p].hold_path = p != 3;
+    }
+    rig_append(rig, 1, 4);
+    rig_settle(rig);
+    assert_int_equal(rig_view(rig, 1)->peers[3].durable_offset, 5 * RIG_ENTRY);
+    for (uint32_t p = 2; p <= 5; p++) {
+        rig_block(rig, 1, p);
+        if (p != 3) {
+            rig_block(rig, 3, p);
+        }
+    }
+    rig_coup(rig, 2);
+    rig_settle(rig);
+    assert_int_equal(rig_leader(rig), 2);
+    for (uint32_t p = 2; p <= 5; p++) {
+        rig->nodes[1].sides[p].hold_path = false;
+        rig_unblock(rig, 1, p);
+        rig_unblock(rig, 3, p);
+        rig_connect(rig, 3, p);
+    }
+    rig_settle(rig);
+    for (uint32_t p = 2; p <= 5; p++) {
+        rig_connect(rig, 1, p);
+    }
+    rig_advance(rig, RIG_HEARTBEAT);
+    assert_all_equal(rig, 2); /* the four entries are gone, nobody had them acknowledged */
+    for (uint32_t p = 2; p <= 5; p++) {
+        rig->nodes[1].sides[p].hold_path = p != 4 && p != 5;
+    }
+    rig_coup(rig, 1);
+    rig_settle(rig);
+    assert_int_equal(rig_leader(rig), 1);
+    assert_int_equal(rig_view(rig, 1)->peers[3].durable_offset, 2 * RIG_ENTRY);
+    rig_free(rig);
+}
+
+/* Five replicas: 2 has the grants of 3 and 5 and probes them; that of 5 is lost before its probe
+ * completes, that of 4 comes later: the earlier probe of 3 says nothing beside it. */
+static void confirm__grant_lost_meanwhile__all_are_probed_anew(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_cluster(5, RIG_FLUSH);
+    rig_elect(rig, 1);
+    rig_advance(rig, RIG_HEARTBEAT);
+    rig_block(rig, 2, 1);
+    rig->nodes[4].sides[2].hold_ctl = true;
+    rig->nodes[2].sides[5].hold_path = true;
+    rig_coup(rig, 2);
+    rig_settle(rig);
+    assert_int_equal(rig_view(rig, 2)->role, LKS_CORE_ADOPTING);
+    rig_crash(rig, 5);
+    rig_settle(rig);
+    rig->nodes[2].sides[3].hold_path = true;
+    rig->nodes[4].sides[2].hold_ctl = false;
+    rig_settle(rig);
+    assert_true(rig_view(rig, 2)->peers[4].path_open);
+    assert_int_equal(rig_view(rig, 2)->role, LKS_CORE_ADOPTING);
+    rig->nodes[2].sides[3].hold_path = false;
+    rig_settle(rig);
+    assert_int_equal(rig_leader(rig), 2);
+    rig_free(rig);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -271,6 +342,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(read__entry_of_a_higher_term__candidate_steps_down),
         cmocka_unit_test(read__deposed_meanwhile__ends_before_the_ring_is_handed_over),
         cmocka_unit_test(lead_again__paths_open_at_once__each_begins_at_its_own_point),
+        cmocka_unit_test(lead_again__follower_was_overwritten__its_old_durability_is_forgotten),
+        cmocka_unit_test(confirm__grant_lost_meanwhile__all_are_probed_anew),
     };
     golden_init(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);

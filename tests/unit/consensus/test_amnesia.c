@@ -228,6 +228,54 @@ static void amnesia_over__connection_breaks_meanwhile__is_told_again(void **stat
     rig_free(rig);
 }
 
+static void amnesia_over__of_another_grant_term_or_life__ignored(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1(3, RIG_MEMORY);
+    rig_power_cut(rig, 3, false);
+    start(rig, 3);
+    rig->nodes[1].sides[3].hold_path = true;
+    rig_settle(rig); /* granted to 1, not yet written */
+    assert_true(rig_view(rig, 3)->amnesiac);
+    const struct lks_message good = {
+        .kind = LKS_MESSAGE_AMNESIA_OVER,
+        .term = 1,
+        .incarnation = 1,
+        .key = {rig_view(rig, 3)->grant.number},
+    };
+    struct lks_message bad[4] = {good, good, good, good};
+    bad[0].term++;
+    bad[1].incarnation++;
+    bad[2].key[0]--;
+    for (uint32_t i = 0; i < 4; i++) { /* the last: from one that does not hold the grant */
+        const struct lks_core_event event = {
+            .kind = LKS_EVENT_MESSAGE, .peer = i < 3 ? 1 : 2, .message = &bad[i]};
+        rig_event(rig, 3, &event);
+        assert_int_equal(rig->nodes[3].update.count, 0);
+    }
+    rig_free(rig);
+}
+
+static void amnesia_cleared__of_another_grant__ignored(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1(3, RIG_MEMORY);
+    rig_power_cut(rig, 3, false);
+    start(rig, 3);
+    rig->nodes[3].hold_work = 1 + LKS_EFFECT_CLEAR_AMNESIA;
+    rig_settle(rig); /* 1 waits for the word of 3 */
+    const struct lks_message message = {
+        .kind = LKS_MESSAGE_AMNESIA_CLEARED, .term = 1, .key = {rig->permission[3][1] - 1}};
+    const struct lks_core_event event = {
+        .kind = LKS_EVENT_MESSAGE, .peer = 3, .message = &message};
+    rig_event(rig, 1, &event);
+    assert_false(rig_view(rig, 1)->peers[3].counted);
+    rig->nodes[3].hold_work = 0;
+    rig_settle(rig);
+    assert_true(rig_view(rig, 1)->peers[3].counted);
+    rig_free(rig);
+}
+
 static void start__majority_amnesiac__elects_nobody_and_says_why(void **state)
 {
     (void)state;
@@ -274,6 +322,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(journal_lost__newer_leader_exists__old_one_never_commits_with_it),
         cmocka_unit_test(journal_lost__candidate_has_its_old_grant__does_not_lead_by_it),
         cmocka_unit_test(amnesia_over__connection_breaks_meanwhile__is_told_again),
+        cmocka_unit_test(amnesia_over__of_another_grant_term_or_life__ignored),
+        cmocka_unit_test(amnesia_cleared__of_another_grant__ignored),
         cmocka_unit_test(start__majority_amnesiac__elects_nobody_and_says_why),
         cmocka_unit_test(start__minority_amnesiac__elects_and_heals_it),
     };
