@@ -5,7 +5,8 @@
 #include "node/replica_internal.h"
 
 #define FORWARD_PER_TURN_MAX 1024
-#define STALLED_TIMEOUTS 8u /* election timeouts without any answer */
+#define STALLED_TIMEOUTS 8u   /* election timeouts without any answer */
+#define UNOFFERED_TIMEOUTS 2u /* election timeouts of a known leader without its offer */
 
 static struct lks_ingress_producer *route(struct lks_replica *replica)
 {
@@ -32,7 +33,26 @@ static void ask_for_offer(struct lks_replica *replica, const struct lks_ingress_
     } else if (replica->now_ns - replica->answered_seen_ns >
                STALLED_TIMEOUTS * replica->options.election_timeout_ns) {
         replica->answered_seen_ns = replica->now_ns;
-        (void)lks_replica_send_offer_request(replica, producer->peer);
+        const uint32_t leader = replica->view->leader;
+        (void)lks_replica_send_offer_request(replica, leader != 0 ? leader : producer->peer);
+    }
+}
+
+/*
+ * An offer that came while this replica still led an older term was dropped, and one may have
+ * been lost with a connection that only this side saw break: where a leader is known, ask it.
+ */
+static void ask_for_first_offer(struct lks_replica *replica)
+{
+    const uint32_t leader = replica->view->leader;
+    const uint64_t patience = UNOFFERED_TIMEOUTS * replica->options.election_timeout_ns;
+    if (leader == 0) {
+        replica->unoffered_since_ns = 0;
+    } else if (replica->unoffered_since_ns == 0) {
+        replica->unoffered_since_ns = replica->now_ns;
+    } else if (replica->now_ns - replica->unoffered_since_ns > patience) {
+        replica->unoffered_since_ns = replica->now_ns;
+        (void)lks_replica_send_offer_request(replica, leader);
     }
 }
 
@@ -42,18 +62,20 @@ int lks_replica_forward(struct lks_replica *replica)
         if (replica->view->established) {
             replica->leaderless_since_ns = 0;
         }
+        replica->unoffered_since_ns = 0;
         return 0;
     }
     struct lks_ingress_producer *producer = route(replica);
+    if (producer != NULL && replica->view->leader != 0) {
+        replica->leaderless_since_ns = 0;
+    } else if (replica->leaderless_since_ns == 0) {
+        replica->leaderless_since_ns = replica->now_ns;
+    }
     if (producer == NULL) {
-        if (replica->leaderless_since_ns == 0) {
-            replica->leaderless_since_ns = replica->now_ns;
-        }
+        ask_for_first_offer(replica);
         return 0;
     }
-    if (replica->view->leader != 0) {
-        replica->leaderless_since_ns = 0;
-    }
+    replica->unoffered_since_ns = 0;
     struct lks_gateway_command pending;
     int work = 0;
     while (work < FORWARD_PER_TURN_MAX && lks_gateway_next(replica->gateway, &pending)) {

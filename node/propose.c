@@ -61,6 +61,7 @@ void lks_replica_append_noop(struct lks_replica *replica, uint64_t term)
     const uint64_t before = replica->appended.offset;
     const int rc = lks_journal_append(replica->options.journal, &replica->appended, &draft);
     if (rc != 0) {
+        replica->ring_full = true; /* clients are told, here and at the others */
         lks_log_error(replica->options.log_sink,
                       "term %" PRIu64 " cannot begin: %s; start a cluster with a larger ring", term,
                       lks_error_text(rc));

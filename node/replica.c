@@ -345,7 +345,8 @@ uint64_t lks_replica_deadline_ns(const struct lks_replica *replica)
     bool greeting = replica->ack.owed != 0;
     for (uint32_t p = 1; p <= replica->options.replicas; p++) {
         const struct lks_mailbox *mailbox = &replica->peers[p].mailbox;
-        greeting = greeting || (replica->peers[p].connected && !mailbox->peer_established);
+        greeting = greeting || (replica->peers[p].connected &&
+                                (!mailbox->peer_established || replica->peers[p].waiting_count != 0));
     }
     if (greeting && replica->now_ns + HANDSHAKE_POLL_NS < deadline) {
         deadline = replica->now_ns + HANDSHAKE_POLL_NS;
@@ -388,12 +389,17 @@ bool lks_replica_stop(struct lks_replica *replica, uint64_t now_ns)
     if (replica->stop_since_ns == 0) {
         replica->stop_since_ns = now_ns > 0 ? now_ns : 1;
         (void)lks_replica_event(replica, LKS_EVENT_TRANSFER, 0);
-        return replica->options.replicas == 1;
+        if (replica->options.replicas > 1) {
+            return false;
+        }
+    } else if (replica->view->role == LKS_CORE_LEADER && !replica->view->transferring) {
+        (void)lks_replica_event(replica, LKS_EVENT_TRANSFER, 0); /* elected since */
     }
     struct lks_gateway_counts counts;
     lks_gateway_counts(replica->gateway, &counts);
     const bool answered = counts.answered == counts.submitted;
-    const bool done = (answered && replica->view->role != LKS_CORE_LEADER) ||
+    const bool done = replica->options.replicas == 1 ||
+                      (answered && replica->view->role != LKS_CORE_LEADER) ||
                       now_ns - replica->stop_since_ns >= STOP_PATIENCE_NS;
     if (done) {
         lks_replica_raise_floor(replica, true);
