@@ -5,6 +5,7 @@
  */
 #include "sim/cluster.h"
 #include "sim/profile.h"
+#include "tests/support/scratch.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -29,6 +30,7 @@ static struct lks_sim_run_result run(const char *profile, uint64_t seed, uint32_
     const struct lks_sim_run_options options = {.seed = seed,
                                                 .replicas = replicas,
                                                 .profile = profile,
+                                                .directory = scratch_folder(),
                                                 .report = stderr,
                                                 .report_events_max = 100};
     struct lks_sim_run_result result;
@@ -92,7 +94,8 @@ static void run__untrusted_fence__violation_found(void **state)
     uint64_t unfenced = 0;
     for (uint64_t i = 0; i < UNTRUSTED_SEEDS_MAX; i++) {
         const struct lks_sim_run_options options = {
-            .seed = UNTRUSTED_FIRST + i, .replicas = 3, .profile = UNTRUSTED};
+            .seed = UNTRUSTED_FIRST + i, .replicas = 3, .profile = UNTRUSTED,
+            .directory = scratch_folder()};
         struct lks_sim_run_result result;
         struct lks_error err;
         assert_int_equal(lks_sim_run(&options, &result, &err), 0);

@@ -2,6 +2,7 @@
 #include "tests/support/process_cluster.h"
 
 #include "base/clock.h"
+#include "tests/support/scratch.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -108,7 +109,7 @@ static int find_ports(uint32_t count)
 static int make_directory(struct lks_process_cluster *cluster, const char *parent)
 {
     if (parent == NULL) {
-        parent = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+        parent = scratch_folder();
     }
     snprintf(cluster->directory, sizeof(cluster->directory), "%s/lockstep-test.XXXXXX", parent);
     if (mkdtemp(cluster->directory) == NULL) {

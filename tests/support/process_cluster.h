@@ -26,7 +26,7 @@ struct lks_process_cluster_options {
     uint32_t replicas;
     const char *ring;       /* as for `lockstep init` */
     const char *durability; /* likewise; NULL: auto */
-    const char *parent;     /* of the folder to make; NULL: /dev/shm, or /tmp without it */
+    const char *parent;     /* of the folder to make; NULL: as scratch.h says */
 };
 
 /* Makes a new cluster. Starts nothing. -1: printed why. */

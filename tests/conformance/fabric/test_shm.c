@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tests/conformance/fabric/suite.h"
+#include "tests/support/scratch.h"
 
 struct world {
     char directory[64];
@@ -43,7 +44,8 @@ static void *world_new(void)
     if (world == NULL) {
         return NULL;
     }
-    (void)snprintf(world->directory, sizeof world->directory, "/tmp/lks-fabric-XXXXXX");
+    (void)snprintf(world->directory, sizeof world->directory, "%s/lks-fabric-XXXXXX",
+                   scratch_folder());
     if (mkdtemp(world->directory) == NULL) {
         free(world);
         return NULL;

@@ -1,5 +1,6 @@
 /* The configuration: defaults, every error's sentence, and the way to disk and back. */
 #include "node/config.h"
+#include "tests/support/scratch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -321,8 +322,9 @@ static void write__then_load__gives_the_same_and_never_overwrites(void **state)
     struct lks_config config;
     struct lks_config loaded;
     struct lks_error err = {0};
-    char folder[] = "/tmp/lockstep-config-XXXXXX";
-    char path[64];
+    char folder[64];
+    char path[96];
+    (void)snprintf(folder, sizeof folder, "%s/lockstep-config-XXXXXX", scratch_folder());
     assert_non_null(mkdtemp(folder));
     (void)snprintf(path, sizeof path, "%s/it's.yaml", folder);
     assert_int_equal(parse(GOOD "spin: 7us\ndirectory: /x'y\n", &config, &err), 0);

@@ -5,6 +5,7 @@
 #include "services/kv/kv.h"
 
 #include "base/clock.h"
+#include "tests/support/scratch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -221,7 +222,7 @@ static void wait_for_info(const struct cluster *cluster, uint32_t id, const char
 static void three_replicas__any_takes_commands__all_have_them(void **state)
 {
     (void)state;
-    struct cluster *cluster = make_cluster("/dev/shm", 3, LKS_DURABILITY_AUTO);
+    struct cluster *cluster = make_cluster(scratch_folder(), 3, LKS_DURABILITY_AUTO);
     for (uint32_t id = 1; id <= 3; id++) {
         start(cluster, id);
     }
@@ -247,7 +248,7 @@ static void three_replicas__any_takes_commands__all_have_them(void **state)
 static void three_replicas__each_stops_and_returns__nothing_is_lost(void **state)
 {
     (void)state;
-    struct cluster *cluster = make_cluster("/dev/shm", 3, LKS_DURABILITY_AUTO);
+    struct cluster *cluster = make_cluster(scratch_folder(), 3, LKS_DURABILITY_AUTO);
     for (uint32_t id = 1; id <= 3; id++) {
         start(cluster, id);
     }
@@ -274,7 +275,7 @@ static void three_replicas__each_stops_and_returns__nothing_is_lost(void **state
 static void one_replica_on_a_file__stops_and_returns__nothing_is_lost(void **state)
 {
     (void)state;
-    struct cluster *cluster = make_cluster("/var/tmp", 1, LKS_DURABILITY_PMEM_ACK);
+    struct cluster *cluster = make_cluster(".", 1, LKS_DURABILITY_PMEM_ACK);
     start(cluster, 1);
     redisContext *context = connect_to(cluster, 1);
     expect_reply(context, "OK", "SET kept yes");
@@ -291,7 +292,7 @@ static void one_replica_on_a_file__stops_and_returns__nothing_is_lost(void **sta
 static void run__cannot_start__says_why_and_leaves_nothing_open(void **state)
 {
     (void)state;
-    struct cluster *cluster = make_cluster("/dev/shm", 1, LKS_DURABILITY_AUTO);
+    struct cluster *cluster = make_cluster(scratch_folder(), 1, LKS_DURABILITY_AUTO);
     struct lks_error err = {0};
     struct lks_daemon_options options = {
         .config = &cluster->config, .replica = 2, .service = &lks_kv_service, .stop_fd = -1};

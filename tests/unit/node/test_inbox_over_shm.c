@@ -9,6 +9,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "tests/support/scratch.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -238,7 +239,8 @@ static void two_threads__commands_and_messages__all_arrive_in_order(void **state
     (void)state;
     struct world *world = calloc(1, sizeof *world);
     assert_non_null(world);
-    (void)snprintf(world->directory, sizeof world->directory, "/tmp/lks-inbox-XXXXXX");
+    (void)snprintf(world->directory, sizeof world->directory, "%s/lks-inbox-XXXXXX",
+                   scratch_folder());
     assert_non_null(mkdtemp(world->directory));
     start(world, GATEWAY);
     start(world, LEADER);

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "pmem/journal_internal.h"
+#include "tests/support/scratch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,7 +39,6 @@ struct fixture {
     struct lks_error err;
 };
 
-/* A folder in memory unless LKS_TEST_FOLDER names a parent, as for the FILE medium. */
 static inline void fixture_make(struct fixture *f, const char *parent, uint64_t ring_bytes)
 {
     memset(f, 0, sizeof *f);
@@ -56,7 +56,7 @@ static inline void fixture_make(struct fixture *f, const char *parent, uint64_t 
 static inline int setup(void **state)
 {
     struct fixture *f = test_malloc(sizeof *f);
-    fixture_make(f, "/dev/shm", RING);
+    fixture_make(f, scratch_folder(), RING);
     *state = f;
     return 0;
 }

@@ -37,7 +37,7 @@ static void make_link(const char *root, const char *name, const char *target)
 
 static void fake_make(struct fake_sysfs *fake, const char *subsystem, const char *domain)
 {
-    (void)snprintf(fake->root, sizeof fake->root, "/dev/shm/lks-sysfs-XXXXXX");
+    (void)snprintf(fake->root, sizeof fake->root, "%s/lks-sysfs-XXXXXX", scratch_folder());
     assert_non_null(mkdtemp(fake->root));
     const char *folders[] = {"dev",          "dev/char",         "bus",
                              "bus/dax",      "bus/other",        "devices",

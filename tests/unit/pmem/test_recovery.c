@@ -10,7 +10,7 @@
 static int setup_big(void **state)
 {
     struct fixture *f = test_malloc(sizeof *f);
-    fixture_make(f, "/dev/shm", BIG_RING);
+    fixture_make(f, scratch_folder(), BIG_RING);
     *state = f;
     return 0;
 }

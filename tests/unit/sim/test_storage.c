@@ -1,5 +1,6 @@
 /* The simulated medium: what was made durable survives a power cut, the rest may not. */
 #include "sim/storage.h"
+#include "tests/support/scratch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,7 +23,8 @@ struct fixture {
 static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
-    (void)snprintf(fixture->directory, sizeof fixture->directory, "/tmp/sim-storage-XXXXXX");
+    (void)snprintf(fixture->directory, sizeof fixture->directory, "%s/sim-storage-XXXXXX",
+                   scratch_folder());
     assert_non_null(mkdtemp(fixture->directory));
     (void)snprintf(fixture->path, sizeof fixture->path, "%s/journal", fixture->directory);
     const struct lks_journal_options options = {.path = fixture->path,

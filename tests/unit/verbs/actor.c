@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/remote_memory.h"
+#include "tests/support/scratch.h"
 
 #define PATIENCE_NS (UINT64_C(10) * LKS_NS_PER_S)
 
@@ -27,8 +28,7 @@ static _Noreturn void give_up(const char *what, const char *why)
 
 void actor_directory(char directory[64])
 {
-    const char *parent = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-    (void)snprintf(directory, 64, "%s/lks-verbs-XXXXXX", parent);
+    (void)snprintf(directory, 64, "%s/lks-verbs-XXXXXX", scratch_folder());
     if (mkdtemp(directory) == NULL) {
         give_up(directory, strerror(errno));
     }
