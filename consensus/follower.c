@@ -117,7 +117,7 @@ void lks_follower_heartbeat(struct lks_core *core, const struct lks_core_event *
     peer->beat_term = event->term;
     peer->leading = event->leading;
     peer->amnesiac = event->amnesiac;
-    peer->waits = event->waits && !moved;
+    peer->waits = event->waits && !moved && !stopped_leading;
     count_amnesiacs(core);
     if (event->term > core->term_seen && event->leading) {
         core->term_seen = event->term;
