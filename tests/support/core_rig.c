@@ -161,6 +161,10 @@ bool rig_append(struct rig *rig, uint32_t n, uint32_t count)
     struct rig_item *item = rig_push(rig, &rig->nodes[n].local);
     item->event.kind = LKS_EVENT_APPENDED;
     item->event.position = tail;
+    if (rig->exploring && rig_random(rig, 2) == 0) {
+        make_durable(rig, n, tail.offset - count * RIG_ENTRY, tail.offset);
+        item->event.offset = tail.offset;
+    }
     return true;
 }
 
@@ -221,7 +225,7 @@ static void read_heartbeat(struct rig *rig, uint32_t n, uint32_t p)
         event->term = view->term;
         event->leading = view->role == LKS_CORE_LEADER;
         event->amnesiac = view->amnesiac;
-        event->waits = rig->nodes[p].waits;
+        event->waits = rig->nodes[p].waits || (rig->exploring && rig->nodes[p].paused);
     }
 }
 

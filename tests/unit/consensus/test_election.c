@@ -340,6 +340,22 @@ static void replies__stale_numbers__are_ignored(void **state)
     rig_free(rig);
 }
 
+static void leader__stepped_down_and_waits__is_given_no_time(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1(3);
+    rig->nodes[1].sides[2].hold_path = true;
+    rig->nodes[1].sides[3].hold_path = true;
+    for (uint32_t i = 0; i < 16 && rig_view(rig, 1)->role == LKS_CORE_LEADER; i++) {
+        rig_advance(rig, RIG_HEARTBEAT / 4);
+    }
+    rig->nodes[1].paused = true;
+    rig->nodes[1].waits = true;
+    rig_advance(rig, 3 * RIG_TIMEOUT);
+    assert_int_equal(rig->term_max, 2);
+    rig_free(rig);
+}
+
 static void pause__of_a_follower__is_not_held_against_the_leader(void **state)
 {
     (void)state;
@@ -370,6 +386,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(leader__asked_to_stop__hands_over_to_one_that_holds_everything),
         cmocka_unit_test(transfer__not_from_the_leader_followed__ignored),
         cmocka_unit_test(replies__stale_numbers__are_ignored),
+        cmocka_unit_test(leader__stepped_down_and_waits__is_given_no_time),
         cmocka_unit_test(pause__of_a_follower__is_not_held_against_the_leader),
     };
     golden_init(argc, argv);
