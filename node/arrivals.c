@@ -125,8 +125,8 @@ static void connected(struct lks_replica *replica, uint32_t p)
     struct lks_hello hello;
     const int rc = lks_hello_read(&hello, lks_fabric_hello(replica->options.fabric, p));
     if (rc != 0) {
-        lks_log_error(replica->options.log_sink, "replica %u greets in an unknown way (%s): ignored",
-                      p, lks_error_text(rc));
+        lks_log_error(replica->options.log_sink,
+                      "replica %u greets in an unknown way (%s): ignored", p, lks_error_text(rc));
         return;
     }
     peer->connected = true;

@@ -9,7 +9,7 @@
 #include <inttypes.h>
 
 #define COMMANDS_PER_SOURCE_MAX 256u
-#define OFFER_BACK_OFF_NS UINT64_C(100000000) /* a gateway that sends nonsense is not asked faster */
+#define OFFER_BACK_OFF_NS UINT64_C(100000000) /* for a gateway that sends nonsense */
 
 /* A new leader's log may end in entries that are not applied yet: their sessions and times count
  * (time never goes back, also across leaders). */

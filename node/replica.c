@@ -346,7 +346,8 @@ uint64_t lks_replica_deadline_ns(const struct lks_replica *replica)
     for (uint32_t p = 1; p <= replica->options.replicas; p++) {
         const struct lks_mailbox *mailbox = &replica->peers[p].mailbox;
         greeting = greeting || (replica->peers[p].connected &&
-                                (!mailbox->peer_established || replica->peers[p].waiting_count != 0));
+                                (!mailbox->peer_established ||
+                                 replica->peers[p].waiting_count != 0));
     }
     if (greeting && replica->now_ns + HANDSHAKE_POLL_NS < deadline) {
         deadline = replica->now_ns + HANDSHAKE_POLL_NS;
