@@ -58,8 +58,10 @@ int lks_replica_apply(struct lks_replica *replica)
             execute(replica, &entry);
         }
     }
-    if (work > 0) {
+    if (work > 0 || replica->floor_flushed < replica->floor_target) {
         lks_replica_raise_floor(replica, false);
+    }
+    if (work > 0) {
         lks_word_publish(&replica->words->applied_offset, replica->applied.offset);
         lks_word_publish(&replica->words->applied_index, replica->applied.index);
     }

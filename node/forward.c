@@ -7,6 +7,7 @@
 #define FORWARD_PER_TURN_MAX 1024
 #define STALLED_TIMEOUTS 8u   /* election timeouts without any answer */
 #define UNOFFERED_TIMEOUTS 2u /* election timeouts of a known leader without its offer */
+#define SILENT_TIMEOUTS 2u    /* election timeouts after which a leader is as good as none */
 
 static struct lks_ingress_producer *route(struct lks_replica *replica)
 {
@@ -56,6 +57,14 @@ static void ask_for_first_offer(struct lks_replica *replica)
     }
 }
 
+/* The core may know a leader by name for long after it was last seen at work. */
+static bool is_led(const struct lks_replica *replica)
+{
+    const uint32_t leader = replica->view->leader;
+    return leader != 0 && replica->now_ns - replica->peers[leader].beat_seen_ns <=
+                              SILENT_TIMEOUTS * replica->options.election_timeout_ns;
+}
+
 int lks_replica_forward(struct lks_replica *replica)
 {
     if (replica->view->role == LKS_CORE_LEADER) {
@@ -66,7 +75,7 @@ int lks_replica_forward(struct lks_replica *replica)
         return 0;
     }
     struct lks_ingress_producer *producer = route(replica);
-    if (producer != NULL && replica->view->leader != 0) {
+    if (producer != NULL && is_led(replica)) {
         replica->leaderless_since_ns = 0;
     } else if (replica->leaderless_since_ns == 0) {
         replica->leaderless_since_ns = replica->now_ns;
