@@ -1,0 +1,484 @@
+/* Replicas stepped by hand; see replica_rig.h. */
+#include "tests/unit/node/replica_rig.h"
+
+#include "node/hello.h"
+#include "pmem/layout.h"
+#include "tests/support/scratch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define PATIENCE_NS UINT64_C(2000000000)
+#define PENDING_BYTES UINT64_C(4194304)
+
+/* ---- the service --------------------------------------------------------------------------- */
+
+static struct rig_replica *g_opening; /* whose service is being opened */
+
+static int service_open(void **state, const struct lks_service_options *options)
+{
+    (void)options;
+    *state = g_opening;
+    return 0;
+}
+
+static void service_close(void *state)
+{
+    (void)state;
+}
+
+static void service_apply(void *state, const struct lks_command *command,
+                          struct lks_reply *reply)
+{
+    struct rig_replica *self = state;
+    uint64_t number = 0;
+    assert_true(command->bytes >= sizeof number);
+    memcpy(&number, command->data, sizeof number);
+    const uint8_t *bytes = command->data;
+    for (size_t i = sizeof number; i < command->bytes; i++) {
+        assert_int_equal(bytes[i], (uint8_t)(number + i));
+    }
+    assert_true(self->executed_count < RIG_SUBMITTED_MAX);
+    self->executed[self->executed_count] = number;
+    self->executed_count++;
+    lks_reply_integer(reply, (int64_t)number);
+}
+
+static bool service_is_read(const void *data, size_t bytes)
+{
+    (void)data;
+    (void)bytes;
+    return false;
+}
+
+static int service_snapshot(void *state, uint32_t partition,
+                            const struct lks_snapshot_writer *writer)
+{
+    (void)state;
+    (void)partition;
+    (void)writer;
+    return -ENOSYS;
+}
+
+static int service_restore(void *state, uint32_t partition,
+                           const struct lks_snapshot_reader *reader)
+{
+    (void)state;
+    (void)partition;
+    (void)reader;
+    return -ENOSYS;
+}
+
+static uint64_t service_hash(void *state, uint32_t partition)
+{
+    const struct rig_replica *self = state;
+    uint64_t hash = partition;
+    for (uint32_t i = 0; i < self->executed_count; i++) {
+        hash = (hash ^ self->executed[i]) * UINT64_C(0x100000001b3);
+    }
+    return hash;
+}
+
+static const struct lks_service g_service = {
+    .abi = LKS_SERVICE_ABI,
+    .name = "rig",
+    .partitions = 1,
+    .open = service_open,
+    .close = service_close,
+    .apply = service_apply,
+    .read = service_apply,
+    .is_read = service_is_read,
+    .snapshot = service_snapshot,
+    .restore = service_restore,
+    .hash = service_hash,
+};
+
+static void on_reply(void *ctx, uint64_t cookie, const void *reply, size_t bytes)
+{
+    struct rig_replica *self = ctx;
+    char expected[32];
+    const int length = snprintf(expected, sizeof expected, ":%llu\r\n", (unsigned long long)cookie);
+    assert_int_equal(bytes, length);
+    assert_memory_equal(reply, expected, bytes);
+    assert_true(cookie <= self->rig->submitted);
+    self->rig->answered[cookie]++;
+    self->replies++;
+}
+
+/* ---- lives --------------------------------------------------------------------------------- */
+
+static void post_persist(void *ctx, uint64_t from, uint64_t to, uint64_t id)
+{
+    struct rig_replica *self = ctx;
+    assert_true(self->persists_count < 4);
+    self->persists[self->persists_count] = (struct rig_persist){from, to, id};
+    self->persists_count++;
+}
+
+void rig_persist(struct rig *rig, uint32_t id, int status)
+{
+    struct rig_replica *self = &rig->replicas[id];
+    assert_true(self->persists_count > 0);
+    const struct rig_persist range = self->persists[0];
+    self->persists_count--;
+    memmove(self->persists, self->persists + 1, self->persists_count * sizeof range);
+    if (status == 0) {
+        status = lks_journal_persist_range(self->journal, range.from, range.to);
+    }
+    lks_replica_persisted(self->replica, range.id, status);
+}
+
+static struct lks_journal_options journal_options(const struct rig_replica *self)
+{
+    const struct rig_options *options = &self->rig->options;
+    return (struct lks_journal_options){
+        .path = self->path,
+        .cluster_id = {1, 2, 3},
+        .replica = self->id,
+        .ring_bytes = options->ring_bytes,
+        .entry_bytes_max = options->entry_bytes_max,
+        .forgetful = options->durability[self->id] == LKS_DURABILITY_MEMORY,
+        .boot_id = self->boot_id,
+    };
+}
+
+static struct lks_fabric *make_fabric(struct rig *rig, struct rig_replica *self)
+{
+    struct lks_log_memory memory;
+    lks_journal_log_memory(self->journal, &memory);
+    struct lks_fabric_options fabric = {
+        .replica = self->id,
+        .replicas = rig->options.replicas,
+        .log = {.address = memory.address, .bytes = memory.bytes, .fd = -1},
+        .words_bytes = LKS_REPLICA_WORDS_BYTES,
+        .inbox_bytes = LKS_REPLICA_INBOX_BYTES,
+        .scratch_bytes = LKS_REPLICA_SCRATCH_BYTES,
+        .outstanding_max = 1024,
+    };
+    const struct lks_hello hello = {.version = LKS_HELLO_VERSION,
+                                    .durability = rig->options.durability[self->id],
+                                    .medium = LKS_MEDIUM_MEMORY,
+                                    .domain = LKS_DOMAIN_NONE};
+    memcpy(fabric.hello, &hello, sizeof hello);
+    return hand_fabric(rig->net, &fabric);
+}
+
+static void make_replica(struct rig *rig, struct rig_replica *self)
+{
+    struct lks_replica_options options = {
+        .replica = self->id,
+        .replicas = rig->options.replicas,
+        .journal = self->journal,
+        .fabric = self->fabric,
+        .service = &g_service,
+        .durability = rig->options.durability[self->id],
+        .entry_bytes_max = rig->options.entry_bytes_max,
+        .election_timeout_ns = RIG_ELECTION_NS,
+        .heartbeat_ns = RIG_HEARTBEAT_NS,
+        .pending_bytes_max = PENDING_BYTES,
+        .write_bytes_max = rig->options.write_bytes_max,
+        .seed = self->id,
+        .on_reply = on_reply,
+        .ctx = self,
+    };
+    if (rig->options.slow_medium[self->id]) {
+        options.persister = (struct lks_persister){post_persist, self};
+    }
+    g_opening = self;
+    assert_int_equal(lks_replica_new(&self->replica, &options, &self->err), 0);
+}
+
+void rig_start(struct rig *rig, uint32_t id)
+{
+    struct rig_replica *self = &rig->replicas[id];
+    const struct lks_journal_options options = journal_options(self);
+    self->err = (struct lks_error){0};
+    self->executed_count = 0;
+    self->persists_count = 0;
+    self->replies = 0;
+    self->status = lks_journal_open(&self->journal, &options, &self->err);
+    if (self->status != 0) {
+        self->journal = NULL;
+        return;
+    }
+    self->fabric = make_fabric(rig, self);
+    make_replica(rig, self);
+    for (uint32_t p = 1; p <= rig->options.replicas; p++) {
+        if (p != id && rig->replicas[p].replica != NULL) {
+            hand_join(rig->net, id, p);
+        }
+    }
+}
+
+static void end_life(struct rig_replica *self)
+{
+    hand_kill(self->rig->net, self->id);
+    lks_replica_free(self->replica);
+    lks_fabric_free(self->fabric);
+    lks_journal_close(self->journal, false);
+    self->replica = NULL;
+    self->fabric = NULL;
+    self->journal = NULL;
+}
+
+void rig_crash(struct rig *rig, uint32_t id, bool lost_power)
+{
+    struct rig_replica *self = &rig->replicas[id];
+    end_life(self);
+    self->boot_id[0] = (char)(self->boot_id[0] + (lost_power ? 1 : 0));
+}
+
+void rig_spoil(struct rig *rig, uint32_t id, uint64_t from, uint64_t to)
+{
+    static const uint8_t zeros[LKS_ENTRY_ALIGN];
+    const int fd = open(rig->replicas[id].path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    for (uint64_t offset = from; offset < to; offset += sizeof zeros) {
+        const uint64_t at = LKS_JOURNAL_RING_AT + offset % rig->options.ring_bytes;
+        assert_int_equal(pwrite(fd, zeros, sizeof zeros, (off_t)at), sizeof zeros);
+    }
+    (void)close(fd);
+}
+
+struct rig *rig_new(const struct rig_options *given)
+{
+    struct rig *rig = calloc(1, sizeof *rig);
+    assert_non_null(rig);
+    rig->options = *given;
+    struct rig_options *options = &rig->options;
+    options->ring_bytes = options->ring_bytes != 0 ? options->ring_bytes : UINT64_C(1) << 20;
+    if (options->entry_bytes_max == 0) {
+        options->entry_bytes_max = options->ring_bytes / 8;
+    }
+    rig->now_ns = UINT64_C(1000000000);
+    rig->realtime_ns = UINT64_C(1700000000000000000);
+    rig->net = hand_net_new(options->replicas, options->writes_when_posted);
+    (void)snprintf(rig->folder, sizeof rig->folder, "%s/lks-replica-XXXXXX",
+                   options->on_files ? "." : scratch_folder());
+    assert_non_null(mkdtemp(rig->folder));
+    for (uint32_t id = 1; id <= options->replicas; id++) {
+        struct rig_replica *self = &rig->replicas[id];
+        if (options->durability[id] == LKS_DURABILITY_AUTO) {
+            options->durability[id] = LKS_DURABILITY_WRITER_FLUSH;
+        }
+        self->rig = rig;
+        self->id = id;
+        self->executed = calloc(RIG_SUBMITTED_MAX, sizeof *self->executed);
+        assert_non_null(self->executed);
+        (void)snprintf(self->path, sizeof self->path, "%s/r%u.log", rig->folder, id);
+        (void)snprintf(self->boot_id, sizeof self->boot_id,
+                       "a0000000-0000-4000-8000-%012u", id);
+        const struct lks_journal_options journal = journal_options(self);
+        assert_int_equal(lks_journal_create(&journal, true, &self->err), 0);
+        rig_start(rig, id);
+        assert_int_equal(self->status, 0);
+    }
+    return rig;
+}
+
+void rig_free(struct rig *rig)
+{
+    for (uint32_t id = 1; id <= rig->options.replicas; id++) {
+        struct rig_replica *self = &rig->replicas[id];
+        if (self->replica != NULL) {
+            end_life(self);
+        }
+        (void)unlink(self->path);
+        free(self->executed);
+    }
+    (void)rmdir(rig->folder);
+    hand_net_free(rig->net);
+    free(rig);
+}
+
+/* ---- time ---------------------------------------------------------------------------------- */
+
+void rig_step(struct rig *rig, uint32_t id)
+{
+    struct rig_replica *self = &rig->replicas[id];
+    if (self->replica == NULL || self->stalled || self->status < 0) {
+        return;
+    }
+    self->status = lks_replica_step(self->replica, rig->now_ns, rig->realtime_ns, &self->err);
+    while (!self->holds_persists && self->persists_count > 0) {
+        rig_persist(rig, id, 0);
+    }
+}
+
+void rig_tick(struct rig *rig)
+{
+    for (uint32_t id = 1; id <= rig->options.replicas; id++) {
+        rig_step(rig, id);
+    }
+    rig->now_ns += RIG_TICK_NS;
+    rig->realtime_ns += RIG_TICK_NS;
+}
+
+void rig_run(struct rig *rig, uint64_t ns)
+{
+    for (uint64_t until = rig->now_ns + ns; rig->now_ns < until;) {
+        rig_tick(rig);
+    }
+}
+
+/* ---- leaders and commands ------------------------------------------------------------------ */
+
+struct lks_replica_status rig_status(const struct rig *rig, uint32_t id)
+{
+    struct lks_replica_status status;
+    lks_replica_status(rig->replicas[id].replica, &status);
+    return status;
+}
+
+struct lks_control_words *rig_control(const struct rig *rig, uint32_t id)
+{
+    return lks_journal_control(rig->replicas[id].journal);
+}
+
+uint32_t rig_leader(const struct rig *rig)
+{
+    uint32_t leader = 0;
+    uint64_t term = 0;
+    for (uint32_t id = 1; id <= rig->options.replicas; id++) {
+        const struct lks_replica *replica = rig->replicas[id].replica;
+        if (replica != NULL && rig->replicas[id].status >= 0 && replica->view->established &&
+            replica->view->term > term) {
+            leader = id;
+            term = replica->view->term;
+        }
+    }
+    return leader;
+}
+
+uint32_t rig_lead(struct rig *rig)
+{
+    for (uint64_t until = rig->now_ns + PATIENCE_NS; rig->now_ns < until;) {
+        const uint32_t leader = rig_leader(rig);
+        if (leader != 0) {
+            return leader;
+        }
+        rig_tick(rig);
+    }
+    fail_msg("nobody leads");
+    return 0;
+}
+
+void rig_make_leader(struct rig *rig, uint32_t id)
+{
+    for (int tries = 0; tries < 200; tries++) {
+        const uint32_t leader = rig_lead(rig);
+        if (leader == id) {
+            return;
+        }
+        rig->replicas[leader].stalled = true;
+        for (int i = 0; i < 10000 && rig_leader(rig) == leader; i++) {
+            rig_tick(rig);
+        }
+        rig->replicas[leader].stalled = false;
+        rig_run(rig, 4 * RIG_ELECTION_NS);
+    }
+    fail_msg("replica %u is never elected", id);
+}
+
+uint64_t rig_submit(struct rig *rig, uint32_t id, size_t bytes, int *code)
+{
+    uint8_t *command = malloc(bytes);
+    const uint64_t number = rig->submitted + 1;
+    assert_non_null(command);
+    assert_true(bytes >= sizeof number);
+    assert_true(number < RIG_SUBMITTED_MAX);
+    memcpy(command, &number, sizeof number);
+    for (size_t i = sizeof number; i < bytes; i++) {
+        command[i] = (uint8_t)(number + i);
+    }
+    *code = lks_replica_submit(rig->replicas[id].replica, command, bytes, number);
+    free(command);
+    if (*code != 0) {
+        return 0;
+    }
+    rig->submitted = number;
+    return number;
+}
+
+void rig_submit_many(struct rig *rig, uint32_t id, size_t bytes, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        int code = 0;
+        assert_int_not_equal(rig_submit(rig, id, bytes, &code), 0);
+        assert_int_equal(code, 0);
+    }
+}
+
+void rig_check(const struct rig *rig)
+{
+    const struct rig_replica *longest = NULL;
+    for (uint32_t id = 1; id <= rig->options.replicas; id++) {
+        const struct rig_replica *self = &rig->replicas[id];
+        if (self->replica == NULL) {
+            continue;
+        }
+        if (self->status < 0) {
+            fail_msg("replica %u failed: %s", id, self->err.text);
+        }
+        if (longest == NULL || self->executed_count > longest->executed_count) {
+            longest = self;
+        }
+    }
+    assert_non_null(longest);
+    uint8_t *seen = calloc(RIG_SUBMITTED_MAX, 1);
+    assert_non_null(seen);
+    for (uint32_t i = 0; i < longest->executed_count; i++) {
+        const uint64_t number = longest->executed[i];
+        assert_true(number >= 1 && number <= rig->submitted);
+        assert_int_equal(seen[number], 0);
+        seen[number] = 1;
+    }
+    for (uint32_t id = 1; id <= rig->options.replicas; id++) {
+        const struct rig_replica *self = &rig->replicas[id];
+        if (self->replica != NULL) {
+            assert_memory_equal(self->executed, longest->executed,
+                                self->executed_count * sizeof *self->executed);
+        }
+    }
+    for (uint64_t number = 1; number <= rig->submitted; number++) {
+        assert_true(rig->answered[number] <= 1);
+        assert_true(rig->answered[number] <= seen[number]); /* what was acknowledged is there */
+    }
+    free(seen);
+}
+
+static bool is_settled(const struct rig *rig)
+{
+    uint32_t executed = UINT32_MAX;
+    for (uint32_t id = 1; id <= rig->options.replicas; id++) {
+        const struct rig_replica *self = &rig->replicas[id];
+        if (self->replica == NULL) {
+            continue;
+        }
+        struct lks_gateway_counts counts;
+        lks_gateway_counts(self->replica->gateway, &counts);
+        if (counts.answered != counts.submitted ||
+            (executed != UINT32_MAX && executed != self->executed_count)) {
+            return false;
+        }
+        executed = self->executed_count;
+    }
+    return rig_leader(rig) != 0;
+}
+
+void rig_settle(struct rig *rig)
+{
+    for (uint64_t until = rig->now_ns + PATIENCE_NS; rig->now_ns < until && !is_settled(rig);) {
+        rig_tick(rig);
+    }
+    rig_check(rig);
+    assert_true(is_settled(rig));
+}

@@ -1,0 +1,114 @@
+/*
+ * Whole replicas in one process, stepped by hand: real journals in a folder of their own, the
+ * fabric of hand_fabric.h, time that the test moves, a service that notes what it executed. The
+ * tests of the code that joins journal, core, fabric and service share it. One thread.
+ */
+#ifndef LKS_TESTS_UNIT_NODE_REPLICA_RIG_H
+#define LKS_TESTS_UNIT_NODE_REPLICA_RIG_H
+
+#include "node/replica_internal.h"
+#include "tests/unit/node/hand_fabric.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define RIG_HEARTBEAT_NS UINT64_C(1000000)
+#define RIG_ELECTION_NS UINT64_C(10000000)
+#define RIG_TICK_NS UINT64_C(50000)
+#define RIG_SUBMITTED_MAX 4096u
+#define RIG_PERSISTS_MAX 8u
+
+struct rig_options {
+    uint32_t replicas;
+    uint64_t ring_bytes;      /* 0: 1 MiB */
+    uint64_t entry_bytes_max; /* 0: an eighth of the ring */
+    uint64_t write_bytes_max; /* 0: the replica's own default */
+    bool writes_when_posted;
+    bool on_files; /* journals on the working folder's file system instead of in memory */
+    enum lks_durability durability[LKS_REPLICAS_MAX + 1]; /* AUTO (0): writer-flush */
+    bool slow_medium[LKS_REPLICAS_MAX + 1]; /* ranges are posted, see rig_persist */
+};
+
+/* A range that waits to be made durable. */
+struct rig_persist {
+    uint64_t from;
+    uint64_t to;
+    uint64_t id;
+};
+
+struct rig_replica {
+    struct rig *rig;
+    uint32_t id;
+    char path[128];
+    char boot_id[40];
+    struct lks_journal *journal;
+    struct lks_fabric *fabric;
+    struct lks_replica *replica; /* NULL while down */
+    int status; /* what the last step returned; negative: it failed, and err says why */
+    struct lks_error err;
+    bool stalled; /* takes no step */
+    bool holds_persists;
+    struct rig_persist persists[RIG_PERSISTS_MAX];
+    uint32_t persists_count;
+    /* Numbers of the commands that its service executed in this life, in order. */
+    uint64_t *executed;
+    uint32_t executed_count;
+    uint32_t replies; /* to its own clients, in this life */
+};
+
+struct rig {
+    struct rig_options options;
+    struct hand_net *net;
+    char folder[96];
+    uint64_t now_ns;
+    uint64_t realtime_ns;
+    uint64_t submitted;                   /* numbers given so far */
+    uint8_t answered[RIG_SUBMITTED_MAX];  /* by number: how often */
+    struct rig_replica replicas[LKS_REPLICAS_MAX + 1];
+};
+
+/* All up and connected; nobody has taken a step. */
+struct rig *rig_new(const struct rig_options *options);
+void rig_free(struct rig *rig);
+
+/* A life begins: opens the journal, joins everybody that is up. An open that fails leaves its code
+ * in `status`. */
+void rig_start(struct rig *rig, uint32_t id);
+/* The process ends. `lost_power`: its host starts anew. Nothing of the ring is lost by that: a
+ * test spoils what it wants with rig_spoil. */
+void rig_crash(struct rig *rig, uint32_t id, bool lost_power);
+/* Zeroes log bytes [from, to) of a replica that is down. */
+void rig_spoil(struct rig *rig, uint32_t id, uint64_t from, uint64_t to);
+
+/* One step of one replica, or of all that are up, then time moves on. */
+void rig_step(struct rig *rig, uint32_t id);
+void rig_tick(struct rig *rig);
+void rig_run(struct rig *rig, uint64_t ns);
+
+/* Ends the oldest range that waits at this replica: made durable first if status is 0. */
+void rig_persist(struct rig *rig, uint32_t id, int status);
+
+/* Ticks until one replica leads and is established; fails the test after 2 s. Returns it. */
+uint32_t rig_lead(struct rig *rig);
+/* The same, with this replica as leader. */
+void rig_make_leader(struct rig *rig, uint32_t id);
+/* The established leader of the highest term; 0: none. */
+uint32_t rig_leader(const struct rig *rig);
+
+/* Submits a command of so many bytes (at least 8) at a replica: its number, or 0 and *code. */
+uint64_t rig_submit(struct rig *rig, uint32_t id, size_t bytes, int *code);
+/* The same `count` times; all must be taken. */
+void rig_submit_many(struct rig *rig, uint32_t id, size_t bytes, uint32_t count);
+
+/* Ticks until everything submitted was answered, once, and all that are up have applied the same
+ * commands; fails the test after 2 s. Commands of lives that ended need no answer. */
+void rig_settle(struct rig *rig);
+/* All that are up have executed the same commands in the same order, none twice, and nobody
+ * failed; as far as each has come. */
+void rig_check(const struct rig *rig);
+
+struct lks_replica_status rig_status(const struct rig *rig, uint32_t id);
+struct lks_control_words *rig_control(const struct rig *rig, uint32_t id);
+
+#endif
