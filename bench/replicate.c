@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "bench/floor.h"
+#include "bench/guard.h"
 #include "bench/null_service.h"
 #include "bench/samples.h"
 #include "node/assembly.h"
@@ -38,6 +39,7 @@ struct bench {
     const struct lks_bench_replicate_options *options;
     struct lks_config config;
     char directory[LKS_CONFIG_PATH_MAX];
+    struct lks_guard guard;
     pid_t followers[LKS_REPLICAS_MAX + 1];
     struct lks_assembly leader;
     uint64_t answered;
@@ -125,6 +127,10 @@ static int make_config(struct bench *bench, struct lks_error *err)
     if (mkdtemp(bench->directory) == NULL) {
         return lks_error_set(err, -errno, "%s: no folder can be made there: %s",
                              options->directory, lks_error_text(-errno));
+    }
+    const int guarded = lks_guard_start(&bench->guard, bench->directory, err);
+    if (guarded != 0) {
+        return guarded;
     }
     struct lks_config *config = &bench->config;
     lks_config_defaults(config);
@@ -350,6 +356,7 @@ static void clean_up(struct bench *bench)
         (void)unlink(socket);
     }
     (void)rmdir(bench->directory);
+    lks_guard_dismiss(&bench->guard);
     lks_samples_fini(&bench->samples);
     lks_samples_fini(&bench->floor_samples);
 }

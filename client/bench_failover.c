@@ -2,6 +2,7 @@
 #include "client/bench_failover.h"
 
 #include "base/clock.h"
+#include "bench/guard.h"
 #include "bench/samples.h"
 #include "client/cluster_files.h"
 #include "client/processes.h"
@@ -32,6 +33,7 @@ struct failover {
     struct lks_config config;
     char config_path[LKS_CONFIG_PATH_MAX];
     char directory[LKS_CONFIG_PATH_MAX];
+    struct lks_guard guard;
     struct lks_process processes[LKS_REPLICAS_MAX + 1];
     struct lks_survey survey;
     struct lks_samples samples;
@@ -181,6 +183,7 @@ static void clean_up(struct failover *failover, bool keep_files)
     if (!keep_files && failover->directory[0] != '\0') {
         (void)nftw(failover->directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
     }
+    lks_guard_dismiss(&failover->guard);
     lks_samples_fini(&failover->samples);
 }
 
@@ -197,7 +200,10 @@ static int start(struct failover *failover, struct lks_error *err)
     const struct lks_cluster_options cluster = {.directory = failover->directory,
                                                 .replicas = options->replicas,
                                                 .port = options->port};
-    int rc = lks_cluster_config_path(failover->directory, failover->config_path, err);
+    int rc = lks_guard_start(&failover->guard, failover->directory, err);
+    if (rc == 0) {
+        rc = lks_cluster_config_path(failover->directory, failover->config_path, err);
+    }
     if (rc == 0) {
         rc = lks_cluster_new_config(&failover->config, &cluster, failover->config_path, err);
     }

@@ -1,6 +1,7 @@
 /*
  * lockstep-sim: runs a range of seeds through the simulator and prints what was found. Exit
- * codes: 0 no violation; 1 a violation, or a run could not be made; 2 wrong usage.
+ * codes: 0 no violation; 1 a violation, or a run could not be made; 2 wrong usage; 130 interrupted
+ * without a violation: the run under way ends first and removes its journals.
  */
 #include "base/assert.h"
 #include "sim/cluster.h"
@@ -9,11 +10,13 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #define EXIT_USAGE 2
+#define EXIT_INTERRUPTED 130
 #define REPORT_EVENTS 200u
 
 struct arguments {
@@ -47,7 +50,25 @@ static const char g_help[] =
     "  --verbose         print every event to standard error\n"
     "  --json            one object with the sums on the last line\n"
     "  --help            this text\n\n"
-    "Exit code: 0 no violation, 1 violation or failure, 2 wrong usage.\n";
+    "Exit code: 0 no violation, 1 violation or failure, 2 wrong usage, 130 interrupted.\n";
+
+static volatile sig_atomic_t g_interrupted; /* set by the handler below, read between runs */
+
+static void interrupt(int signal_number)
+{
+    (void)signal_number;
+    g_interrupted = 1;
+}
+
+/* The first signal ends the range after the present run; a second one ends the process. */
+static void heed_signals(void)
+{
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction action = {.sa_handler = interrupt, .sa_flags = SA_RESETHAND | SA_RESTART};
+    for (size_t i = 0; i < LKS_COUNT_OF(signals); i++) {
+        (void)sigaction(signals[i], &action, NULL);
+    }
+}
 
 static bool parse_number(const char *text, char end, uint64_t *number, const char **rest)
 {
@@ -258,14 +279,18 @@ int main(int argc, char **argv)
     struct timespec start;
     struct timespec end;
     struct sums sums = {0};
+    heed_signals();
     (void)clock_gettime(CLOCK_MONOTONIC, &start);
     for (uint64_t seed = arguments.first_seed;; seed++) {
-        if (!run_seed(&arguments, seed, &sums) || seed == arguments.last_seed) {
+        if (!run_seed(&arguments, seed, &sums) || seed == arguments.last_seed || g_interrupted) {
             break;
         }
     }
     (void)clock_gettime(CLOCK_MONOTONIC, &end);
     print_sums(&arguments, &sums,
                (double)(end.tv_sec - start.tv_sec) + (double)(end.tv_nsec - start.tv_nsec) / 1e9);
-    return sums.violations > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    if (sums.violations > 0) {
+        return EXIT_FAILURE;
+    }
+    return g_interrupted ? EXIT_INTERRUPTED : EXIT_SUCCESS;
 }
