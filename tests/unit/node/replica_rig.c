@@ -123,13 +123,14 @@ static void post_persist(void *ctx, uint64_t from, uint64_t to, uint64_t id)
     self->persists_count++;
 }
 
-void rig_persist(struct rig *rig, uint32_t id, int status)
+void rig_persist(struct rig *rig, uint32_t id, uint32_t place, int status)
 {
     struct rig_replica *self = &rig->replicas[id];
-    assert_true(self->persists_count > 0);
-    const struct rig_persist range = self->persists[0];
+    assert_true(place < self->persists_count);
+    const struct rig_persist range = self->persists[place];
     self->persists_count--;
-    memmove(self->persists, self->persists + 1, self->persists_count * sizeof range);
+    memmove(self->persists + place, self->persists + place + 1,
+            (self->persists_count - place) * sizeof range);
     if (status == 0) {
         status = lks_journal_persist_range(self->journal, range.from, range.to);
     }
@@ -236,6 +237,16 @@ void rig_crash(struct rig *rig, uint32_t id, bool lost_power)
     self->boot_id[0] = (char)(self->boot_id[0] + (lost_power ? 1 : 0));
 }
 
+void rig_replace(struct rig *rig, uint32_t id)
+{
+    struct rig_replica *self = &rig->replicas[id];
+    struct lks_journal_options options = journal_options(self);
+    rig->replacements++;
+    options.lives_before = rig->replacements * 1000;
+    assert_int_equal(unlink(self->path), 0);
+    assert_int_equal(lks_journal_create(&options, false, &self->err), 0);
+}
+
 void rig_spoil(struct rig *rig, uint32_t id, uint64_t from, uint64_t to)
 {
     static const uint8_t zeros[LKS_ENTRY_ALIGN];
@@ -261,8 +272,7 @@ struct rig *rig_new(const struct rig_options *given)
     rig->now_ns = UINT64_C(1000000000);
     rig->realtime_ns = UINT64_C(1700000000000000000);
     rig->net = hand_net_new(options->replicas, options->writes_when_posted);
-    (void)snprintf(rig->folder, sizeof rig->folder, "%s/lks-replica-XXXXXX",
-                   options->on_files ? "." : scratch_folder());
+    (void)snprintf(rig->folder, sizeof rig->folder, "%s/lks-replica-XXXXXX", scratch_folder());
     assert_non_null(mkdtemp(rig->folder));
     for (uint32_t id = 1; id <= options->replicas; id++) {
         struct rig_replica *self = &rig->replicas[id];
@@ -273,7 +283,9 @@ struct rig *rig_new(const struct rig_options *given)
         self->id = id;
         self->executed = calloc(RIG_SUBMITTED_MAX, sizeof *self->executed);
         assert_non_null(self->executed);
-        (void)snprintf(self->path, sizeof self->path, "%s/r%u.log", rig->folder, id);
+        (void)snprintf(self->path, sizeof self->path, "%s%s-r%u.log",
+                       options->on_file[id] ? "." : rig->folder,
+                       options->on_file[id] ? strrchr(rig->folder, '/') : "/", id);
         (void)snprintf(self->boot_id, sizeof self->boot_id,
                        "a0000000-0000-4000-8000-%012u", id);
         const struct lks_journal_options journal = journal_options(self);
@@ -309,7 +321,7 @@ void rig_step(struct rig *rig, uint32_t id)
     }
     self->status = lks_replica_step(self->replica, rig->now_ns, rig->realtime_ns, &self->err);
     while (!self->holds_persists && self->persists_count > 0) {
-        rig_persist(rig, id, 0);
+        rig_persist(rig, id, 0, 0);
     }
 }
 

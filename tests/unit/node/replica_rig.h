@@ -25,7 +25,7 @@ struct rig_options {
     uint64_t entry_bytes_max; /* 0: an eighth of the ring */
     uint64_t write_bytes_max; /* 0: the replica's own default */
     bool writes_when_posted;
-    bool on_files; /* journals on the working folder's file system instead of in memory */
+    bool on_file[LKS_REPLICAS_MAX + 1]; /* journal on the working folder's file system */
     enum lks_durability durability[LKS_REPLICAS_MAX + 1]; /* AUTO (0): writer-flush */
     bool slow_medium[LKS_REPLICAS_MAX + 1]; /* ranges are posted, see rig_persist */
 };
@@ -63,6 +63,7 @@ struct rig {
     char folder[96];
     uint64_t now_ns;
     uint64_t realtime_ns;
+    uint64_t replacements;                /* of journals */
     uint64_t submitted;                   /* numbers given so far */
     uint8_t answered[RIG_SUBMITTED_MAX];  /* by number: how often */
     struct rig_replica replicas[LKS_REPLICAS_MAX + 1];
@@ -86,8 +87,11 @@ void rig_step(struct rig *rig, uint32_t id);
 void rig_tick(struct rig *rig);
 void rig_run(struct rig *rig, uint64_t ns);
 
-/* Ends the oldest range that waits at this replica: made durable first if status is 0. */
-void rig_persist(struct rig *rig, uint32_t id, int status);
+/* Ends a range that waits at this replica (place 0: the oldest), made durable first if status is
+ * 0. */
+void rig_persist(struct rig *rig, uint32_t id, uint32_t place, int status);
+/* A new journal under the old name, for a replica that is down. */
+void rig_replace(struct rig *rig, uint32_t id);
 
 /* Ticks until one replica leads and is established; fails the test after 2 s. Returns it. */
 uint32_t rig_lead(struct rig *rig);
