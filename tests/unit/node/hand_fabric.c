@@ -152,9 +152,9 @@ static struct lks_fabric_event *push(struct hand *hand, enum lks_fabric_event_ki
     return event;
 }
 
-static enum hand_lane lane_of(enum hand_call call)
+static enum hand_lane lane_of(const struct op *op)
 {
-    switch (call) {
+    switch (op->call) {
     case HAND_GRANT:
     case HAND_REVOKE:
     case HAND_OPEN:
@@ -162,6 +162,8 @@ static enum hand_lane lane_of(enum hand_call call)
     case HAND_WRITE_LOG:
     case HAND_FLUSH:
         return HAND_PATH;
+    case HAND_READ:
+        return op->region == LKS_FABRIC_LOG ? HAND_LOG_READS : HAND_CONNECTION;
     default:
         return HAND_CONNECTION;
     }
@@ -277,14 +279,15 @@ static void do_control(struct hand *hand, uint32_t p, const struct op *op)
 static void do_op(struct hand *hand, uint32_t p, const struct op *op)
 {
     if (op->id != 0) {
-        LKS_ASSERT(hand->peers[p].outstanding[lane_of(op->call)] > 0);
-        hand->peers[p].outstanding[lane_of(op->call)]--;
+        LKS_ASSERT(hand->peers[p].outstanding[lane_of(op)] > 0);
+        hand->peers[p].outstanding[lane_of(op)]--;
     }
-    switch (lane_of(op->call)) {
+    switch (lane_of(op)) {
     case HAND_PATH:
         do_path(hand, p, op);
         break;
     case HAND_CONNECTION:
+    case HAND_LOG_READS:
         do_connection(hand, p, op);
         break;
     default:
@@ -301,8 +304,8 @@ static int post(struct hand *hand, uint32_t p, struct op *op)
     }
     op->fail = failed;
     struct peer *peer = &hand->peers[p];
-    struct lane *lane = &peer->lanes[lane_of(op->call)];
-    peer->outstanding[lane_of(op->call)] += op->id != 0 ? 1 : 0;
+    struct lane *lane = &peer->lanes[lane_of(op)];
+    peer->outstanding[lane_of(op)] += op->id != 0 ? 1 : 0;
     LKS_ASSERT(peer->outstanding[HAND_CONTROL] <= 8);
     if (op->call == HAND_GRANT) {
         LKS_ASSERT(!peer->standing);

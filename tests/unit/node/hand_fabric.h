@@ -15,8 +15,9 @@
 
 struct hand_net;
 
-/* What a replica posts to a peer goes by one of these. */
-enum hand_lane { HAND_CONNECTION, HAND_PATH, HAND_CONTROL, HAND_LANES };
+/* What a replica posts to a peer goes by one of these. Reads of the log have a lane of their own,
+ * so that they can be held while messages pass. */
+enum hand_lane { HAND_CONNECTION, HAND_LOG_READS, HAND_PATH, HAND_CONTROL, HAND_LANES };
 
 enum hand_call {
     HAND_GRANT,
