@@ -49,7 +49,8 @@ enum lks_core_event_kind {
     LKS_EVENT_CONNECTED,      /* peer */
     LKS_EVENT_DISCONNECTED,   /* peer, dead */
     LKS_EVENT_MESSAGE,        /* peer, message */
-    LKS_EVENT_HEARTBEAT_READ, /* peer, status, beat, term, leading, amnesiac, waits */
+    LKS_EVENT_HEARTBEAT_READ, /* peer, status, beat, term, leading, amnesiac, waits,
+                                 dead */
     LKS_EVENT_REVOKED,        /* peer */
     LKS_EVENT_GRANTED,        /* peer, status, key */
     LKS_EVENT_OPENED,         /* peer, grant, status */

@@ -5,6 +5,7 @@
  */
 #include "consensus/core_internal.h"
 
+#define PREVOTES_PER_BEAT 8u /* a pre-vote is asked for again after this part of a heartbeat */
 #define REQUEST_TIMEOUTS 10u /* election timeouts after which an unanswered request is repeated */
 
 static uint32_t majority(const struct lks_core *core)
@@ -24,8 +25,8 @@ static void send_prevotes(struct lks_core *core)
             message->tail = core->view.tail;
         }
     }
-    core->resend_ns = core->now_ns + core->options.heartbeat_ns / 2;
-    lks_core_due(core, core->options.heartbeat_ns / 2);
+    core->resend_ns = core->now_ns + core->options.heartbeat_ns / PREVOTES_PER_BEAT;
+    lks_core_due(core, core->options.heartbeat_ns / PREVOTES_PER_BEAT);
 }
 
 void lks_election_start_prevote(struct lks_core *core)

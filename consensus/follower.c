@@ -126,6 +126,13 @@ void lks_follower_heartbeat(struct lks_core *core, const struct lks_core_event *
         return;
     }
     const uint32_t leader = core->view.leader;
+    if (leader == event->peer && event->dead) {
+        lks_follower_lost_leader(core, true);
+        return;
+    }
+    if (event->dead) {
+        return; /* whatever its words still say */
+    }
     if (leader == event->peer && leader_waits(core, leader)) {
         be_patient(core);
         return;
@@ -190,6 +197,11 @@ void lks_follower_prevote_request(struct lks_core *core, uint32_t peer,
         } else if (core->suspect_ns < core->observed_ns + patience) {
             core->suspect_ns = core->observed_ns + patience;
         }
+    }
+    if (!accept && core->view.leader != 0 && core->view.leader != peer &&
+        core->view.leader != core->options.replica && core->peers[core->view.leader].connected) {
+        /* Another has reason to doubt the leader: look again before it asks again. */
+        lks_core_emit(core, LKS_EFFECT_READ_HEARTBEAT, core->view.leader);
     }
     struct lks_message *answer = lks_core_send(core, peer, LKS_MESSAGE_PREVOTE_REPLY);
     answer->request = message->request;

@@ -172,6 +172,7 @@ static void heartbeat_read(struct lks_replica *replica, uint32_t p, int status)
         event->term = lks_word_read(&peer->seen->term);
         event->leading = (flags & LKS_PUBLIC_LEADING) != 0;
         event->amnesiac = (flags & LKS_PUBLIC_AMNESIAC) != 0;
+        event->dead = lks_fabric_peer_ends(replica->options.fabric, p);
         if (event->beat != peer->beat_seen || peer->beat_seen_ns == 0) {
             peer->beat_seen = event->beat;
             peer->beat_seen_ns = replica->now_ns;

@@ -65,6 +65,19 @@ static bool is_led(const struct lks_replica *replica)
                               SILENT_TIMEOUTS * replica->options.election_timeout_ns;
 }
 
+/* Own clients wait: notice the leader's end at once, not with the next heartbeat. */
+static void watch_leader(struct lks_replica *replica)
+{
+    const uint32_t leader = replica->view->leader;
+    struct lks_gateway_counts counts;
+    lks_gateway_counts(replica->gateway, &counts);
+    replica->clients_wait = counts.answered != counts.submitted;
+    if (replica->clients_wait && leader != 0 && leader != replica->options.replica &&
+        lks_fabric_peer_ends(replica->options.fabric, leader)) {
+        lks_replica_read_words(replica, leader);
+    }
+}
+
 int lks_replica_forward(struct lks_replica *replica)
 {
     if (replica->view->role == LKS_CORE_LEADER) {
@@ -72,8 +85,10 @@ int lks_replica_forward(struct lks_replica *replica)
             replica->leaderless_since_ns = 0;
         }
         replica->unoffered_since_ns = 0;
+        replica->clients_wait = false;
         return 0;
     }
+    watch_leader(replica);
     struct lks_ingress_producer *producer = route(replica);
     if (producer != NULL && is_led(replica)) {
         replica->leaderless_since_ns = 0;

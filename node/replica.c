@@ -18,6 +18,7 @@
 #define HANDSHAKE_POLL_NS UINT64_C(500000)
 #define WARN_EVERY_NS UINT64_C(10000000000)
 #define ROUNDS_PER_STEP 2
+#define WATCHES_PER_BEAT 8u /* looks at the leader while own clients wait for it */
 #define MESSAGES_EVERY_NS UINT64_C(4000)
 
 _Static_assert((int)LKS_ROLE_LEADER == (int)LKS_CORE_LEADER, "the public roles are the core's");
@@ -351,6 +352,10 @@ uint64_t lks_replica_deadline_ns(const struct lks_replica *replica)
     }
     if (greeting && replica->now_ns + HANDSHAKE_POLL_NS < deadline) {
         deadline = replica->now_ns + HANDSHAKE_POLL_NS;
+    }
+    const uint64_t watch_ns = replica->options.heartbeat_ns / WATCHES_PER_BEAT;
+    if (replica->clients_wait && replica->now_ns + watch_ns < deadline) {
+        deadline = replica->now_ns + watch_ns;
     }
     return deadline;
 }

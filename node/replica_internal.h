@@ -160,6 +160,7 @@ struct lks_replica {
     uint64_t routed_term; /* term in which everything unanswered was last rewound for this replica
                              as leader */
     uint64_t leaderless_since_ns;
+    bool clients_wait;          /* not leading, and own commands are unanswered */
     uint64_t unoffered_since_ns; /* a leader is known, but no ingress offered; 0: not so */
     uint64_t answered_seen;     /* sequence last answered, and since when nothing else was */
     uint64_t answered_seen_ns;

@@ -128,6 +128,7 @@ struct lks_fabric_ops {
     int (*arm)(struct lks_fabric *fabric);
     void (*disarm)(struct lks_fabric *fabric);
     bool (*peer_waits)(const struct lks_fabric *fabric, uint32_t peer); /* NULL: cannot tell */
+    bool (*peer_ends)(const struct lks_fabric *fabric, uint32_t peer);  /* NULL: cannot tell */
 };
 
 /*
@@ -265,6 +266,12 @@ static inline int lks_fabric_arm(struct lks_fabric *fabric)
 static inline bool lks_fabric_peer_waits(const struct lks_fabric *fabric, uint32_t peer)
 {
     return fabric->ops->peer_waits != NULL && fabric->ops->peer_waits(fabric, peer);
+}
+/* A hint: true if the peer's thread is known to have ended, while DISCONNECTED, which comes when
+ * its process is gone altogether, may still take a while. Cheap; never needed for safety. */
+static inline bool lks_fabric_peer_ends(const struct lks_fabric *fabric, uint32_t peer)
+{
+    return fabric->ops->peer_ends != NULL && fabric->ops->peer_ends(fabric, peer);
 }
 static inline void lks_fabric_disarm(struct lks_fabric *fabric)
 {

@@ -194,6 +194,13 @@ static bool shm_peer_waits(const struct lks_fabric *fabric, uint32_t peer)
            lks_shm_process_waits(shm->peers[peer].link.process.pid);
 }
 
+static bool shm_peer_ends(const struct lks_fabric *fabric, uint32_t peer)
+{
+    const struct lks_shm_fabric *shm = lks_shm_of_const(fabric);
+    return lks_shm_is_peer(shm, peer) && shm->peers[peer].connected &&
+           lks_shm_view_life_ended(&shm->peers[peer].link.view);
+}
+
 static const struct lks_fabric_ops shm_ops = {
     .name = "shm",
     .writes_when_posted = true,
@@ -215,6 +222,7 @@ static const struct lks_fabric_ops shm_ops = {
     .arm = lks_shm_arm,
     .disarm = lks_shm_disarm,
     .peer_waits = shm_peer_waits,
+    .peer_ends = shm_peer_ends,
 };
 
 static int check_options(const struct lks_fabric_options *options, struct lks_error *err)

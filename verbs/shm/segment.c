@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <linux/magic.h>
 #include <linux/mman.h>
 #include <string.h>
@@ -31,6 +32,31 @@ uint64_t lks_shm_segment_bytes(const struct lks_shm_sizes *sizes)
     }
     return PAGE + round_up(sizes->words_bytes, PAGE) +
            sizes->replicas * round_up(sizes->inbox_bytes, PAGE);
+}
+
+/* Takes the mutex that says, by being held, that the owner lives (see segment.h). */
+static int begin_life(pthread_mutex_t *life)
+{
+    pthread_mutexattr_t attributes;
+    int code = pthread_mutexattr_init(&attributes);
+    if (code != 0) {
+        return -code;
+    }
+    (void)pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    (void)pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+    code = pthread_mutex_init(life, &attributes);
+    (void)pthread_mutexattr_destroy(&attributes);
+    return code == 0 ? -pthread_mutex_lock(life) : -code;
+}
+
+bool lks_shm_view_life_ended(const struct lks_shm_view *view)
+{
+    if (view->bells == NULL) {
+        return false;
+    }
+    /* The futex word of a robust mutex, whose marks are part of the kernel's interface. */
+    const int word = __atomic_load_n(&view->bells->life.__data.__lock, __ATOMIC_ACQUIRE);
+    return ((unsigned)word & FUTEX_OWNER_DIED) != 0;
 }
 
 int lks_shm_segment_init(struct lks_shm_segment *segment, const struct lks_shm_sizes *sizes)
@@ -64,6 +90,12 @@ int lks_shm_segment_init(struct lks_shm_segment *segment, const struct lks_shm_s
         .inboxes = address + PAGE + round_up(sizes->words_bytes, PAGE),
         .inbox_stride = round_up(sizes->inbox_bytes, PAGE),
     };
+    code = begin_life(&segment->bells->life);
+    if (code != 0) {
+        (void)munmap(address, bytes);
+        *segment = (struct lks_shm_segment){.fd = -1};
+        goto close_fd;
+    }
     return 0;
 close_fd:
     (void)close(fd);
@@ -73,6 +105,7 @@ close_fd:
 void lks_shm_segment_fini(struct lks_shm_segment *segment)
 {
     if (segment->address != NULL) {
+        (void)pthread_mutex_unlock(&segment->bells->life);
         (void)munmap(segment->address, segment->bytes);
         (void)close(segment->fd);
         *segment = (struct lks_shm_segment){.fd = -1};

@@ -11,6 +11,7 @@
 #include "base/remote_memory.h"
 #include "verbs/fabric.h"
 
+#include <pthread.h>
 #include <stdalign.h>
 #include <stdint.h>
 
@@ -21,6 +22,10 @@ struct lks_shm_bell_page {
     struct {
         alignas(64) lks_word count; /* by the peer alone: one up for each write with a wake */
     } rung[LKS_REPLICAS_MAX + 1];   /* by the peer's id */
+    /* Held by the owner's thread for its life. When that thread ends, however it ends, the kernel
+     * marks it first of all, long before a killed process's memory is taken down and its pidfd
+     * becomes readable. Peers only look at the mark, they never lock. */
+    alignas(64) pthread_mutex_t life;
 };
 
 _Static_assert(sizeof(struct lks_shm_bell_page) <= 4096, "the bells fit their page");
@@ -73,6 +78,9 @@ uint8_t *lks_shm_segment_inbox(const struct lks_shm_segment *segment, uint32_t p
 int lks_shm_view_init(struct lks_shm_view *view, const struct lks_shm_sizes *sizes, uint32_t self,
                       int segment_fd, const struct lks_fabric_memory *log);
 void lks_shm_view_fini(struct lks_shm_view *view);
+
+/* True if the thread that owns this segment has ended: its process is ending, or has. */
+bool lks_shm_view_life_ended(const struct lks_shm_view *view);
 
 /* Makes the next part of the log mapping present, so that no write meets a page fault; bounded
  * work, called from poll until it returns false: nothing is left. */
