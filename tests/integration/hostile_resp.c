@@ -24,6 +24,7 @@
 #include <cmocka.h>
 
 #define IDLE_CONNECTIONS 10000u
+#define SETTLE_TRIES 50u
 #define OTHER_DESCRIPTORS 100u
 #define IDLE_BYTES_MAX 64u   /* of heap for each idle connection, besides its slot */
 #define HALF_BYTES_MAX 1024u /* of heap for each connection with a half command */
@@ -79,6 +80,17 @@ static unsigned connected_clients(void)
     return (unsigned)strtoul(field + 18, NULL, 10) - 1;
 }
 
+/* The kernel may bring the end of a connection later than the end of its process. */
+static void expect_clients(unsigned count)
+{
+    unsigned seen = connected_clients();
+    for (unsigned tries = 0; seen != count && tries < SETTLE_TRIES; tries++) {
+        test_port_settle(&g_port);
+        seen = connected_clients();
+    }
+    assert_int_equal(seen, count);
+}
+
 /* How many clients this machine lets one process have: 10,000, or fewer and loudly so. */
 static unsigned idle_connections(void)
 {
@@ -92,7 +104,7 @@ static unsigned idle_connections(void)
         return IDLE_CONNECTIONS;
     }
     const unsigned fewer = (unsigned)limit.rlim_cur - OTHER_DESCRIPTORS;
-    print_message("!!! ONLY %u CONNECTIONS INSTEAD OF %u: the hard limit of open files is %llu\n",
+    print_message("SKIP: only %u connections instead of %u: the hard limit of open files is %llu\n",
                   fewer, IDLE_CONNECTIONS, (unsigned long long)limit.rlim_max);
     return fewer;
 }
@@ -184,17 +196,17 @@ static void ten_thousand_connections__idle_then_half_commands__small(void **stat
     }
     (void)close(reports[1]);
     pump_until_report(reports[0]);
-    assert_int_equal(connected_clients(), count);
+    expect_clients(count);
     expect_heap("idle clients", before, (size_t)count * IDLE_BYTES_MAX);
     say(commands[1]);
     pump_until_report(reports[0]);
-    assert_int_equal(connected_clients(), count);
+    expect_clients(count);
     expect_heap("half commands", before, (size_t)count * HALF_BYTES_MAX);
     expect_alive();
     say(commands[1]);
     assert_int_equal(waitpid(child, NULL, 0), child);
     test_port_settle(&g_port);
-    assert_int_equal(connected_clients(), 0);
+    expect_clients(0);
     expect_heap("after they left", before, 256u << 10);
     (void)close(reports[0]);
     (void)close(commands[0]);
@@ -299,7 +311,7 @@ static void slow_readers__flood_of_gets__bounded(void **state)
     }
     (void)close(writer);
     expect_alive();
-    assert_int_equal(connected_clients(), 0);
+    expect_clients(0);
     expect_heap("after the flood", before, 8u << 20);
 }
 
@@ -344,7 +356,7 @@ static void garbage__many_clients__served_and_closed(void **state)
         (void)close(fd);
     }
     test_port_settle(&g_port);
-    assert_int_equal(connected_clients(), 0);
+    expect_clients(0);
     expect_alive();
 }
 
