@@ -423,9 +423,9 @@ static void message__mailbox_is_full__waits_for_room(void **state)
 static void connected__unknown_hello__ignored(void **state)
 {
     (void)state;
-    struct rig *rig = rig_new(
-        &(struct rig_options){.replicas = 3,
-                              .durability = {[3] = (enum lks_durability)(LKS_DURABILITY_PMEM_READ + 1)}});
+    const enum lks_durability unknown = (enum lks_durability)(LKS_DURABILITY_PMEM_READ + 1);
+    struct rig *rig =
+        rig_new(&(struct rig_options){.replicas = 3, .durability = {[3] = unknown}});
     const uint32_t leader = rig_lead(rig);
     assert_int_not_equal(leader, 3);
     rig_submit_many(rig, leader, 100, 3);
