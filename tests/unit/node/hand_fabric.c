@@ -12,6 +12,7 @@
 #define REPLICAS (LKS_REPLICAS_MAX + 1)
 #define EVENTS_MAX 8192u
 #define HELD_MAX 1024u
+#define UNFLUSHED_MAX 64u
 #define HEAD_BYTES 4096u
 
 struct op {
@@ -20,6 +21,7 @@ struct op {
     int fail; /* negative: completes so */
     uint64_t offset;
     uint64_t bytes;
+    uint32_t flags;
     const void *source; /* NULL: inlined */
     void *destination;
     enum lks_fabric_region region;
@@ -49,6 +51,11 @@ struct peer {
     enum path_state path;
     uint64_t path_grant;
     int path_status;  /* of the first operation with an id after a refusal */
+    struct {
+        uint64_t offset;
+        uint64_t bytes;
+    } unflushed[UNFLUSHED_MAX]; /* written on the path, to be flushed; the newest */
+    uint32_t unflushed_count;
     uint64_t gate;    /* grant that this peer holds on the own log; 0: none */
     bool standing;    /* granted and not revoked, as posted */
     uint32_t outstanding[HAND_LANES];
@@ -76,6 +83,8 @@ struct hand {
 struct hand_net {
     uint32_t replicas;
     struct lks_fabric_ops ops;
+    hand_durable durable;
+    void *ctx;
     uint64_t grants;
     uint64_t connections;
     struct hand *hands[REPLICAS];
@@ -209,6 +218,27 @@ static void copy(void *to, const void *from, uint64_t bytes)
     }
 }
 
+static void note_unflushed(struct peer *peer, const struct op *op)
+{
+    if ((op->flags & LKS_FABRIC_DURABLE) == 0) {
+        return;
+    }
+    LKS_ASSERT(peer->unflushed_count < UNFLUSHED_MAX);
+    peer->unflushed[peer->unflushed_count].offset = op->offset;
+    peer->unflushed[peer->unflushed_count].bytes = op->bytes;
+    peer->unflushed_count++;
+}
+
+static void flush(struct hand *hand, uint32_t p)
+{
+    struct peer *peer = &hand->peers[p];
+    for (uint32_t i = 0; i < peer->unflushed_count; i++) {
+        hand->net->durable(hand->net->ctx, p, peer->unflushed[i].offset,
+                           peer->unflushed[i].bytes);
+    }
+    peer->unflushed_count = 0;
+}
+
 static void do_path(struct hand *hand, uint32_t p, const struct op *op)
 {
     struct peer *peer = &hand->peers[p];
@@ -220,7 +250,10 @@ static void do_path(struct hand *hand, uint32_t p, const struct op *op)
         } else {
             copy((uint8_t *)owner->options.log.address + op->offset,
                  op->source != NULL ? op->source : op->inlined, op->bytes);
+            note_unflushed(peer, op);
         }
+    } else if (peer->path == PATH_OPEN && status == 0) {
+        flush(hand, p);
     }
     if (peer->path == PATH_OPEN && status != 0) {
         peer->path = PATH_BROKEN;
@@ -271,6 +304,7 @@ static void do_control(struct hand *hand, uint32_t p, const struct op *op)
     if (status == 0 && hand->net->hands[p]->peers[hand->self].gate != op->key.grant) {
         status = -LKS_EREVOKED;
     }
+    peer->unflushed_count = 0;
     peer->path = status == 0 ? PATH_OPEN : PATH_NONE;
     peer->path_grant = op->key.grant;
     (void)push(hand, LKS_FABRIC_OPENED, p, op->id, status);
@@ -477,7 +511,8 @@ static int call_write_log(struct lks_fabric *fabric, uint32_t p, uint64_t offset
 {
     struct hand *hand = hand_of(fabric);
     const struct lks_fabric_memory *log = &hand->options.log;
-    struct op op = {.call = HAND_WRITE_LOG, .id = id, .offset = offset, .bytes = bytes};
+    struct op op = {
+        .call = HAND_WRITE_LOG, .id = id, .offset = offset, .bytes = bytes, .flags = flags};
     LKS_ASSERT(offset >= HEAD_BYTES && bytes > 0 && bytes <= log->bytes - offset);
     if ((flags & LKS_FABRIC_INLINE) != 0) {
         LKS_ASSERT(bytes <= LKS_FABRIC_INLINE_MAX);
@@ -559,10 +594,13 @@ static void *zeroed(uint64_t bytes)
     return memory;
 }
 
-struct hand_net *hand_net_new(uint32_t replicas, bool writes_when_posted)
+struct hand_net *hand_net_new(uint32_t replicas, bool writes_when_posted, hand_durable durable,
+                              void *ctx)
 {
     struct hand_net *net = zeroed(sizeof *net);
     net->replicas = replicas;
+    net->durable = durable;
+    net->ctx = ctx;
     net->ops = (struct lks_fabric_ops){
         .name = "hand",
         .writes_when_posted = writes_when_posted,

@@ -30,7 +30,11 @@ enum hand_call {
     HAND_CALLS
 };
 
-struct hand_net *hand_net_new(uint32_t replicas, bool writes_when_posted);
+/* Told when a flush has made bytes durable that were written to owner's log memory. */
+typedef void (*hand_durable)(void *ctx, uint32_t owner, uint64_t offset, uint64_t bytes);
+
+struct hand_net *hand_net_new(uint32_t replicas, bool writes_when_posted, hand_durable durable,
+                              void *ctx);
 void hand_net_free(struct hand_net *net);
 
 /* A life of a replica: connected to nobody. lks_fabric_free is its death: see hand_kill. */

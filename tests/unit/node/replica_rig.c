@@ -113,6 +113,76 @@ static void on_reply(void *ctx, uint64_t cookie, const void *reply, size_t bytes
     self->replies++;
 }
 
+/* ---- what is durable ------------------------------------------------------------------------ */
+
+static struct rig *g_rig; /* the one of the present test */
+
+/* Ring bytes, given by log offsets, are durable as they are now. */
+static void made_durable(struct rig_replica *self, uint64_t from, uint64_t to)
+{
+    const uint64_t ring = self->rig->options.ring_bytes;
+    for (uint64_t line = from & ~UINT64_C(63); line < to; line += LKS_ENTRY_ALIGN) {
+        memcpy(self->durable + line % ring, lks_journal_address(self->journal, line),
+               LKS_ENTRY_ALIGN);
+    }
+}
+
+int __wrap_lks_journal_persist_range(const struct lks_journal *journal, uint64_t from,
+                                     uint64_t to)
+{
+    const int code = __real_lks_journal_persist_range(journal, from, to);
+    for (uint32_t id = 1; code == 0 && id <= LKS_REPLICAS_MAX; id++) {
+        if (g_rig != NULL && g_rig->replicas[id].journal == journal) {
+            made_durable(&g_rig->replicas[id], from, to);
+        }
+    }
+    return code;
+}
+
+static void flushed(void *ctx, uint32_t owner, uint64_t offset, uint64_t bytes)
+{
+    struct rig *rig = ctx;
+    const uint64_t place = offset - LKS_JOURNAL_HEAD_BYTES - LKS_JOURNAL_CONTROL_BYTES;
+    made_durable(&rig->replicas[owner], place, place + bytes);
+}
+
+static void write_line(const struct rig_replica *self, int fd, uint64_t place, const void *line)
+{
+    const uint64_t at = LKS_JOURNAL_RING_AT + place % self->rig->options.ring_bytes;
+    assert_int_equal(pwrite(fd, line, LKS_ENTRY_ALIGN, (off_t)at), LKS_ENTRY_ALIGN);
+}
+
+static bool draw_kept(struct rig *rig)
+{
+    rig->random = rig->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return rig->random >> 63 != 0;
+}
+
+/* Of what was not durable everything is lost, or half of the lines. */
+static void lose_power(struct rig *rig, struct rig_replica *self)
+{
+    const uint64_t ring = rig->options.ring_bytes;
+    const bool keeps_some = draw_kept(rig);
+    uint8_t *seen = malloc(ring);
+    const int fd = open(self->path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0 && seen != NULL);
+    assert_int_equal(pread(fd, seen, ring, LKS_JOURNAL_RING_AT), ring);
+    for (uint64_t place = 0; place < ring; place += LKS_ENTRY_ALIGN) {
+        uint8_t *durable = self->durable + place;
+        if (memcmp(seen + place, durable, LKS_ENTRY_ALIGN) == 0) {
+            continue;
+        }
+        if (keeps_some && draw_kept(rig)) {
+            memcpy(durable, seen + place, LKS_ENTRY_ALIGN);
+        } else {
+            write_line(self, fd, place, durable);
+        }
+    }
+    (void)close(fd);
+    free(seen);
+    self->boot_id[0]++;
+}
+
 /* ---- lives --------------------------------------------------------------------------------- */
 
 static void post_persist(void *ctx, uint64_t from, uint64_t to, uint64_t id)
@@ -234,7 +304,9 @@ void rig_crash(struct rig *rig, uint32_t id, bool lost_power)
 {
     struct rig_replica *self = &rig->replicas[id];
     end_life(self);
-    self->boot_id[0] = (char)(self->boot_id[0] + (lost_power ? 1 : 0));
+    if (lost_power) {
+        lose_power(rig, self);
+    }
 }
 
 void rig_replace(struct rig *rig, uint32_t id)
@@ -245,6 +317,7 @@ void rig_replace(struct rig *rig, uint32_t id)
     options.lives_before = rig->replacements * 1000;
     assert_int_equal(unlink(self->path), 0);
     assert_int_equal(lks_journal_create(&options, false, &self->err), 0);
+    memset(self->durable, 0, rig->options.ring_bytes);
 }
 
 void rig_spoil(struct rig *rig, uint32_t id, uint64_t from, uint64_t to)
@@ -253,8 +326,8 @@ void rig_spoil(struct rig *rig, uint32_t id, uint64_t from, uint64_t to)
     const int fd = open(rig->replicas[id].path, O_RDWR | O_CLOEXEC);
     assert_true(fd >= 0);
     for (uint64_t offset = from; offset < to; offset += sizeof zeros) {
-        const uint64_t at = LKS_JOURNAL_RING_AT + offset % rig->options.ring_bytes;
-        assert_int_equal(pwrite(fd, zeros, sizeof zeros, (off_t)at), sizeof zeros);
+        write_line(&rig->replicas[id], fd, offset, zeros);
+        memcpy(rig->replicas[id].durable + offset % rig->options.ring_bytes, zeros, sizeof zeros);
     }
     (void)close(fd);
 }
@@ -271,7 +344,8 @@ struct rig *rig_new(const struct rig_options *given)
     }
     rig->now_ns = UINT64_C(1000000000);
     rig->realtime_ns = UINT64_C(1700000000000000000);
-    rig->net = hand_net_new(options->replicas, options->writes_when_posted);
+    rig->net = hand_net_new(options->replicas, options->writes_when_posted, flushed, rig);
+    g_rig = rig;
     (void)snprintf(rig->folder, sizeof rig->folder, "%s/lks-replica-XXXXXX", scratch_folder());
     assert_non_null(mkdtemp(rig->folder));
     for (uint32_t id = 1; id <= options->replicas; id++) {
@@ -283,6 +357,8 @@ struct rig *rig_new(const struct rig_options *given)
         self->id = id;
         self->executed = calloc(RIG_SUBMITTED_MAX, sizeof *self->executed);
         assert_non_null(self->executed);
+        self->durable = calloc(1, options->ring_bytes);
+        assert_non_null(self->durable);
         (void)snprintf(self->path, sizeof self->path, "%s%s-r%u.log",
                        options->on_file[id] ? "." : rig->folder,
                        options->on_file[id] ? strrchr(rig->folder, '/') : "/", id);
@@ -305,9 +381,11 @@ void rig_free(struct rig *rig)
         }
         (void)unlink(self->path);
         free(self->executed);
+        free(self->durable);
     }
     (void)rmdir(rig->folder);
     hand_net_free(rig->net);
+    g_rig = NULL;
     free(rig);
 }
 

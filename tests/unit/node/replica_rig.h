@@ -51,6 +51,7 @@ struct rig_replica {
     bool holds_persists;
     struct rig_persist persists[RIG_PERSISTS_MAX];
     uint32_t persists_count;
+    uint8_t *durable; /* the ring as a power cut would leave it */
     /* Numbers of the commands that its service executed in this life, in order. */
     uint64_t *executed;
     uint32_t executed_count;
@@ -64,6 +65,7 @@ struct rig {
     uint64_t now_ns;
     uint64_t realtime_ns;
     uint64_t replacements;                /* of journals */
+    uint64_t random;                      /* state of what is drawn at power cuts */
     uint64_t submitted;                   /* numbers given so far */
     uint8_t answered[RIG_SUBMITTED_MAX];  /* by number: how often */
     struct rig_replica replicas[LKS_REPLICAS_MAX + 1];
@@ -76,8 +78,8 @@ void rig_free(struct rig *rig);
 /* A life begins: opens the journal, joins everybody that is up. An open that fails leaves its code
  * in `status`. */
 void rig_start(struct rig *rig, uint32_t id);
-/* The process ends. `lost_power`: its host starts anew. Nothing of the ring is lost by that: a
- * test spoils what it wants with rig_spoil. */
+/* The process ends. `lost_power`: its host starts anew, and what was not made durable is lost, or
+ * some lines of it (drawn). */
 void rig_crash(struct rig *rig, uint32_t id, bool lost_power);
 /* Zeroes log bytes [from, to) of a replica that is down. */
 void rig_spoil(struct rig *rig, uint32_t id, uint64_t from, uint64_t to);
@@ -111,6 +113,12 @@ void rig_settle(struct rig *rig);
 /* All that are up have executed the same commands in the same order, none twice, and nobody
  * failed; as far as each has come. */
 void rig_check(const struct rig *rig);
+
+/* Put in place of the journal's function by the linker, to know what is durable. */
+int __real_lks_journal_persist_range(const struct lks_journal *journal, uint64_t from,
+                                     uint64_t to);
+int __wrap_lks_journal_persist_range(const struct lks_journal *journal, uint64_t from,
+                                     uint64_t to);
 
 struct lks_replica_status rig_status(const struct rig *rig, uint32_t id);
 struct lks_control_words *rig_control(const struct rig *rig, uint32_t id);

@@ -91,6 +91,42 @@ static void step__all_lose_power__all_that_was_answered_is_there(void **state)
     rig_free(rig);
 }
 
+/* Each medium in its own mode: the leader treats every follower as that one's journal needs it. */
+static void step__mixed_media__each_in_its_own_mode(void **state)
+{
+    (void)state;
+    struct rig_options options = {.replicas = 3, .on_file = {[1] = true, [2] = true}};
+    options.durability[1] = options.durability[2] = LKS_DURABILITY_PMEM_ACK;
+    options.slow_medium[1] = options.slow_medium[2] = true;
+    struct rig *rig = rig_new(&options);
+    for (uint32_t id = 1; id <= 3; id++) {
+        const bool by_cpu = lks_journal_medium(rig->replicas[id].journal)->flush_by_cpu;
+        if (id < 3 && by_cpu) {
+            print_message("the working folder is memory, not a file system\n");
+        }
+    }
+    (void)rig_lead(rig);
+    for (uint32_t id = 1; id <= 3; id++) {
+        rig_make_leader(rig, id);
+        rig_submit_many(rig, id, 300, 20);
+        rig_settle(rig);
+        for (uint32_t p = 1; p <= 3; p++) {
+            const enum lks_durability seen = rig_status(rig, id).peers[p].durability;
+            assert_true(p == id || seen == (p < 3 ? LKS_DURABILITY_PMEM_ACK
+                                                  : LKS_DURABILITY_WRITER_FLUSH));
+        }
+    }
+    for (uint32_t id = 1; id <= 3; id++) {
+        rig_crash(rig, id, true);
+    }
+    for (uint32_t id = 1; id <= 3; id++) {
+        rig_start(rig, id);
+    }
+    rig_settle(rig);
+    assert_int_equal(rig->replicas[1].executed_count, 60);
+    rig_free(rig);
+}
+
 static void stop__leader__hands_over_without_waiting_for_a_timeout(void **state)
 {
     (void)state;
@@ -273,6 +309,7 @@ int main(void)
         cmocka_unit_test(step__three_replicas__every_gateway_answers_its_own),
         cmocka_unit_test(step__leader_dies_with_commands_unanswered__each_takes_effect_once),
         cmocka_unit_test(step__all_lose_power__all_that_was_answered_is_there),
+        cmocka_unit_test(step__mixed_media__each_in_its_own_mode),
         cmocka_unit_test(stop__leader__hands_over_without_waiting_for_a_timeout),
         cmocka_unit_test(stop__elected_after_it_was_asked__hands_over_too),
         cmocka_unit_test(submit__too_large__etoobig),

@@ -16,9 +16,9 @@
 #include <cmocka.h>
 
 #ifdef LKS_SANITIZED
-#define SEEDS 8u
+#define SEEDS 4u
 #else
-#define SEEDS 25u
+#define SEEDS 14u
 #endif
 #define STEPS 20000u
 #define FAULTS_PER_1000 15u
@@ -31,6 +31,7 @@ struct walk {
     struct rig *rig;
     uint64_t random;
     uint32_t crashes;
+    uint32_t power_cuts;
     uint32_t breaks;
     uint32_t leaders;
     uint64_t submitted;
@@ -77,8 +78,16 @@ static bool is_up(const struct walk *walk, uint32_t id)
 static void crash(struct walk *walk, uint32_t id)
 {
     if (is_up(walk, id)) {
-        rig_crash(walk->rig, id, below(walk, 3) == 0);
+        rig_crash(walk->rig, id, false);
         walk->crashes++;
+    }
+}
+
+static void lose_power(struct walk *walk, uint32_t id)
+{
+    if (is_up(walk, id)) {
+        rig_crash(walk->rig, id, true);
+        walk->power_cuts++;
     }
 }
 
@@ -118,9 +127,20 @@ static void fault(struct walk *walk)
     struct rig *rig = walk->rig;
     const uint32_t id = any(walk);
     const uint32_t other = any(walk);
-    switch (below(walk, 12)) {
+    switch (below(walk, 16)) {
     case 0:
+    case 13:
         crash(walk, id);
+        break;
+    case 14:
+        lose_power(walk, id);
+        break;
+    case 15:
+        if (below(walk, 3) == 0) {
+            for (uint32_t each = 1; each <= rig->options.replicas; each++) {
+                lose_power(walk, each);
+            }
+        }
         break;
     case 1:
     case 2:
@@ -194,6 +214,7 @@ static void walk_seed(uint64_t seed, struct walk *walk)
     walk->random = seed * UINT64_C(0x9E3779B97F4A7C15);
     draw_options(walk, &options);
     walk->rig = rig_new(&options);
+    walk->rig->random = seed;
     uint32_t leader = 0;
     for (uint32_t step = 0; step < STEPS; step++) {
         rig_step(walk->rig, any(walk));
@@ -233,9 +254,10 @@ static void walk__every_seed__nothing_lost_nothing_twice(void **state)
         print_message("seed %llu\n", (unsigned long long)seed);
         walk_seed(seed, &walk);
     }
-    print_message("%u crashes, %u breaks, %u leaders, %llu submitted, %llu executed\n",
-                  walk.crashes, walk.breaks, walk.leaders, (unsigned long long)walk.submitted,
-                  (unsigned long long)walk.executed);
+    print_message("%u crashes, %u power cuts, %u breaks, %u leaders, %llu submitted, %llu "
+                  "executed\n",
+                  walk.crashes, walk.power_cuts, walk.breaks, walk.leaders,
+                  (unsigned long long)walk.submitted, (unsigned long long)walk.executed);
     assert_true(walk.leaders > g_last - g_first);
 }
 
