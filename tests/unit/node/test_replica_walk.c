@@ -18,7 +18,7 @@
 #ifdef LKS_SANITIZED
 #define SEEDS 4u
 #else
-#define SEEDS 14u
+#define SEEDS 10u
 #endif
 #define STEPS 20000u
 #define FAULTS_PER_1000 15u
