@@ -493,7 +493,8 @@ static void revoke__tight_rounds__nothing_lands_late(void **state)
     while (done < rounds && (text != NULL || lks_clock_monotonic_ns() < limit_ns)) {
         const uint64_t before = area[0];
         lks_word_publish(&shared->granted, post_grant(&owner));
-        for (unsigned spin = 1; area[0] == before && spin < 2000; spin++) {
+        /* Long enough for a writer that shares its processor: a round without a write is vacuous. */
+        for (unsigned spin = 1; area[0] == before && spin < 40000; spin++) {
             relax(spin);
         }
         landed += area[0] != before;
@@ -510,7 +511,7 @@ static void revoke__tight_rounds__nothing_lands_late(void **state)
     assert_int_equal(kill(child, SIGKILL), 0);
     reap(child, SIGKILL);
     assert_int_equal(late, 0);
-    assert_true(landed > 0); /* how many depends on what else the machine does */
+    assert_true(landed > done / 4);
     lks_shm_gates_fini(&owner.gates);
 }
 
