@@ -493,7 +493,7 @@ static void revoke__tight_rounds__nothing_lands_late(void **state)
     while (done < rounds && (text != NULL || lks_clock_monotonic_ns() < limit_ns)) {
         const uint64_t before = area[0];
         lks_word_publish(&shared->granted, post_grant(&owner));
-        /* Long enough for a writer that shares its processor: a round without a write is vacuous. */
+        /* A writer may share its processor; a round without a write is vacuous. */
         for (unsigned spin = 1; area[0] == before && spin < 40000; spin++) {
             relax(spin);
         }
