@@ -19,7 +19,8 @@ struct changed_link {
 
 struct lks_sim_faults {
     struct lks_sim_faults_options options;
-    struct lks_sim_random random;
+    struct lks_sim_random base;   /* parent of each fault's stream */
+    struct lks_sim_random random; /* of the newest fault */
     struct changed_link links[LKS_REPLICAS_MAX + 1][LKS_REPLICAS_MAX + 1];
     uint64_t count;
     bool healed;
@@ -314,17 +315,23 @@ static void next_fault(void *ctx, uint64_t unused)
     if (faults->healed) {
         return;
     }
+    faults->count++;
+    lks_sim_random_fork(&faults->random, &faults->base, faults->count);
     const enum lks_sim_fault fault = choose_fault(faults);
     if (fault == LKS_SIM_FAULTS) {
+        faults->count--;
         return;
     }
-    faults->count++;
-    do_fault(faults, fault, choose_replica(faults));
     lks_sim_timeline_post(faults->options.timeline,
                           lks_sim_timeline_now(faults->options.timeline) +
                               lks_sim_random_delay(&faults->random,
                                                    &faults->options.profile->interval),
                           next_fault, faults, 0);
+    const uint32_t replica = choose_replica(faults);
+    if (faults->options.left_out == NULL ||
+        !faults->options.left_out(faults->options.ctx, faults->count)) {
+        do_fault(faults, fault, replica);
+    }
 }
 
 struct lks_sim_faults *lks_sim_faults_new(const struct lks_sim_faults_options *options)
@@ -332,7 +339,8 @@ struct lks_sim_faults *lks_sim_faults_new(const struct lks_sim_faults_options *o
     struct lks_sim_faults *faults = calloc(1, sizeof *faults);
     LKS_ASSERT(faults != NULL);
     faults->options = *options;
-    lks_sim_random_fork(&faults->random, options->random, 0x666c74);
+    lks_sim_random_fork(&faults->base, options->random, 0x666c74);
+    lks_sim_random_fork(&faults->random, &faults->base, 0);
     lks_sim_timeline_post(options->timeline,
                           lks_sim_timeline_now(options->timeline) +
                               lks_sim_random_delay(&faults->random, &options->profile->interval),

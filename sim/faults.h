@@ -28,6 +28,9 @@ struct lks_sim_faults_options {
     void (*started)(void *ctx, uint32_t replica);
     /* A replica that believes it leads; 0: none. */
     uint32_t (*leader)(void *ctx);
+    /* Fault `number` (1, 2, ... in the order of time) is left out; NULL: none is. The others stay
+     * what and when they were: each is drawn from a stream of its own. */
+    bool (*left_out)(void *ctx, uint64_t number);
     void *ctx;
 };
 
@@ -40,6 +43,7 @@ void lks_sim_faults_stopped(struct lks_sim_faults *faults, uint32_t replica);
 /* No more faults; everything is up and connected again. */
 void lks_sim_faults_heal(struct lks_sim_faults *faults);
 
+/* Faults that were drawn, also those that were left out. */
 uint64_t lks_sim_faults_count(const struct lks_sim_faults *faults);
 
 #endif

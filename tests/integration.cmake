@@ -1,8 +1,6 @@
 # Test support (history checker, process cluster, load generator), and the tests that start real
 # replica processes.
-add_library(lks_test_linearizability STATIC support/linearizability.c)
-target_link_libraries(lks_test_linearizability PUBLIC lks_base)
-lks_test(unit/support/test_linearizability.c lks_test_linearizability)
+lks_test(unit/support/test_linearizability.c lks_linearizability)
 
 add_executable(lockstep-load support/load.c)
 target_link_libraries(lockstep-load PRIVATE lks_base PkgConfig::HIREDIS Threads::Threads)
@@ -10,7 +8,7 @@ target_link_libraries(lockstep-load PRIVATE lks_base PkgConfig::HIREDIS Threads:
 if(TARGET lockstep)
   add_library(lks_test_cluster STATIC support/process_cluster.c support/history_client.c)
   target_link_libraries(lks_test_cluster
-    PUBLIC lks_test_linearizability PkgConfig::HIREDIS Threads::Threads)
+    PUBLIC lks_linearizability PkgConfig::HIREDIS Threads::Threads)
   target_compile_definitions(lks_test_cluster PRIVATE LKS_TEST_BINARY="$<TARGET_FILE:lockstep>")
   add_dependencies(lks_test_cluster lockstep)
 

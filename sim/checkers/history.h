@@ -1,12 +1,12 @@
 /*
  * The history of all clients, and its check: one order of the operations explains every answer
- * and respects the times of calls and returns. The search is tests/support/linearizability.h.
+ * and respects the times of calls and returns. The search is linearizability.h.
  */
 #ifndef LKS_SIM_CHECKERS_HISTORY_H
 #define LKS_SIM_CHECKERS_HISTORY_H
 
+#include "sim/checkers/linearizability.h"
 #include "sim/checkers/verdict.h"
-#include "tests/support/linearizability.h"
 
 #include <stdint.h>
 

@@ -6,8 +6,8 @@
 #ifndef LKS_SIM_CHECKERS_ORDER_H
 #define LKS_SIM_CHECKERS_ORDER_H
 
+#include "sim/checkers/linearizability.h"
 #include "sim/checkers/verdict.h"
-#include "tests/support/linearizability.h"
 
 #include <stdint.h>
 

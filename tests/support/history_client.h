@@ -6,7 +6,7 @@
 #ifndef LKS_TESTS_SUPPORT_HISTORY_CLIENT_H
 #define LKS_TESTS_SUPPORT_HISTORY_CLIENT_H
 
-#include "tests/support/linearizability.h"
+#include "sim/checkers/linearizability.h"
 #include "tests/support/process_cluster.h"
 
 #include <pthread.h>

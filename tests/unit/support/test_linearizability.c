@@ -3,7 +3,7 @@
  * tries every order on thousands of small random histories, and against large random histories
  * that are linearizable by construction, before and after one answer in them was falsified.
  */
-#include "tests/support/linearizability.h"
+#include "sim/checkers/linearizability.h"
 
 #include "base/assert.h"
 

@@ -8,7 +8,7 @@
  * The set is remembered by a 128-bit hash of its members. Should two sets ever collide, a branch
  * is skipped: that can turn a good history into a reported one, never a bad one into "ok".
  */
-#include "tests/support/linearizability.h"
+#include "sim/checkers/linearizability.h"
 
 #include "base/assert.h"
 

@@ -7,8 +7,8 @@
  *
  * Memory is bounded: a history that needs more than its share is "too big", which is not "ok".
  */
-#ifndef LKS_TESTS_SUPPORT_LINEARIZABILITY_H
-#define LKS_TESTS_SUPPORT_LINEARIZABILITY_H
+#ifndef LKS_SIM_CHECKERS_LINEARIZABILITY_H
+#define LKS_SIM_CHECKERS_LINEARIZABILITY_H
 
 #include <stdbool.h>
 #include <stddef.h>
