@@ -84,7 +84,8 @@ static int make_process(struct lks_sim_cluster *cluster, uint32_t replica, struc
                     .ring_bytes = cluster->profile.ring_bytes,
                     .entry_bytes_max = cluster->profile.entry_bytes_max,
                     .forgetful =
-                        cluster->profile.process.durability == LKS_DURABILITY_MEMORY}};
+                        cluster->profile.process.media[replica].durability ==
+                        LKS_DURABILITY_MEMORY}};
     lks_sim_observe_process(cluster, &options.observer);
     cluster->processes[replica] = lks_sim_process_new(&options);
     return lks_sim_process_format(cluster->processes[replica], true, err);

@@ -13,7 +13,6 @@
 
 #define PPM_WHOLE INT64_C(1000000)
 #define PERSISTS_MAX 8u
-#define OUTSTANDING_MAX 1024u
 #define PENDING_BYTES_MAX (UINT64_C(256) << 10)
 #define REALTIME_START_NS (UINT64_C(1700000000) * LKS_NS_PER_S)
 #define SILENT_WRITER_NS (10 * LKS_NS_PER_MS)
@@ -48,6 +47,7 @@ struct lks_sim_process {
     uint64_t clock_local_ns;
     int64_t clock_ppm;
     int64_t realtime_jump_ns;
+    int medium_status; /* what its medium says to everything from now on; 0: it works */
     struct lks_log log;
 };
 
@@ -108,6 +108,21 @@ static void fail(struct lks_sim_process *process, int code, const struct lks_err
                                      code, err->text);
 }
 
+/* The replica cannot go on: as it should if its medium failed. */
+static void end_failed(struct lks_sim_process *process, int code, const struct lks_error *err)
+{
+    const bool excused = process->medium_status != 0 && code == process->medium_status;
+    if (!excused) {
+        fail(process, code, err);
+        take_down(process, false);
+        return;
+    }
+    lks_sim_trace_note(process->options.trace, now_of(process), process->options.replica,
+                       "stops, its medium failed");
+    take_down(process, false);
+    process->options.observer.stopped(process->options.observer.ctx, process->options.replica);
+}
+
 static void run_step(void *ctx, uint64_t generation)
 {
     struct lks_sim_process *process = ctx;
@@ -120,8 +135,7 @@ static void run_step(void *ctx, uint64_t generation)
         REALTIME_START_NS + now_of(process) + (uint64_t)process->realtime_jump_ns;
     const int work = lks_replica_step(process->replica, local_ns(process), realtime_ns, &err);
     if (work < 0) {
-        fail(process, work, &err);
-        take_down(process, false);
+        end_failed(process, work, &err);
         return;
     }
     process->options.observer.stepped(process->options.observer.ctx, process->options.replica);
@@ -270,6 +284,8 @@ static void take_down(struct lks_sim_process *process, bool clean)
     process->fabric = NULL;
     lks_replica_free(process->replica);
     process->replica = NULL;
+    process->medium_status = 0;
+    lks_sim_storage_fail(process->storage, 0);
     lks_sim_storage_close(process->storage, clean);
     memset(process->persists, 0, sizeof process->persists);
 }
@@ -282,6 +298,11 @@ static void reset_clock(struct lks_sim_process *process)
         LKS_NS_PER_S + lks_sim_random_below(&process->random, 100 * LKS_NS_PER_S);
     process->clock_ppm =
         (int64_t)lks_sim_random_below(&process->random, (uint64_t)(2 * most + 1)) - most;
+}
+
+static const struct lks_sim_medium_profile *medium_of(const struct lks_sim_process *process)
+{
+    return &process->options.profile->media[process->options.replica];
 }
 
 static int open_fabric(struct lks_sim_process *process, struct lks_error *err)
@@ -302,12 +323,12 @@ static int open_fabric(struct lks_sim_process *process, struct lks_error *err)
         .words_bytes = LKS_REPLICA_WORDS_BYTES,
         .inbox_bytes = LKS_REPLICA_INBOX_BYTES,
         .scratch_bytes = LKS_REPLICA_SCRATCH_BYTES,
-        .outstanding_max = OUTSTANDING_MAX,
+        .outstanding_max = process->options.profile->outstanding_max,
         .silent_writer_ns = SILENT_WRITER_NS,
         .log_sink = &process->log,
     };
     struct lks_hello hello = {.version = LKS_HELLO_VERSION,
-                              .durability = process->options.profile->durability,
+                              .durability = medium_of(process)->durability,
                               .medium = LKS_MEDIUM_MEMORY,
                               .domain = LKS_DOMAIN_MEMORY_CONTROLLER};
     memcpy(hello.boot_id, identity.boot_id, sizeof hello.boot_id);
@@ -324,17 +345,18 @@ static int make_replica(struct lks_sim_process *process, struct lks_error *err)
         .journal = lks_sim_storage_journal(process->storage),
         .fabric = process->fabric,
         .service = &lks_sim_service,
-        .durability = profile->durability,
+        .durability = medium_of(process)->durability,
         .entry_bytes_max = process->options.journal.entry_bytes_max,
         .election_timeout_ns = profile->election_timeout_ns,
         .heartbeat_ns = profile->heartbeat_ns,
         .pending_bytes_max = PENDING_BYTES_MAX,
+        .write_bytes_max = profile->write_bytes_max,
         .seed = lks_sim_random_next(&process->random),
         .log_sink = &process->log,
         .on_reply = on_reply,
         .ctx = process,
     };
-    if (profile->slow_medium) {
+    if (medium_of(process)->slow) {
         options.persister = (struct lks_persister){.post = persist_post, .ctx = process};
     }
     const struct lks_sim_service_observer observer = {.applied = on_applied, .ctx = process};
@@ -423,6 +445,23 @@ void lks_sim_process_stop(struct lks_sim_process *process)
 void lks_sim_process_jump(struct lks_sim_process *process, int64_t jump_ns)
 {
     process->realtime_jump_ns += jump_ns;
+}
+
+void lks_sim_process_drift(struct lks_sim_process *process, int64_t ppm)
+{
+    process->clock_local_ns = local_ns(process);
+    process->clock_base_ns = now_of(process);
+    process->clock_ppm = ppm;
+}
+
+void lks_sim_process_fail_medium(struct lks_sim_process *process, int status)
+{
+    LKS_ASSERT(process->state != LKS_SIM_DOWN);
+    LKS_ASSERT(status < 0);
+    process->medium_status = status;
+    lks_sim_storage_fail(process->storage, status);
+    lks_sim_trace_note(process->options.trace, now_of(process), process->options.replica,
+                       "medium fails");
 }
 
 enum lks_sim_process_state lks_sim_process_state(const struct lks_sim_process *process)

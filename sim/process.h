@@ -18,13 +18,20 @@
 
 struct lks_sim_process;
 
+/* What a replica's journal lies on. */
+struct lks_sim_medium_profile {
+    enum lks_durability durability;
+    bool slow; /* ranges are made durable by posting them */
+};
+
 /* How processes and their hosts behave. */
 struct lks_sim_process_profile {
     struct lks_sim_delay spin;    /* from a step that did something to the next one */
     struct lks_sim_delay wake;    /* from a wake to the step that it causes */
     struct lks_sim_delay persist; /* slow media: a posted range, half and half */
-    enum lks_durability durability;
-    bool slow_medium;             /* ranges are made durable by posting them */
+    struct lks_sim_medium_profile media[LKS_REPLICAS_MAX + 1]; /* by replica, from 1 */
+    uint64_t write_bytes_max;     /* as in struct lks_replica_options */
+    uint32_t outstanding_max;     /* of the fabric */
     uint64_t election_timeout_ns;
     uint64_t heartbeat_ns;
     uint32_t drift_ppm_max;       /* of the monotonic clock, either way */
@@ -40,7 +47,7 @@ struct lks_sim_process_observer {
                     size_t bytes);
     /* A command was executed by this replica. */
     void (*applied)(void *ctx, uint32_t replica, uint64_t index, uint64_t number, uint64_t hash);
-    /* The process has ended by itself, in order. */
+    /* The process has ended by itself: in order, or because its medium does not work. */
     void (*stopped)(void *ctx, uint32_t replica);
     /* The replica must not go on, or could not start. */
     void (*failed)(void *ctx, uint32_t replica, int code, const char *text);
@@ -86,6 +93,13 @@ void lks_sim_process_wake(struct lks_sim_process *process);
 
 /* Moves CLOCK_REALTIME by jump_ns. */
 void lks_sim_process_jump(struct lks_sim_process *process, int64_t jump_ns);
+/* The monotonic clock goes ppm / 10^6 too fast from now on, until the process ends. Steps that are
+ * on the timeline stay where they are. */
+void lks_sim_process_drift(struct lks_sim_process *process, int64_t ppm);
+
+/* Up: from now on nothing is made durable, and `status` (a negative errno) says so; the process
+ * has to end for that reason. Its medium works again at the next start. */
+void lks_sim_process_fail_medium(struct lks_sim_process *process, int status);
 
 /* The replica (NULL while down) and its storage. */
 struct lks_replica *lks_sim_process_replica(const struct lks_sim_process *process);

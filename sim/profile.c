@@ -18,7 +18,7 @@ static void base_profile(struct lks_sim_profile *profile)
                              .tail_ppm = 10000},
                     .persist = {.min_ns = 50 * US, .max_ns = 500 * US, .tail_ns = 20 * MS,
                                 .tail_ppm = 20000},
-                    .durability = LKS_DURABILITY_WRITER_FLUSH,
+                    .outstanding_max = 1024,
                     .election_timeout_ns = 20 * MS,
                     .heartbeat_ns = 2 * MS,
                     .drift_ppm_max = 500},
@@ -39,6 +39,15 @@ static void base_profile(struct lks_sim_profile *profile)
         .entry_bytes_max = 4096,
     };
     lks_sim_network_profile_default(&profile->network);
+}
+
+/* Every replica's journal lies on the same kind of medium. */
+static void set_media(struct lks_sim_profile *profile, enum lks_durability durability, bool slow)
+{
+    for (uint32_t replica = 1; replica <= LKS_REPLICAS_MAX; replica++) {
+        profile->process.media[replica] =
+            (struct lks_sim_medium_profile){.durability = durability, .slow = slow};
+    }
 }
 
 static void shape_calm(struct lks_sim_profile *profile, struct lks_sim_random *random)
@@ -112,14 +121,13 @@ static void shape_power(struct lks_sim_profile *profile, struct lks_sim_random *
     profile->faults.weights[LKS_SIM_FAULT_REPLACE] = 1;
     make_laggards(profile);
     if (lks_sim_random_chance(random, 500000)) {
-        profile->process.durability = LKS_DURABILITY_PMEM_ACK;
-        profile->process.slow_medium = lks_sim_random_chance(random, 500000);
+        set_media(profile, LKS_DURABILITY_PMEM_ACK, lks_sim_random_chance(random, 500000));
     }
 }
 
 static void shape_memory(struct lks_sim_profile *profile, struct lks_sim_random *random)
 {
-    profile->process.durability = LKS_DURABILITY_MEMORY;
+    set_media(profile, LKS_DURABILITY_MEMORY, false);
     profile->faults.weights[LKS_SIM_FAULT_POWER] = 8;
     profile->faults.weights[LKS_SIM_FAULT_CRASH] = 2;
     profile->faults.weights[LKS_SIM_FAULT_REPLACE] = 2;
@@ -134,9 +142,9 @@ static void shape_chaos(struct lks_sim_profile *profile, struct lks_sim_random *
 {
     static const enum lks_durability modes[] = {
         LKS_DURABILITY_WRITER_FLUSH, LKS_DURABILITY_PMEM_ACK, LKS_DURABILITY_MEMORY};
-    profile->process.durability = modes[lks_sim_random_below(random, LKS_COUNT_OF(modes))];
-    profile->process.slow_medium = profile->process.durability == LKS_DURABILITY_PMEM_ACK &&
-                                   lks_sim_random_chance(random, 500000);
+    const enum lks_durability mode = modes[lks_sim_random_below(random, LKS_COUNT_OF(modes))];
+    set_media(profile, mode,
+              mode == LKS_DURABILITY_PMEM_ACK && lks_sim_random_chance(random, 500000));
     for (uint32_t fault = 0; fault < LKS_SIM_FAULTS; fault++) {
         /* A different mix for each seed: some faults never come, some come often. */
         const bool absent = lks_sim_random_chance(random, 300000);
@@ -227,6 +235,7 @@ int lks_sim_profile_make(struct lks_sim_profile *profile, const char *name, uint
         struct lks_sim_random random;
         lks_sim_random_init(&random, seed ^ UINT64_C(0x70726f66696c65));
         base_profile(profile);
+        set_media(profile, LKS_DURABILITY_WRITER_FLUSH, false);
         profile->name = g_profiles[i].name;
         profile->purpose = g_profiles[i].purpose;
         g_profiles[i].shape(profile, &random);

@@ -28,6 +28,7 @@ struct lks_sim_storage {
     uint8_t *seen;    /* the log memory as processes see it; our own mapping */
     uint8_t *durable; /* what would be there after a power cut */
     uint64_t bytes;
+    int failing; /* what making a range durable returns; 0: it works */
 };
 
 static struct lks_sim_storage *g_storages[STORAGES_MAX]; /* by replica; of the present run */
@@ -163,6 +164,11 @@ void lks_sim_storage_persisted(struct lks_sim_storage *storage, uint64_t offset,
     memcpy(storage->durable + from, storage->seen + from, to - from);
 }
 
+void lks_sim_storage_fail(struct lks_sim_storage *storage, int status)
+{
+    storage->failing = status;
+}
+
 uint64_t lks_sim_storage_power_cut(struct lks_sim_storage *storage,
                                    struct lks_sim_random *random)
 {
@@ -198,6 +204,10 @@ int __wrap_lks_journal_persist_range(const struct lks_journal *journal, uint64_t
 {
     const int status = __real_lks_journal_persist_range(journal, from, to);
     for (uint32_t i = 0; i < STORAGES_MAX; i++) {
+        if (g_storages[i] != NULL && journal != NULL && g_storages[i]->journal == journal &&
+            g_storages[i]->failing != 0) {
+            return g_storages[i]->failing;
+        }
         struct lks_sim_storage *storage = g_storages[i];
         if (status != 0 || storage == NULL || storage->journal != journal || journal == NULL ||
             from >= to) {

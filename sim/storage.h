@@ -36,6 +36,10 @@ struct lks_journal *lks_sim_storage_journal(const struct lks_sim_storage *storag
 /* Bytes of the log memory [offset, offset + bytes) are durable as they are now. */
 void lks_sim_storage_persisted(struct lks_sim_storage *storage, uint64_t offset, uint64_t bytes);
 
+/* From now on nothing is made durable, and whoever tries is told `status` (a negative errno);
+ * 0: it works again. */
+void lks_sim_storage_fail(struct lks_sim_storage *storage, int status);
+
 /* The host loses power and gets a new boot id. The journal must be closed. Returns how many
  * lines were lost or torn. */
 uint64_t lks_sim_storage_power_cut(struct lks_sim_storage *storage,
