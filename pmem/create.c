@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/crc32c.h"
 #include "pmem/journal_internal.h"
+#include "pmem/stores.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -113,7 +114,7 @@ static int create_file(const char *path, uint64_t bytes, struct lks_error *err)
         return lks_error_set(err, code, "journal %s: cannot be created: %s", path,
                              lks_error_text(code));
     }
-    const int code = -posix_fallocate(fd, 0, (off_t)bytes);
+    const int code = lks_medium_allocate(fd, bytes);
     if (code != 0) {
         (void)close(fd);
         (void)unlink(path);
@@ -209,7 +210,7 @@ static int format(struct lks_journal *journal, const struct lks_journal_options 
     header.checksum = lks_journal_header_checksum(&header);
     if (journal->medium.kind == LKS_MEDIUM_DEVDAX) {
         /* A new file reads as zeros; a device may hold an old log whose entries would chain. */
-        memset(journal->mapping.address, 0, LKS_JOURNAL_RING_AT + options->ring_bytes);
+        lks_store_zero(journal->mapping.address, LKS_JOURNAL_RING_AT + options->ring_bytes);
         const int rc = lks_medium_persist(&journal->medium, journal->mapping.address,
                                           LKS_JOURNAL_RING_AT + options->ring_bytes);
         if (rc < 0) {

@@ -10,13 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
-#endif
 
 /* ---- header ------------------------------------------------------------------------------- */
 
@@ -310,10 +305,6 @@ int lks_journal_open(struct lks_journal **journal, const struct lks_journal_opti
     }
     if (!opened->read_only) {
         write_owner(opened, getpid());
-        if (opened->medium.flush_by_cpu) {
-            /* No page fault on the way of a command. A kernel that cannot: the first lap pays. */
-            (void)madvise(opened->mapping.address, opened->mapping.bytes, MADV_POPULATE_WRITE);
-        }
     }
     *journal = opened;
     return 0;

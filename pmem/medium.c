@@ -2,9 +2,10 @@
 #include "pmem/medium.h"
 
 #include "pmem/layout.h"
+#include "pmem/stores.h"
 
 #include <errno.h>
-#include <libpmem.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/magic.h>
 #include <stdio.h>
@@ -15,6 +16,10 @@
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
 
 #define ATTRIBUTE_BYTES_MAX 64
 #define NAME_SHOWN_MAX 48 /* of names from sysfs within a reason */
@@ -282,6 +287,11 @@ static int mapping_granule(const struct lks_medium *medium, int fd, uint64_t *gr
     return 0;
 }
 
+int lks_medium_allocate(int fd, uint64_t bytes)
+{
+    return -posix_fallocate(fd, 0, (off_t)bytes);
+}
+
 int lks_medium_map(const struct lks_medium *medium, int fd, uint64_t bytes, bool writable,
                    struct lks_mapping *mapping)
 {
@@ -305,6 +315,10 @@ int lks_medium_map(const struct lks_medium *medium, int fd, uint64_t bytes, bool
         return code;
     }
     (void)madvise(address, bytes, MADV_DONTFORK);
+    if (writable && medium->flush_by_cpu) {
+        /* No page fault on the way of a command. A kernel that cannot: the first lap pays. */
+        (void)madvise(address, bytes, MADV_POPULATE_WRITE);
+    }
     *mapping = (struct lks_mapping){.address = address, .bytes = bytes};
     return 0;
 }
@@ -317,27 +331,18 @@ void lks_medium_unmap(struct lks_mapping *mapping)
     *mapping = (struct lks_mapping){.address = NULL};
 }
 
-void lks_medium_flush(const void *address, size_t bytes)
-{
-    pmem_flush(address, bytes);
-}
-
-void lks_medium_drain(void)
-{
-    pmem_drain();
-}
-
 int lks_medium_persist(const struct lks_medium *medium, const void *address, size_t bytes)
 {
-    if (medium->flush_by_cpu) {
-        pmem_persist(address, bytes);
-        return 0;
+    if (!medium->flush_by_cpu) {
+        return lks_store_sync(address, bytes);
     }
-    return pmem_msync(address, bytes) < 0 ? -errno : 0;
+    lks_store_write_back(address, bytes);
+    lks_store_fence();
+    return 0;
 }
 
 int lks_medium_store(const struct lks_medium *medium, void *to, const void *from, size_t bytes)
 {
-    memcpy(to, from, bytes);
+    lks_store_copy(to, from, bytes);
     return lks_medium_persist(medium, to, bytes);
 }

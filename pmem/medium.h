@@ -1,7 +1,7 @@
 /*
- * What the bytes of a journal lie on: how that is found out, how such bytes are mapped, and how
- * they are made durable. The one place that knows about libpmem, sysfs and msync. Detection and
- * mapping: the journal's thread; _persist: any thread.
+ * What the bytes of a journal lie on: how that is found out, how such bytes are allocated and
+ * mapped, and which of stores.h makes them durable. The one place that knows about sysfs.
+ * Detection and mapping: the journal's thread; _persist: any thread.
  */
 #ifndef LKS_PMEM_MEDIUM_H
 #define LKS_PMEM_MEDIUM_H
@@ -31,17 +31,18 @@ struct lks_mapping {
     uint64_t bytes;         /* at least what was asked for */
 };
 
-/* Maps the first `bytes` of fd, shared, not inherited by fork. Errors: errno of mmap. */
+/* Makes sure that a new file has room for all its bytes, which read as zeros. Errors: -ENOSPC,
+ * -EDQUOT, -EFBIG and other errno of posix_fallocate. */
+int lks_medium_allocate(int fd, uint64_t bytes);
+
+/* Maps the first `bytes` of fd, shared, not inherited by fork; a writable mapping of memory-like
+ * media has its pages from the beginning. Errors: errno of mmap. */
 int lks_medium_map(const struct lks_medium *medium, int fd, uint64_t bytes, bool writable,
                    struct lks_mapping *mapping);
 void lks_medium_unmap(struct lks_mapping *mapping);
 
 /* Makes bytes already stored at address durable. Errors: errno of msync. */
 int lks_medium_persist(const struct lks_medium *medium, const void *address, size_t bytes);
-
-/* Starts the same for CPU-flushed media without waiting (_drain waits). Never for a FILE. */
-void lks_medium_flush(const void *address, size_t bytes);
-void lks_medium_drain(void);
 
 /* Copies and makes durable. Errors: errno of msync. */
 int lks_medium_store(const struct lks_medium *medium, void *to, const void *from, size_t bytes);

@@ -1,6 +1,7 @@
 /* Entries in the ring: append, next, persist; see journal.h. The hot path of the leader. */
 #include "base/assert.h"
 #include "pmem/journal_internal.h"
+#include "pmem/stores.h"
 
 #include <errno.h>
 #include <string.h>
@@ -32,18 +33,18 @@ static void put_entry(const struct lks_journal *journal, struct lks_log_point *t
     unsigned char *body = entry + HEADER_BYTES;
     const uint64_t rest = span - HEADER_BYTES - header->payload_bytes;
     if (payload == NULL) {
-        memset(body, 0, header->payload_bytes);
+        lks_store_zero(body, header->payload_bytes);
     } else {
-        memcpy(body, payload, header->payload_bytes);
+        lks_store_copy(body, payload, header->payload_bytes);
     }
     if (rest != 0) {
-        memset(body + header->payload_bytes, 0, rest);
+        lks_store_zero(body + header->payload_bytes, rest);
     }
     header->index = tail->index + 1;
     header->previous_term = tail->term;
     header->checksum = lks_entry_checksum(header, payload != NULL ? payload : body, tail->chain);
     atomic_signal_fence(memory_order_release);
-    memcpy(entry, header, HEADER_BYTES);
+    lks_store_copy(entry, header, HEADER_BYTES);
     tail->index = header->index;
     tail->term = header->term;
     tail->offset += span;
@@ -150,11 +151,11 @@ int lks_journal_persist_range(const struct lks_journal *journal, uint64_t from, 
     const uint64_t first = to - from < to_end ? to - from : to_end;
     const uint64_t second = to - from - first; /* from the ring's beginning, where it wraps */
     if (journal->medium.flush_by_cpu) {
-        lks_medium_flush(journal->ring + place, first);
+        lks_store_write_back(journal->ring + place, first);
         if (second != 0) {
-            lks_medium_flush(journal->ring, second);
+            lks_store_write_back(journal->ring, second);
         }
-        lks_medium_drain();
+        lks_store_fence();
         return 0;
     }
     const int failed = atomic_load(journal->failed);
