@@ -360,6 +360,10 @@ static void forget_store(struct lks_sim_network *network, struct lks_sim_host *h
 static int take_store(struct lks_sim_network *network, struct lks_sim_host *host,
                       const struct lks_fabric_memory *log, struct lks_error *err)
 {
+    if (log->fd < 0 && network->options.log_outlives && host->store.bytes == log->address &&
+        host->store.size == log->bytes) {
+        return 0;
+    }
     if (log->fd < 0) {
         forget_store(network, host);
         host->store = (struct lks_sim_store){.bytes = log->address, .size = log->bytes};

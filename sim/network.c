@@ -453,7 +453,7 @@ void lks_sim_host_end(struct lks_sim_network *network, uint32_t replica, bool po
     host->alive = host->frozen = host->stalled = host->armed = host->woken = false;
     host->signalled = false;
     host->events_count = 0;
-    if (host->store.bytes != NULL && !host->store.mapped) {
+    if (host->store.bytes != NULL && !host->store.mapped && !network->options.log_outlives) {
         /* Memory of the process, not of a file: it goes with the process. */
         for (uint32_t peer = 1; peer <= network->options.replicas; peer++) {
             lks_sim_channel_drop(&network->sides[peer][replica].path);

@@ -58,6 +58,8 @@ struct lks_sim_network_options {
     struct lks_sim_timeline *timeline; /* outlives the network */
     struct lks_sim_trace *trace;       /* outlives the network; NULL: none */
     const struct lks_sim_random *random; /* a stream is forked from it */
+    bool log_outlives; /* log memory without a descriptor is not the process's: it stays, and with
+                          it what is under way to it, until the network is freed */
     struct lks_sim_network_profile profile;
     struct lks_sim_network_observer observer;
 };
