@@ -232,6 +232,8 @@ static const uint8_t *region_of(const struct lks_sim_side *side, enum lks_fabric
         return peer->words.bytes;
     case LKS_FABRIC_INBOX:
         return peer->inbox[side->self].bytes;
+    case LKS_FABRIC_SNAPSHOTS:
+        return peer->options.snapshots.address; /* of its process: reads end with that */
     }
     return NULL;
 }

@@ -237,6 +237,8 @@ static uint64_t region_bytes(const struct lks_sim_host *peer, enum lks_fabric_re
         return peer->options.words_bytes;
     case LKS_FABRIC_INBOX:
         return peer->options.inbox_bytes;
+    case LKS_FABRIC_SNAPSHOTS:
+        return peer->options.snapshots.address != NULL ? peer->options.snapshots.bytes : 0;
     }
     return 0;
 }

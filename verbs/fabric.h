@@ -32,7 +32,9 @@
 enum lks_fabric_region {
     LKS_FABRIC_LOG,   /* read by every peer; written by the holder of the grant */
     LKS_FABRIC_WORDS, /* read by every peer; written by its owner */
-    LKS_FABRIC_INBOX  /* one area a peer, which that peer alone writes and reads */
+    LKS_FABRIC_INBOX, /* one area a peer, which that peer alone writes and reads */
+    LKS_FABRIC_SNAPSHOTS /* read by every peer; written by its owner; sizes differ. What its owner
+                            has not allocated must not be read */
 };
 
 enum lks_fabric_event_kind {
@@ -84,6 +86,8 @@ struct lks_fabric_options {
     uint64_t incarnation;
     const char *directory;        /* shm: where the sockets are; mode 0700, owned by the user */
     struct lks_fabric_memory log; /* its first 4096 bytes belong to the fabric (shm: gates) */
+    struct lks_fabric_memory snapshots; /* address NULL: none, and peers' reads of it are refused;
+                                           shm: fd may be one that can only be read */
     uint64_t words_bytes;
     uint64_t inbox_bytes;         /* for each peer */
     uint64_t scratch_bytes;       /* local memory that reads may land in */

@@ -320,6 +320,9 @@ int lks_fabric_shm_new(struct lks_fabric **fabric, const struct lks_fabric_optio
     shm->outstanding_max = options->outstanding_max;
     shm->options = *options;
     shm->log = options->log;
+    if (options->snapshots.address != NULL) {
+        shm->snapshots = options->snapshots;
+    }
     shm->sizes = (struct lks_shm_sizes){.replicas = options->replicas,
                                         .words_bytes = options->words_bytes,
                                         .inbox_bytes = options->inbox_bytes,

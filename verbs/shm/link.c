@@ -59,6 +59,8 @@ struct lks_shm_message lks_shm_make_message(const struct lks_shm_fabric *shm, ui
         .inbox_bytes = shm->sizes.inbox_bytes,
         .log_bytes = shm->sizes.log_bytes,
         .log_fd_offset = shm->log.fd_offset,
+        .snapshots_bytes = shm->snapshots.bytes,
+        .snapshots_fd_offset = shm->snapshots.fd_offset,
     };
     memcpy(message.cluster_id, shm->options.cluster_id, sizeof message.cluster_id);
     memcpy(message.hello, shm->options.hello, sizeof message.hello);
@@ -73,6 +75,7 @@ int lks_shm_send_hello(const struct lks_shm_fabric *shm, uint32_t to, int fd)
         [LKS_SHM_FD_LOG] = shm->log.fd,
         [LKS_SHM_FD_PROCESS] = shm->pidfd,
         [LKS_SHM_FD_WAKE] = shm->wake_fd,
+        [LKS_SHM_FD_SNAPSHOTS] = shm->snapshots.bytes != 0 ? shm->snapshots.fd : shm->segment.fd,
     };
     return lks_shm_socket_send(fd, &hello, fds);
 }
@@ -156,6 +159,9 @@ int lks_shm_accept_hello(const struct lks_shm_fabric *shm, const struct lks_shm_
 {
     const struct lks_fabric_memory log = {
         .bytes = hello->log_bytes, .fd = fds[LKS_SHM_FD_LOG], .fd_offset = hello->log_fd_offset};
+    const struct lks_fabric_memory snapshots = {.bytes = hello->snapshots_bytes,
+                                                .fd = fds[LKS_SHM_FD_SNAPSHOTS],
+                                                .fd_offset = hello->snapshots_fd_offset};
     *link = lks_shm_link_none();
     int code = check_hello(shm, hello, detail);
     if (code == 0) {
@@ -171,10 +177,11 @@ int lks_shm_accept_hello(const struct lks_shm_fabric *shm, const struct lks_shm_
     if (code == 0) {
         *detail = "its memory cannot be mapped";
         code = lks_shm_view_init(&link->view, &shm->sizes, shm->self, fds[LKS_SHM_FD_SEGMENT],
-                                 &log);
+                                 &log, &snapshots);
     }
     (void)close(fds[LKS_SHM_FD_SEGMENT]);
     (void)close(fds[LKS_SHM_FD_LOG]);
+    (void)close(fds[LKS_SHM_FD_SNAPSHOTS]);
     if (code != 0) {
         (void)close(fds[LKS_SHM_FD_PROCESS]);
         (void)close(fds[LKS_SHM_FD_WAKE]);

@@ -217,6 +217,30 @@ static int map_log(struct lks_shm_view *view, const struct lks_fabric_memory *lo
     return code;
 }
 
+/* Read-only, whatever the descriptor would allow. Pages come when they are read. */
+static int map_snapshots(struct lks_shm_view *view, const struct lks_fabric_memory *snapshots)
+{
+    struct stat status;
+    const int flags = fcntl(snapshots->fd, F_GETFL);
+    if (flags < 0 || (flags & O_ACCMODE) == O_WRONLY || fstat(snapshots->fd, &status) != 0 ||
+        !S_ISREG(status.st_mode)) {
+        return -EBADMSG;
+    }
+    if (snapshots->fd_offset % PAGE != 0 || snapshots->fd_offset > (uint64_t)INT64_MAX / 2 ||
+        snapshots->bytes > (uint64_t)INT64_MAX / 2 ||
+        (uint64_t)status.st_size < snapshots->fd_offset + snapshots->bytes) {
+        return -EBADMSG;
+    }
+    uint8_t *mapped = NULL;
+    const int code =
+        map_part(snapshots->fd, snapshots->fd_offset, snapshots->bytes, PROT_READ, &mapped);
+    if (code == 0) {
+        view->snapshots = mapped;
+        view->snapshots_bytes = snapshots->bytes;
+    }
+    return code;
+}
+
 bool lks_shm_view_populate(struct lks_shm_view *view)
 {
     if (view->log_mapping == NULL || !view->log_in_memory ||
@@ -231,13 +255,17 @@ bool lks_shm_view_populate(struct lks_shm_view *view)
 }
 
 int lks_shm_view_init(struct lks_shm_view *view, const struct lks_shm_sizes *sizes, uint32_t self,
-                      int segment_fd, const struct lks_fabric_memory *log)
+                      int segment_fd, const struct lks_fabric_memory *log,
+                      const struct lks_fabric_memory *snapshots)
 {
     LKS_ASSERT(self >= 1 && self <= sizes->replicas);
     memset(view, 0, sizeof *view);
     int code = map_segment(view, sizes, self, segment_fd);
     if (code == 0) {
         code = map_log(view, log);
+    }
+    if (code == 0 && snapshots->bytes != 0) {
+        code = map_snapshots(view, snapshots);
     }
     if (code != 0) {
         lks_shm_view_fini(view);
@@ -258,6 +286,9 @@ void lks_shm_view_fini(struct lks_shm_view *view)
     }
     if (view->log_mapping != NULL) {
         (void)munmap(view->log_mapping, view->log_span);
+    }
+    if (view->snapshots != NULL) {
+        (void)munmap(view->snapshots, view->snapshots_bytes);
     }
     memset(view, 0, sizeof *view);
 }

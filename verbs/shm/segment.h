@@ -1,9 +1,9 @@
 /*
  * Shared memory of one replica beside its log: a sealed memfd with a bell page, the words that
  * every peer may read, and one inbox area a peer. The owner maps it whole; a peer maps the bell
- * page, the words (read-only) and its own area, and the owner's log memory by the descriptor that
- * came along. Fabric's thread. Invariant: a mapping is used only within the sizes that were
- * checked when it was made; shrinking is sealed off.
+ * page, the words (read-only) and its own area, and the owner's log memory and (read-only) its
+ * snapshots by the descriptors that came along. Fabric's thread. Invariant: a mapping is used only
+ * within the sizes that were checked when it was made; shrinking is sealed off.
  */
 #ifndef LKS_VERBS_SHM_SEGMENT_H
 #define LKS_VERBS_SHM_SEGMENT_H
@@ -60,6 +60,8 @@ struct lks_shm_view {
     uint64_t log_span;
     uint64_t log_populated; /* pages of the mapping made present so far, in bytes */
     bool log_in_memory;     /* not a file whose pages would be written back for it */
+    uint8_t *snapshots; /* can only be read */
+    uint64_t snapshots_bytes; /* 0: none */
 };
 
 /* Bytes of a segment of these sizes; 0 if that overflows. */
@@ -72,11 +74,12 @@ void lks_shm_segment_fini(struct lks_shm_segment *segment);
 /* Area of a peer in the own segment. */
 uint8_t *lks_shm_segment_inbox(const struct lks_shm_segment *segment, uint32_t peer);
 
-/* Maps a peer's segment and log memory. `self` names the area that is ours. Nothing about the
- * descriptors is trusted: kind, seals and sizes are checked. Descriptors stay the caller's.
- * Errors: -EBADMSG (not what it should be), errno; the view is then empty. */
+/* Maps a peer's segment, log memory and (bytes 0: none) snapshots. `self` names the area that is
+ * ours. Nothing about the descriptors is trusted: kind, seals and sizes are checked. Descriptors
+ * stay the caller's. Errors: -EBADMSG (not what it should be), errno; the view is then empty. */
 int lks_shm_view_init(struct lks_shm_view *view, const struct lks_shm_sizes *sizes, uint32_t self,
-                      int segment_fd, const struct lks_fabric_memory *log);
+                      int segment_fd, const struct lks_fabric_memory *log,
+                      const struct lks_fabric_memory *snapshots);
 void lks_shm_view_fini(struct lks_shm_view *view);
 
 /* True if the thread that owns this segment has ended: its process is ending, or has. */

@@ -97,6 +97,7 @@ struct lks_shm_fabric {
     uint32_t polls; /* until the next look at the clock */
     bool sockets_due;
     struct lks_fabric_memory log;
+    struct lks_fabric_memory snapshots; /* bytes 0: none */
     uint8_t *scratch;
     struct lks_shm_peer peers[LKS_REPLICAS_MAX + 1]; /* by id */
     struct lks_shm_events events;

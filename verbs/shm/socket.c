@@ -280,7 +280,7 @@ int lks_shm_socket_receive(int fd, struct lks_shm_message *message, int *fds)
                             .msg_iovlen = 1,
                             .msg_control = &control,
                             .msg_controllen = sizeof control};
-    int taken[LKS_SHM_MESSAGE_FDS] = {-1, -1, -1, -1};
+    int taken[LKS_SHM_MESSAGE_FDS] = {-1, -1, -1, -1, -1};
     const ssize_t length = recvmsg(fd, &packet, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (length < 0) {
         return errno == EAGAIN || errno == EINTR ? -EAGAIN : -ECONNRESET;

@@ -14,8 +14,8 @@
 #include <stdint.h>
 
 #define LKS_SHM_MESSAGE_MAGIC UINT64_C(0x6c6b732d6d656574) /* "lks-meet" */
-#define LKS_SHM_MESSAGE_VERSION 1u
-#define LKS_SHM_MESSAGE_FDS 4u
+#define LKS_SHM_MESSAGE_VERSION 2u
+#define LKS_SHM_MESSAGE_FDS 5u
 
 enum lks_shm_message_kind {
     LKS_SHM_HELLO = 1,  /* who I am; with descriptors */
@@ -29,7 +29,8 @@ enum lks_shm_message_fd {
     LKS_SHM_FD_SEGMENT,
     LKS_SHM_FD_LOG,
     LKS_SHM_FD_PROCESS, /* pidfd of the sender */
-    LKS_SHM_FD_WAKE     /* eventfd that wakes the sender */
+    LKS_SHM_FD_WAKE,    /* eventfd that wakes the sender */
+    LKS_SHM_FD_SNAPSHOTS /* any, where snapshots_bytes is 0 */
 };
 
 /* Both ends are processes of one host: native byte order. The first three fields keep their place
@@ -49,13 +50,15 @@ struct lks_shm_message {
     uint64_t inbox_bytes;
     uint64_t log_bytes;
     uint64_t log_fd_offset;
+    uint64_t snapshots_bytes; /* 0: none */
+    uint64_t snapshots_fd_offset;
     int32_t status; /* REFUSE: a negative code */
     uint32_t reserved;
     uint8_t hello[LKS_FABRIC_HELLO_BYTES];
 };
 
-_Static_assert(sizeof(struct lks_shm_message) == 168, "message layout");
-_Static_assert(offsetof(struct lks_shm_message, status) == 96, "message layout");
+_Static_assert(sizeof(struct lks_shm_message) == 184, "message layout");
+_Static_assert(offsetof(struct lks_shm_message, status) == 112, "message layout");
 
 /* The own meeting place. */
 struct lks_shm_socket {

@@ -257,6 +257,13 @@ int lks_shm_read(struct lks_fabric *fabric, uint32_t peer, enum lks_fabric_regio
         memory = from->link.view.inbox;
         limit = shm->sizes.inbox_bytes;
         break;
+    case LKS_FABRIC_SNAPSHOTS:
+        if (unlikely(!from->connected)) {
+            return -LKS_EBROKEN; /* how many bytes the peer has is not known */
+        }
+        memory = from->link.view.snapshots;
+        limit = from->link.view.snapshots_bytes;
+        break;
     }
     if (unlikely(!within(offset, bytes, 0, limit))) {
         return -EINVAL;

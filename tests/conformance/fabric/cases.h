@@ -8,6 +8,8 @@
     X(connect__no_such_peer__einval) \
     X(read__every_region__bytes_arrive) \
     X(read__into_own_log__bytes_arrive) \
+    X(read__snapshots__bytes_arrive_within_the_peers_size) \
+    X(read__snapshots_of_a_peer_without__einval) \
     X(write_inbox__from_two_peers__each_has_an_area) \
     X(write_inbox__inline_source_reused__first_bytes_arrive) \
     X(write_inbox__many__seen_in_order) \

@@ -90,6 +90,48 @@ void read__into_own_log__bytes_arrive(void **state)
     assert_memory_equal(mine + 8192, theirs + 4096, 20000);
 }
 
+void read__snapshots__bytes_arrive_within_the_peers_size(void **state)
+{
+    struct stage *stage = *state;
+    uint8_t *theirs = stage->backend->snapshots(stage->world, 2);
+    fill(theirs, SUITE_SNAPSHOTS_BYTES, 11);
+    stage_connect_all(stage);
+    struct lks_fabric *one = stage->lives[1].fabric;
+    struct lks_fabric *three = stage->lives[3].fabric;
+    uint8_t *scratch = lks_fabric_scratch(one);
+    for (uint64_t at = 0; at < SUITE_SNAPSHOTS_BYTES; at += SUITE_SCRATCH_BYTES) {
+        assert_int_equal(lks_fabric_read(one, 2, LKS_FABRIC_SNAPSHOTS, at, scratch,
+                                         SUITE_SCRATCH_BYTES, 1 + at),
+                         0);
+        assert_int_equal(stage_completion(stage, 1, 2, 1 + at), 0);
+        assert_memory_equal(scratch, theirs + at, SUITE_SCRATCH_BYTES);
+    }
+    theirs[70000] ^= 0xff; /* the owner goes on writing */
+    /* Also by one that has no snapshots itself. */
+    assert_int_equal(lks_fabric_read(three, 2, LKS_FABRIC_SNAPSHOTS, 70000 - 8,
+                                     lks_fabric_scratch(three), 16, 5),
+                     0);
+    assert_int_equal(stage_completion(stage, 3, 2, 5), 0);
+    assert_memory_equal(lks_fabric_scratch(three), theirs + 70000 - 8, 16);
+    const uint64_t end = SUITE_SNAPSHOTS_BYTES;
+    const enum lks_fabric_region region = LKS_FABRIC_SNAPSHOTS;
+    assert_int_equal(lks_fabric_read(one, 2, region, end, scratch, 1, 1), -EINVAL);
+    assert_int_equal(lks_fabric_read(one, 2, region, end - 7, scratch, 8, 1), -EINVAL);
+    assert_int_equal(lks_fabric_read(one, 2, region, UINT64_MAX - 3, scratch, 8, 1), -EINVAL);
+    assert_int_equal(lks_fabric_read(one, 2, region, 0, scratch, 0, 1), -EINVAL);
+}
+
+void read__snapshots_of_a_peer_without__einval(void **state)
+{
+    struct stage *stage = *state;
+    stage_connect_all(stage);
+    struct lks_fabric *one = stage->lives[1].fabric;
+    uint8_t *scratch = lks_fabric_scratch(one);
+    assert_int_equal(lks_fabric_read(one, 3, LKS_FABRIC_SNAPSHOTS, 0, scratch, 8, 1), -EINVAL);
+    stage_settle(stage);
+    assert_int_equal(stage->lives[1].events_count, 0);
+}
+
 void write_inbox__from_two_peers__each_has_an_area(void **state)
 {
     struct stage *stage = *state;

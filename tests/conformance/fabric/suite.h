@@ -16,6 +16,7 @@
 #define SUITE_WORDS_BYTES UINT64_C(4096)
 #define SUITE_INBOX_BYTES UINT64_C(8192)
 #define SUITE_SCRATCH_BYTES (UINT64_C(64) << 10)
+#define SUITE_SNAPSHOTS_BYTES (UINT64_C(128) << 10) /* of replicas 1 and 2; replica 3 has none */
 #define SUITE_OUTSTANDING_MAX 16u
 
 struct suite_backend {
@@ -36,6 +37,8 @@ struct suite_backend {
 
     /* Where the world keeps the log memory of a replica. */
     uint8_t *(*log)(void *world, uint32_t replica);
+    /* Likewise its snapshots, writable here. */
+    uint8_t *(*snapshots)(void *world, uint32_t replica);
 
     /* Called when a round of polls gave nothing: lets time pass. */
     void (*idle)(void *world);

@@ -2,6 +2,7 @@
  * The shm backend under the conformance suite: three fabrics of one process, their log memories in
  * memfds. What needs real processes is in tests/unit/verbs.
  */
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
@@ -19,6 +20,8 @@ struct world {
         struct lks_fabric *fabric;
         int fd;
         uint8_t *log;
+        int snapshots_fd; /* can only be read */
+        uint8_t *snapshots;
     } replicas[SUITE_REPLICAS + 1];
 };
 
@@ -31,11 +34,31 @@ static void world_free(void *ctx)
             (void)munmap(world->replicas[replica].log, SUITE_LOG_BYTES);
             (void)close(world->replicas[replica].fd);
         }
+        if (world->replicas[replica].snapshots != NULL) {
+            (void)munmap(world->replicas[replica].snapshots, SUITE_SNAPSHOTS_BYTES);
+            (void)close(world->replicas[replica].snapshots_fd);
+        }
         (void)snprintf(path, sizeof path, "%s/r%u.lock", world->directory, replica);
         (void)unlink(path);
     }
     (void)rmdir(world->directory);
     free(world);
+}
+
+/* A file that its owner writes by a mapping, and a descriptor of it that can only be read. */
+static bool make_snapshots(struct world *world, uint32_t replica)
+{
+    char path[64];
+    const int fd = memfd_create("snapshots", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, (off_t)SUITE_SNAPSHOTS_BYTES) != 0) {
+        return false;
+    }
+    void *mapped = mmap(NULL, SUITE_SNAPSHOTS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    world->replicas[replica].snapshots_fd = open(path, O_RDONLY | O_CLOEXEC);
+    world->replicas[replica].snapshots = mapped != MAP_FAILED ? mapped : NULL;
+    (void)close(fd);
+    return mapped != MAP_FAILED && world->replicas[replica].snapshots_fd >= 0;
 }
 
 static void *world_new(void)
@@ -62,6 +85,10 @@ static void *world_new(void)
         world->replicas[replica].fd = fd;
         world->replicas[replica].log =
             mmap(NULL, SUITE_LOG_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        if (replica != 3 && !make_snapshots(world, replica)) {
+            world_free(world);
+            return NULL;
+        }
     }
     return world;
 }
@@ -87,6 +114,12 @@ static struct lks_fabric *start(void *ctx, uint32_t replica, uint64_t incarnatio
         .shared_process = true,
         .log_sink = &world->log_sink,
     };
+    if (replica != 3) {
+        options.snapshots =
+            (struct lks_fabric_memory){.address = world->replicas[replica].snapshots,
+                                       .bytes = SUITE_SNAPSHOTS_BYTES,
+                                       .fd = world->replicas[replica].snapshots_fd};
+    }
     for (unsigned i = 0; i < LKS_FABRIC_HELLO_BYTES; i++) {
         options.hello[i] = hello[i];
     }
@@ -108,6 +141,12 @@ static uint8_t *log_of(void *ctx, uint32_t replica)
 {
     const struct world *world = ctx;
     return world->replicas[replica].log;
+}
+
+static uint8_t *snapshots_of(void *ctx, uint32_t replica)
+{
+    const struct world *world = ctx;
+    return world->replicas[replica].snapshots;
 }
 
 static void idle(void *ctx)
@@ -133,6 +172,7 @@ int main(void)
         .crash = stop, /* one process: the end of the socket is all that tells of a crash */
         .stop = stop,
         .log = log_of,
+        .snapshots = snapshots_of,
         .idle = idle,
         .readable = readable,
     };

@@ -2,6 +2,7 @@
  * The simulated fabric under the conformance suite: the same cases, each in a world of its own
  * seed, under virtual time. `test_sim N` runs the suite N times over other seeds.
  */
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,8 @@ struct world {
         struct lks_fabric *fabric;
         int fd;
         uint8_t *log;
+        int snapshots_fd; /* can only be read */
+        uint8_t *snapshots;
     } replicas[SUITE_REPLICAS + 1];
 };
 
@@ -36,8 +39,28 @@ static void world_free(void *ctx)
             (void)munmap(world->replicas[replica].log, SUITE_LOG_BYTES);
             (void)close(world->replicas[replica].fd);
         }
+        if (world->replicas[replica].snapshots != NULL) {
+            (void)munmap(world->replicas[replica].snapshots, SUITE_SNAPSHOTS_BYTES);
+            (void)close(world->replicas[replica].snapshots_fd);
+        }
     }
     free(world);
+}
+
+/* A file that its owner writes by a mapping, and a descriptor of it that can only be read. */
+static bool make_snapshots(struct world *world, uint32_t replica)
+{
+    char path[64];
+    const int fd = memfd_create("snapshots", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, (off_t)SUITE_SNAPSHOTS_BYTES) != 0) {
+        return false;
+    }
+    void *mapped = mmap(NULL, SUITE_SNAPSHOTS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    world->replicas[replica].snapshots_fd = open(path, O_RDONLY | O_CLOEXEC);
+    world->replicas[replica].snapshots = mapped != MAP_FAILED ? mapped : NULL;
+    (void)close(fd);
+    return mapped != MAP_FAILED && world->replicas[replica].snapshots_fd >= 0;
 }
 
 static void *world_new(void)
@@ -63,6 +86,10 @@ static void *world_new(void)
         world->replicas[replica].fd = fd;
         world->replicas[replica].log =
             mmap(NULL, SUITE_LOG_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        if (replica != 3 && !make_snapshots(world, replica)) {
+            world_free(world);
+            return NULL;
+        }
     }
     return world;
 }
@@ -85,6 +112,12 @@ static struct lks_fabric *start(void *ctx, uint32_t replica, uint64_t incarnatio
         .scratch_bytes = SUITE_SCRATCH_BYTES,
         .outstanding_max = SUITE_OUTSTANDING_MAX,
     };
+    if (replica != 3) {
+        options.snapshots =
+            (struct lks_fabric_memory){.address = world->replicas[replica].snapshots,
+                                       .bytes = SUITE_SNAPSHOTS_BYTES,
+                                       .fd = world->replicas[replica].snapshots_fd};
+    }
     for (unsigned i = 0; i < LKS_FABRIC_HELLO_BYTES; i++) {
         options.hello[i] = hello[i];
     }
@@ -107,6 +140,12 @@ static uint8_t *log_of(void *ctx, uint32_t replica)
 {
     const struct world *world = ctx;
     return world->replicas[replica].log;
+}
+
+static uint8_t *snapshots_of(void *ctx, uint32_t replica)
+{
+    const struct world *world = ctx;
+    return world->replicas[replica].snapshots;
 }
 
 static void idle(void *ctx)
@@ -136,6 +175,7 @@ int main(int argc, char **argv)
         .crash = stop,
         .stop = stop,
         .log = log_of,
+        .snapshots = snapshots_of,
         .idle = idle,
         .readable = readable,
     };

@@ -272,8 +272,9 @@ static void do_connection(struct hand *hand, uint32_t p, const struct op *op)
     if (op->fail == 0 && op->call == HAND_WRITE_INBOX) {
         copy(other->peers[hand->self].inbox + op->offset, op->inlined, op->bytes);
     } else if (op->fail == 0) {
-        const uint8_t *from = op->region == LKS_FABRIC_LOG ? other->options.log.address
-                                                           : other->words;
+        const uint8_t *from = op->region == LKS_FABRIC_LOG     ? other->options.log.address
+                              : op->region == LKS_FABRIC_WORDS ? other->words
+                                                               : other->options.snapshots.address;
         memcpy(op->destination, from + op->offset, op->bytes);
     }
     completed(hand, p, op, op->fail);
@@ -561,9 +562,16 @@ static int call_read(struct lks_fabric *fabric, uint32_t p, enum lks_fabric_regi
                     .bytes = bytes,
                     .destination = destination,
                     .region = region};
-    LKS_ASSERT(region == LKS_FABRIC_LOG || region == LKS_FABRIC_WORDS);
+    LKS_ASSERT(region != LKS_FABRIC_INBOX);
     if (!hand->peers[p].connected) {
         return -LKS_EBROKEN;
+    }
+    if (region == LKS_FABRIC_SNAPSHOTS) {
+        const struct lks_fabric_memory *snapshots = &hand->net->hands[p]->options.snapshots;
+        const uint64_t limit = snapshots->address != NULL ? snapshots->bytes : 0;
+        if (bytes == 0 || bytes > limit || offset > limit - bytes) {
+            return -EINVAL;
+        }
     }
     return post(hand, p, &op);
 }

@@ -35,6 +35,7 @@
 #define TURNS_MAX 2000000u
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 #define SEGMENT_BYTES (4096 + 4096 + 3 * ACTOR_INBOX_BYTES)
+#define SNAPSHOTS_BYTES 8192
 
 struct scene {
     char directory[64];
@@ -179,6 +180,9 @@ static void make_offer(struct offer *offer)
     offer->fds[LKS_SHM_FD_LOG] = log;
     offer->fds[LKS_SHM_FD_PROCESS] = pidfd_open(getpid(), 0);
     offer->fds[LKS_SHM_FD_WAKE] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    offer->fds[LKS_SHM_FD_SNAPSHOTS] = memfd_create("snapshots", MFD_CLOEXEC);
+    assert_int_equal(ftruncate(offer->fds[LKS_SHM_FD_SNAPSHOTS], SNAPSHOTS_BYTES), 0);
+    offer->message.snapshots_bytes = SNAPSHOTS_BYTES;
 }
 
 static void replace_fd(struct offer *offer, enum lks_shm_message_fd which, int fd)
@@ -413,6 +417,37 @@ static void meet__wrong_logs__refused(void **state)
     meet_true_peer(scene);
 }
 
+static void meet__wrong_snapshots__refused(void **state)
+{
+    struct scene *scene = *state;
+    struct offer offer;
+    char path[96];
+    make_offer(&offer); /* too short */
+    offer.message.snapshots_bytes = SNAPSHOTS_BYTES + 1;
+    assert_int_equal(present(scene, &offer), -EBADMSG);
+    make_offer(&offer); /* behind its end */
+    offer.message.snapshots_fd_offset = 4096;
+    assert_int_equal(present(scene, &offer), -EBADMSG);
+    make_offer(&offer); /* not at a page */
+    offer.message.snapshots_bytes = 4096;
+    offer.message.snapshots_fd_offset = 64;
+    assert_int_equal(present(scene, &offer), -EBADMSG);
+    make_offer(&offer);
+    offer.message.snapshots_fd_offset = UINT64_MAX - 4095;
+    assert_int_equal(present(scene, &offer), -EBADMSG);
+    make_offer(&offer);
+    offer.message.snapshots_bytes = UINT64_MAX;
+    assert_int_equal(present(scene, &offer), -EBADMSG);
+    make_offer(&offer); /* cannot be read */
+    (void)snprintf(path, sizeof path, "%s/r1.log", scene->directory);
+    replace_fd(&offer, LKS_SHM_FD_SNAPSHOTS, open(path, O_WRONLY | O_CLOEXEC));
+    assert_int_equal(present(scene, &offer), -EBADMSG);
+    make_offer(&offer); /* no file */
+    replace_fd(&offer, LKS_SHM_FD_SNAPSHOTS, eventfd(0, EFD_CLOEXEC));
+    assert_int_equal(present(scene, &offer), -EBADMSG);
+    meet_true_peer(scene);
+}
+
 static void meet__wrong_process_or_bell__refused(void **state)
 {
     struct scene *scene = *state;
@@ -602,6 +637,7 @@ int main(void)
         CASE(meet__wrong_claims__refused_with_reason),
         CASE(meet__wrong_segments__refused),
         CASE(meet__wrong_logs__refused),
+        CASE(meet__wrong_snapshots__refused),
         CASE(meet__wrong_process_or_bell__refused),
         CASE(meet__many_silent_clients__bounded),
         CASE(meet__peer_of_another_cluster__both_sides_say_why_once),
