@@ -3,30 +3,31 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
-#include "sim/service.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define RETRY_MIN_NS (LKS_NS_PER_MS)
 #define RETRY_MAX_NS (8 * LKS_NS_PER_MS)
 #define MOVE_PPM 200000u /* how often a refused client tries another replica */
-#define RESERVED_COMMANDS 256u /* kept back for the commands after the faults */
+#define RESERVED_MAX 256u /* kept back for the commands after the faults; a quarter at most */
 
 struct client {
     struct lks_sim_clients *clients;
     uint32_t id; /* from 1 */
     uint32_t replica;
     uint32_t under_way;
+    bool open;
     bool ticking; /* the next call is on the timeline */
-    bool expected; /* owes an answer to a command called after expected_from */
+    bool expected; /* is owed an answer to a command called after lks_sim_clients_expect */
+    bool again;    /* the next command is `lost` once more */
+    struct lks_sim_operation lost; /* the newest that became unknown */
 };
 
 /* A command that was called. */
 struct call {
     uint32_t client;
-    uint32_t place; /* in the history */
-    uint32_t replica;
     bool under_way;
     bool late; /* called after lks_sim_clients_expect */
 };
@@ -37,6 +38,8 @@ struct lks_sim_clients {
     struct client clients[LKS_SIM_CLIENTS_MAX + 1];
     struct call calls[LKS_SIM_COMMANDS_MAX]; /* by command number */
     uint64_t numbers; /* the last one used */
+    uint64_t oldest;  /* every number below it is settled */
+    uint32_t commands_max;
     bool expecting;
     bool stopped;
     struct lks_sim_clients_counts counts;
@@ -71,20 +74,36 @@ static void move_elsewhere(struct client *client)
     }
 }
 
+static void record(struct lks_sim_clients *clients, const struct client *client,
+                   const char *what, uint64_t number)
+{
+    lks_sim_trace_add(clients->options.trace, now_of(clients),
+                      &(struct lks_sim_record){
+                          .what = what, .a = client->replica, .x = number, .y = client->id});
+}
+
 /* All that a client has under way becomes unknown, and it goes on elsewhere. */
 static void give_up(struct client *client)
 {
     static const struct lks_sim_delay retry = {.min_ns = RETRY_MIN_NS, .max_ns = RETRY_MAX_NS};
     struct lks_sim_clients *clients = client->clients;
-    for (uint64_t number = clients->numbers; number > 0 && client->under_way > 0; number--) {
+    while (clients->oldest <= clients->numbers && !clients->calls[clients->oldest].under_way) {
+        clients->oldest++;
+    }
+    for (uint64_t number = clients->numbers; client->under_way > 0; number--) {
+        LKS_ASSERT(number >= clients->oldest);
         struct call *call = &clients->calls[number];
         if (call->client == client->id && call->under_way) {
             call->under_way = false;
             client->under_way--;
             clients->counts.unknown++;
+            client->lost = clients->options.history->calls[number].operation;
+            client->again = true;
+            record(clients, client, "client gives up: command, client", number);
         }
     }
-    LKS_ASSERT(client->under_way == 0);
+    client->again = client->again && lks_sim_random_chance(&clients->random,
+                                                           clients->options.profile->again_ppm);
     move_elsewhere(client);
     tick_after(client, &retry);
 }
@@ -98,82 +117,93 @@ static void lose_patience(void *ctx, uint64_t number)
     }
 }
 
-/* Fills in a random command and what the history says of it; returns its bytes. */
-static size_t make_command(struct lks_sim_clients *clients, uint8_t *bytes,
-                           struct lks_history_operation *operation)
+static void choose_operation(struct client *client, struct lks_sim_operation *operation)
 {
-    static const struct {
-        enum lks_sim_command_kind kind;
-        enum lks_history_kind recorded;
-    } kinds[] = {{LKS_SIM_GET, LKS_HISTORY_GET},   {LKS_SIM_GET, LKS_HISTORY_GET},
-                 {LKS_SIM_GET, LKS_HISTORY_GET},   {LKS_SIM_SET, LKS_HISTORY_SET},
-                 {LKS_SIM_SET, LKS_HISTORY_SET},   {LKS_SIM_INCR, LKS_HISTORY_INCR},
-                 {LKS_SIM_INCR, LKS_HISTORY_INCR}, {LKS_SIM_INCR, LKS_HISTORY_INCR},
-                 {LKS_SIM_DEL, LKS_HISTORY_DEL}};
-    struct lks_sim_random *random = &clients->random;
-    const uint64_t chosen = lks_sim_random_below(random, LKS_COUNT_OF(kinds));
-    const struct lks_sim_command command = {
-        .number = clients->numbers,
-        .kind = kinds[chosen].kind,
-        .key = (uint32_t)lks_sim_random_below(random, LKS_SIM_KEYS),
-        .argument = kinds[chosen].kind == LKS_SIM_INCR ? 1 : (int64_t)clients->numbers};
-    const uint64_t filler =
-        lks_sim_random_below(random, (uint64_t)clients->options.profile->filler_bytes_max + 1);
-    LKS_ASSERT(sizeof command + filler <= LKS_SIM_COMMAND_BYTES_MAX);
-    memset(bytes, (int)(clients->numbers & 0xff), sizeof command + filler);
-    memcpy(bytes, &command, sizeof command);
-    *operation = (struct lks_history_operation){.key = command.key,
-                                                .call_ns = now_of(clients),
-                                                .kind = kinds[chosen].recorded,
-                                                .argument = command.argument};
-    return sizeof command + filler;
+    struct lks_sim_clients *clients = client->clients;
+    if (client->again) {
+        client->again = false;
+        clients->counts.again++;
+        *operation = client->lost;
+        return;
+    }
+    lks_sim_operation_draw(operation, &clients->random, (int64_t)clients->numbers + 1,
+                           clients->options.profile->filler_bytes_max);
 }
 
 /* Once the faults are over, a client that got what it owed calls no more. */
 static bool may_call(const struct client *client)
 {
     const struct lks_sim_clients *clients = client->clients;
-    const uint32_t reserved = clients->expecting ? 0 : RESERVED_COMMANDS;
+    const uint32_t quarter = clients->commands_max / 4;
+    const uint32_t reserved = quarter < RESERVED_MAX ? quarter : RESERVED_MAX;
     return !clients->stopped && (!clients->expecting || client->expected) &&
-           clients->numbers + 1 + reserved < clients->options.profile->commands_max;
+           (clients->expecting || clients->numbers + reserved < clients->commands_max) &&
+           clients->numbers + 1 < LKS_SIM_COMMANDS_MAX;
+}
+
+/* The replica did not take it: it never happened. */
+static void refused(struct client *client, uint64_t number, bool up)
+{
+    static const struct lks_sim_delay retry = {.min_ns = RETRY_MIN_NS, .max_ns = RETRY_MAX_NS};
+    struct lks_sim_clients *clients = client->clients;
+    struct call *call = &clients->calls[number];
+    LKS_ASSERT(call->under_way);
+    call->under_way = false;
+    client->under_way--;
+    clients->counts.refused++;
+    lks_sim_history_refused(clients->options.history, (uint32_t)number);
+    record(clients, client, "refused: command, client", number);
+    if (!up || lks_sim_random_chance(&clients->random, MOVE_PPM)) {
+        move_elsewhere(client);
+    }
+    tick_after(client, &retry);
+}
+
+/* Returns the number of the command that was called. */
+static uint64_t call_one(struct client *client)
+{
+    struct lks_sim_clients *clients = client->clients;
+    uint8_t bytes[LKS_SIM_COMMAND_BYTES_MAX];
+    struct lks_sim_operation operation;
+    choose_operation(client, &operation);
+    const uint64_t number =
+        lks_sim_history_call(clients->options.history, &operation, now_of(clients));
+    LKS_ASSERT(number == clients->numbers + 1);
+    clients->numbers = number;
+    clients->calls[number] =
+        (struct call){.client = client->id, .under_way = true, .late = clients->expecting};
+    client->under_way++;
+    clients->counts.called++;
+    record(clients, client, "call: command, client", number);
+    const size_t count = lks_sim_operation_encode(&operation, number, bytes);
+    int status = 0;
+    const bool up = clients->options.submit(clients->options.ctx, client->replica, bytes, count,
+                                            number, &status);
+    if (!up || status != 0) {
+        refused(client, number, up);
+        return 0;
+    }
+    return number;
 }
 
 static void call_next(void *ctx, uint64_t unused)
 {
     (void)unused;
-    static const struct lks_sim_delay retry = {.min_ns = RETRY_MIN_NS, .max_ns = RETRY_MAX_NS};
     struct client *client = ctx;
     struct lks_sim_clients *clients = client->clients;
     const struct lks_sim_clients_profile *profile = clients->options.profile;
     client->ticking = false;
-    if (!may_call(client) || client->under_way >= profile->window) {
-        return; /* an answer, lost patience or _expect goes on */
+    if (!may_call(client)) {
+        return; /* _expect goes on, if anything does */
     }
-    uint8_t bytes[LKS_SIM_COMMAND_BYTES_MAX];
-    struct lks_history_operation operation;
-    const uint64_t number = ++clients->numbers;
-    const size_t count = make_command(clients, bytes, &operation);
-    struct call *call = &clients->calls[number];
-    *call = (struct call){.client = client->id,
-                          .place = lks_sim_history_call(clients->options.history, &operation),
-                          .replica = client->replica,
-                          .under_way = true,
-                          .late = clients->expecting};
-    client->under_way++;
-    clients->counts.called++;
-    int status = 0;
-    const bool up = clients->options.submit(clients->options.ctx, client->replica, bytes, count,
-                                            number, &status);
-    if (!up || status != 0) {
-        LKS_ASSERT(call->under_way);
-        call->under_way = false;
-        client->under_way--;
-        clients->counts.refused++;
-        lks_sim_history_refused(clients->options.history, call->place);
-        if (!up || lks_sim_random_chance(&clients->random, MOVE_PPM)) {
-            move_elsewhere(client);
+    if (client->under_way >= (client->open ? LKS_SIM_WINDOW_MAX : profile->window)) {
+        if (client->open) {
+            tick_after(client, &profile->think); /* the call that was due now is left out */
         }
-        tick_after(client, &retry);
+        return; /* an answer or lost patience goes on */
+    }
+    const uint64_t number = call_one(client);
+    if (number == 0) {
         return;
     }
     lks_sim_timeline_post(clients->options.timeline,
@@ -191,11 +221,17 @@ struct lks_sim_clients *lks_sim_clients_new(const struct lks_sim_clients_options
     struct lks_sim_clients *clients = calloc(1, sizeof *clients);
     LKS_ASSERT(clients != NULL);
     clients->options = *options;
+    clients->oldest = 1;
+    clients->commands_max = options->profile->commands_max;
+    if (options->commands_max != 0 && options->commands_max < clients->commands_max) {
+        clients->commands_max = options->commands_max;
+    }
     lks_sim_random_fork(&clients->random, options->random, 0x636c69);
     for (uint32_t id = 1; id <= options->profile->count; id++) {
         struct client *client = &clients->clients[id];
         client->clients = clients;
         client->id = id;
+        client->open = lks_sim_random_chance(&clients->random, options->profile->open_ppm);
         client->replica = (id - 1) % options->replicas + 1;
         tick_after(client, &options->profile->think);
     }
@@ -217,15 +253,9 @@ void lks_sim_clients_replied(struct lks_sim_clients *clients, uint64_t cookie, c
     }
     struct client *client = &clients->clients[call->client];
     struct lks_sim_answer answer;
-    const bool understood = lks_sim_service_parse(reply, bytes, &answer);
-    LKS_ASSERT(understood);
-    const struct lks_history_operation recorded = {
-        .return_ns = now_of(clients), .present = answer.present, .value = answer.value};
-    struct lks_history_operation corrected = recorded;
-    if (clients->options.history->operations[call->place].kind == LKS_HISTORY_DEL) {
-        corrected.present = answer.value != 0;
-    }
-    lks_sim_history_return(clients->options.history, call->place, &corrected);
+    lks_sim_answer_read(&answer, reply, bytes);
+    lks_sim_history_return(clients->options.history, (uint32_t)cookie, &answer, now_of(clients));
+    record(clients, client, "answer: command, client", cookie);
     lks_sim_commands_acknowledged(clients->options.commands, cookie);
     call->under_way = false;
     client->under_way--;
@@ -268,12 +298,6 @@ uint32_t lks_sim_clients_waiting(const struct lks_sim_clients *clients)
 void lks_sim_clients_stop(struct lks_sim_clients *clients)
 {
     clients->stopped = true;
-}
-
-uint32_t lks_sim_clients_place(const struct lks_sim_clients *clients, uint64_t number)
-{
-    LKS_ASSERT(number > 0 && number <= clients->numbers);
-    return clients->calls[number].place;
 }
 
 void lks_sim_clients_counts(const struct lks_sim_clients *clients,

@@ -1,7 +1,9 @@
 /*
  * The clients of a run: each is connected to one replica, has a few commands under way, and
  * records what it was told. A command without an answer, because its gateway died or was too
- * slow, may or may not have happened; the client goes on elsewhere. One thread.
+ * slow, may or may not have happened; the client goes on elsewhere, with the same words again or
+ * with others. A closed client calls again some time after an answer; an open one calls when its
+ * time comes, whatever is still under way. One thread.
  */
 #ifndef LKS_SIM_CLIENTS_H
 #define LKS_SIM_CLIENTS_H
@@ -10,6 +12,7 @@
 #include "sim/checkers/history.h"
 #include "sim/random.h"
 #include "sim/timeline.h"
+#include "sim/trace.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,14 +29,18 @@ struct lks_sim_clients_profile {
     struct lks_sim_delay think;
     struct lks_sim_delay patience;
     uint32_t commands_max;     /* in all; below LKS_SIM_COMMANDS_MAX */
-    uint32_t filler_bytes_max;
+    uint32_t filler_bytes_max; /* at most LKS_SIM_FILLER_BYTES_MAX */
+    uint32_t open_ppm;         /* how many clients are open */
+    uint32_t again_ppm;        /* how often what became unknown is called again, as a new command */
 };
 
 struct lks_sim_clients_options {
     uint32_t replicas;
     struct lks_sim_timeline *timeline;
+    struct lks_sim_trace *trace;
     const struct lks_sim_random *random; /* a stream is forked from it */
     const struct lks_sim_clients_profile *profile; /* outlives the clients */
+    uint32_t commands_max; /* fewer than the profile's; 0: the profile's */
     struct lks_sim_history *history;
     struct lks_sim_commands *commands;
     /* Hands a command to a replica; false: it is down. *status as from lks_replica_submit. */
@@ -60,14 +67,12 @@ uint32_t lks_sim_clients_waiting(const struct lks_sim_clients *clients);
 /* No more commands are called. */
 void lks_sim_clients_stop(struct lks_sim_clients *clients);
 
-/* The place in the history of the command with this number. */
-uint32_t lks_sim_clients_place(const struct lks_sim_clients *clients, uint64_t number);
-
 struct lks_sim_clients_counts {
     uint64_t called;
     uint64_t answered;
     uint64_t refused;
     uint64_t unknown; /* given up, or the connection broke */
+    uint64_t again;   /* unknown ones whose words were called again */
 };
 void lks_sim_clients_counts(const struct lks_sim_clients *clients,
                             struct lks_sim_clients_counts *counts);

@@ -95,6 +95,7 @@ static void make_surroundings(struct lks_sim_cluster *cluster)
 {
     struct lks_sim_clients_options clients = {.replicas = cluster->options.replicas,
                                               .timeline = cluster->timeline,
+                                              .trace = cluster->trace,
                                               .random = &cluster->random,
                                               .profile = &cluster->profile.clients,
                                               .history = &cluster->history,
@@ -235,21 +236,26 @@ static void run_to_health(struct lks_sim_cluster *cluster, bool commands)
 /* The whole history in the order of the log. */
 static void check_order(struct lks_sim_cluster *cluster)
 {
-    struct lks_sim_order order = {.verdict = &cluster->verdict};
+    struct lks_sim_order *order = calloc(1, sizeof *order);
+    LKS_ASSERT(order != NULL);
+    order->verdict = &cluster->verdict;
     for (uint64_t index = 1; index <= cluster->commands.last_index; index++) {
-        const uint64_t number = cluster->commands.number_at[index];
-        if (number == 0) {
+        const struct lks_sim_executed *executed = &cluster->commands.at[index];
+        if (executed->number == 0) {
             continue;
         }
-        const uint32_t place = lks_sim_clients_place(cluster->clients, number);
-        const struct lks_sim_ordered next = {
-            .index = index, .operation = &cluster->history.operations[place]};
-        lks_sim_order_next(&order, &next);
+        const struct lks_sim_ordered next = {.index = index,
+                                             .number = executed->number,
+                                             .time_ns = executed->time_ns,
+                                             .call = &cluster->history.calls[executed->number]};
+        lks_sim_order_next(order, &next);
     }
+    free(order);
 }
 
 static void check_end(struct lks_sim_cluster *cluster)
 {
+    lks_sim_service_rehash();
     for (uint32_t replica = 1; replica <= cluster->options.replicas; replica++) {
         struct lks_sim_process *process = cluster->processes[replica];
         const struct lks_journal *journal =

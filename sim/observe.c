@@ -98,11 +98,10 @@ static void process_replied(void *ctx, uint32_t replica, uint64_t cookie, const 
     lks_sim_clients_replied(cluster->clients, cookie, reply, bytes);
 }
 
-static void process_applied(void *ctx, uint32_t replica, uint64_t index, uint64_t number,
-                            uint64_t hash)
+static void process_applied(void *ctx, uint32_t replica, const struct lks_sim_executed *executed)
 {
     struct lks_sim_cluster *cluster = ctx;
-    lks_sim_commands_applied(&cluster->commands, replica, index, number, hash);
+    lks_sim_commands_applied(&cluster->commands, replica, executed);
 }
 
 static void process_ended(void *ctx, uint32_t replica)

@@ -5,7 +5,6 @@
 #include "base/clock.h"
 #include "node/hello.h"
 #include "sim/fabric.h"
-#include "sim/service.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -233,11 +232,11 @@ static void on_reply(void *ctx, uint64_t cookie, const void *reply, size_t bytes
                                       cookie, reply, bytes);
 }
 
-static void on_applied(void *ctx, uint64_t index, uint64_t number, uint64_t hash)
+static void on_applied(void *ctx, const struct lks_sim_executed *executed)
 {
     const struct lks_sim_process *process = ctx;
     process->options.observer.applied(process->options.observer.ctx, process->options.replica,
-                                      index, number, hash);
+                                      executed);
 }
 
 struct lks_sim_process *lks_sim_process_new(const struct lks_sim_process_options *options)

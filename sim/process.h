@@ -9,6 +9,7 @@
 #include "node/replica.h"
 #include "sim/network.h"
 #include "sim/random.h"
+#include "sim/service.h"
 #include "sim/storage.h"
 #include "sim/timeline.h"
 #include "sim/trace.h"
@@ -46,7 +47,7 @@ struct lks_sim_process_observer {
     void (*replied)(void *ctx, uint32_t replica, uint64_t cookie, const void *reply,
                     size_t bytes);
     /* A command was executed by this replica. */
-    void (*applied)(void *ctx, uint32_t replica, uint64_t index, uint64_t number, uint64_t hash);
+    void (*applied)(void *ctx, uint32_t replica, const struct lks_sim_executed *executed);
     /* The process has ended by itself: in order, or because its medium does not work. */
     void (*stopped)(void *ctx, uint32_t replica);
     /* The replica must not go on, or could not start. */

@@ -6,19 +6,21 @@
 #include <inttypes.h>
 
 void lks_sim_commands_applied(struct lks_sim_commands *commands, uint32_t replica,
-                              uint64_t index, uint64_t number, uint64_t hash)
+                              const struct lks_sim_executed *executed)
 {
+    const uint64_t index = executed->index;
+    const uint64_t number = executed->number;
     LKS_ASSERT(index < LKS_SIM_INDEXES_MAX);
     LKS_ASSERT(number > 0 && number < LKS_SIM_COMMANDS_MAX);
-    if (commands->number_at[index] == 0) {
-        commands->number_at[index] = number;
-        commands->hash_at[index] = hash;
+    struct lks_sim_executed *at = &commands->at[index];
+    if (at->number == 0) {
+        *at = *executed;
     }
-    if (commands->number_at[index] != number || commands->hash_at[index] != hash) {
+    if (at->number != number || at->hash != executed->hash) {
         lks_sim_verdict_break(commands->verdict, "committed entries agree",
                               "replica %" PRIu32 " executed command %" PRIu64 " at index %" PRIu64
                               ", where command %" PRIu64 " was executed before",
-                              replica, number, index, commands->number_at[index]);
+                              replica, number, index, at->number);
     }
     if (commands->index_of[number] == 0) {
         commands->index_of[number] = index;
@@ -45,12 +47,15 @@ void lks_sim_commands_acknowledged(struct lks_sim_commands *commands, uint64_t n
     }
     commands->acknowledged_count += commands->acknowledged[number] == 0 ? 1 : 0;
     commands->acknowledged[number] = 1;
+    if (number > commands->last_number) {
+        commands->last_number = number;
+    }
 }
 
 void lks_sim_commands_kept(struct lks_sim_commands *commands, uint32_t replica,
                            uint64_t applied_index)
 {
-    for (uint64_t number = 1; number < LKS_SIM_COMMANDS_MAX; number++) {
+    for (uint64_t number = 1; number <= commands->last_number; number++) {
         if (commands->acknowledged[number] != 0 && commands->index_of[number] > applied_index) {
             lks_sim_verdict_break(commands->verdict, "acknowledged is kept",
                                   "command %" PRIu64 " at index %" PRIu64

@@ -17,7 +17,7 @@
 #include <string.h>
 
 #define CONFIGURATIONS_DEFAULT (UINT64_C(4) << 20)
-#define CACHE_SLOTS_FIRST UINT64_C(1024)
+#define CACHE_SLOTS_FIRST UINT64_C(128)
 #define NOWHERE SIZE_MAX
 
 #define KNOWN_HEAD 0u
@@ -75,7 +75,7 @@ struct search {
     size_t deepest;
     size_t known_left;
     size_t unseen_taken;
-    bool register_only; /* no INCR on this key */
+    bool register_only; /* nothing but GET, SET and DEL on this key */
     uint64_t hash[2];
     struct state state;
     struct cache cache;
@@ -201,7 +201,21 @@ static bool apply(const struct lks_history_operation *operation, struct state *s
     case LKS_HISTORY_DEL:
         state->present = false;
         state->value = 0;
+        return !operation->known || operation->vague || operation->present == before.present;
+    case LKS_HISTORY_EXISTS:
+        return operation->present == before.present;
+    case LKS_HISTORY_SET_ABSENT:
+        state->present = true;
+        state->value = before.present ? before.value : operation->argument;
         return !operation->known || operation->present == before.present;
+    case LKS_HISTORY_SET_PRESENT:
+        state->value = before.present ? operation->argument : before.value;
+        return !operation->known || operation->present == before.present;
+    case LKS_HISTORY_EXCHANGE:
+        state->present = true;
+        state->value = operation->argument;
+        return !operation->known || (operation->present == before.present &&
+                                     (!before.present || operation->value == before.value));
     }
     return false;
 }
@@ -471,8 +485,9 @@ static int settle_unknown_sets(struct search *search)
 {
     bool deletes = false;
     for (size_t i = 0; i < search->items_count; i++) {
-        deletes = deletes || search->items[i].operation.kind == LKS_HISTORY_DEL;
-        if (search->items[i].operation.kind == LKS_HISTORY_INCR) {
+        const enum lks_history_kind kind = search->items[i].operation.kind;
+        deletes = deletes || kind == LKS_HISTORY_DEL;
+        if (kind != LKS_HISTORY_GET && kind != LKS_HISTORY_SET && kind != LKS_HISTORY_DEL) {
             return 0;
         }
     }
@@ -510,7 +525,9 @@ static void items_settle(struct search *search)
     size_t kept = 0;
     for (size_t i = 0; i < search->items_count; i++) {
         struct item item = search->items[i];
-        if (item.taken || (item.operation.kind == LKS_HISTORY_GET && !item.operation.known)) {
+        const bool looks = item.operation.kind == LKS_HISTORY_GET ||
+                           item.operation.kind == LKS_HISTORY_EXISTS;
+        if (item.taken || (looks && !item.operation.known)) {
             continue;
         }
         search->items[kept++] = item;

@@ -18,7 +18,11 @@ enum lks_history_kind {
     LKS_HISTORY_GET,  /* result: present, value */
     LKS_HISTORY_SET,  /* argument: the new value */
     LKS_HISTORY_INCR, /* argument: the amount; result: value afterwards (an absent one is 0) */
-    LKS_HISTORY_DEL   /* result: present tells whether there was a value */
+    LKS_HISTORY_DEL,  /* result: present tells whether there was a value */
+    LKS_HISTORY_EXISTS,      /* result: present */
+    LKS_HISTORY_SET_ABSENT,  /* argument, set if there was no value; result: present, before */
+    LKS_HISTORY_SET_PRESENT, /* argument, set if there was a value; result: present, before */
+    LKS_HISTORY_EXCHANGE     /* argument: the new value; result: present, value, before */
 };
 
 /* One operation of one client. */
@@ -28,6 +32,7 @@ struct lks_history_operation {
     uint64_t return_ns; /* unused unless known */
     enum lks_history_kind kind;
     bool known;   /* false: no answer came; it may have happened any time after call_ns, or not */
+    bool vague;   /* DEL: it happened before return_ns, but the answer does not tell the result */
     bool present; /* result of GET and DEL */
     int64_t argument;
     int64_t value; /* result of GET (if present) and INCR */

@@ -5,53 +5,52 @@
 
 #include <inttypes.h>
 
-static bool answers(struct lks_sim_order *order, const struct lks_history_operation *operation)
+static void compare(struct lks_sim_order *order, const struct lks_sim_ordered *next,
+                    const struct lks_sim_answer *expected)
 {
-    const bool known = operation->known;
-    bool *present = &order->keys[operation->key].present;
-    int64_t *value = &order->keys[operation->key].value;
-    bool right = true;
-    switch (operation->kind) {
-    case LKS_HISTORY_GET:
-        right = operation->present == *present && (!*present || operation->value == *value);
-        break;
-    case LKS_HISTORY_SET:
-        *present = true;
-        *value = operation->argument;
-        break;
-    case LKS_HISTORY_INCR:
-        *value = (*present ? *value : 0) + operation->argument;
-        *present = true;
-        right = operation->value == *value;
-        break;
-    case LKS_HISTORY_DEL:
-        right = operation->present == *present;
-        *present = false;
-        break;
+    const struct lks_sim_answer *got = &next->call->answer;
+    /* The texts of errors are the service's own affair. */
+    const bool same = got->type == expected->type &&
+                      (got->type == '-' ||
+                       (got->hash == expected->hash && got->bytes == expected->bytes));
+    if (!got->known || same) {
+        return;
     }
-    return right || !known;
+    char words[64];
+    lks_sim_operation_print(&next->call->operation, words, sizeof words);
+    lks_sim_verdict_break(order->verdict, "linearizability",
+                          "command %" PRIu64 ", %s, at index %" PRIu64 " was answered with %s; "
+                          "by its place in the log it is %s",
+                          next->number, words, next->index, got->text, expected->text);
 }
 
 void lks_sim_order_next(struct lks_sim_order *order, const struct lks_sim_ordered *next)
 {
-    const struct lks_history_operation *operation = next->operation;
-    LKS_ASSERT(operation->key < sizeof order->keys / sizeof order->keys[0]);
+    const struct lks_sim_call *call = next->call;
     LKS_ASSERT(next->index > order->latest_index);
     order->latest_index = next->index;
-    if (!answers(order, operation)) {
+    struct lks_sim_answer expected;
+    lks_sim_model_apply(&order->model, &call->operation, next->time_ns, &expected);
+    compare(order, next, &expected);
+    if (call->answer.known && call->return_ns < order->latest_call_ns) {
         lks_sim_verdict_break(order->verdict, "linearizability",
-                              "the command at index %" PRIu64 " (key %" PRIu64 ", kind %d) was "
-                              "answered with %" PRId64 ", which its place in the log denies",
-                              next->index, operation->key, (int)operation->kind,
-                              operation->value);
+                              "command %" PRIu64 " at index %" PRIu64 " had returned at %.6f ms; "
+                              "one before it was called at %.6f ms",
+                              next->number, next->index, (double)call->return_ns / 1e6,
+                              (double)order->latest_call_ns / 1e6);
     }
-    if (operation->known && operation->return_ns < order->latest_call_ns) {
-        lks_sim_verdict_break(order->verdict, "linearizability",
-                              "the command at index %" PRIu64 " had returned at %" PRIu64
-                              " ns; one before it was called at %" PRIu64 " ns",
-                              next->index, operation->return_ns, order->latest_call_ns);
+    if (next->time_ns < order->latest_time_ns) {
+        lks_sim_verdict_break(order->verdict, "logged time never goes back",
+                              "entry %" PRIu64 " carries %" PRIu64 " ns; one before it %" PRIu64,
+                              next->index, next->time_ns, order->latest_time_ns);
     }
-    if (operation->call_ns > order->latest_call_ns) {
-        order->latest_call_ns = operation->call_ns;
+    order->latest_time_ns = next->time_ns;
+    if (call->call_ns > order->latest_call_ns) {
+        order->latest_call_ns = call->call_ns;
+    }
+    if (call->refused) {
+        lks_sim_verdict_break(order->verdict, "refused is not executed",
+                              "command %" PRIu64 " was refused; it stands at index %" PRIu64,
+                              next->number, next->index);
     }
 }

@@ -51,8 +51,9 @@ static redisReply *send_operation(redisContext *context,
         return redisCommand(context, "INCR shared:%u", key);
     case LKS_HISTORY_DEL:
         return redisCommand(context, "DEL shared:%u", key);
+    default:
+        return NULL; /* choose() draws no others */
     }
-    return NULL;
 }
 
 /* Fills in the answer; false: it is of a type that the command never has. */
@@ -71,8 +72,9 @@ static bool read_reply(const redisReply *reply, struct lks_history_operation *op
     case LKS_HISTORY_DEL:
         operation->present = reply->integer == 1;
         return reply->type == REDIS_REPLY_INTEGER && (reply->integer == 0 || reply->integer == 1);
+    default:
+        return false;
     }
-    return false;
 }
 
 static struct lks_history_operation choose(struct lks_history_client *client, uint64_t number)

@@ -94,13 +94,21 @@ static struct lks_sim_commands *commands_new(void)
     return commands;
 }
 
+static void applied(struct lks_sim_commands *commands, uint32_t replica, uint64_t index,
+                    uint64_t number)
+{
+    const struct lks_sim_executed executed = {
+        .index = index, .number = number, .hash = number * 10};
+    lks_sim_commands_applied(commands, replica, &executed);
+}
+
 static void commands__same_at_every_replica__silent(void **state)
 {
     (void)state;
     struct lks_sim_commands *commands = commands_new();
     for (uint32_t replica = 1; replica <= 3; replica++) {
-        lks_sim_commands_applied(commands, replica, 2, 7, 70);
-        lks_sim_commands_applied(commands, replica, 4, 9, 90);
+        applied(commands, replica, 2, 7);
+        applied(commands, replica, 4, 9);
     }
     lks_sim_commands_acknowledged(commands, 7);
     lks_sim_commands_kept(commands, 1, 4);
@@ -113,8 +121,19 @@ static void commands__another_command_at_an_index__found(void **state)
 {
     (void)state;
     struct lks_sim_commands *commands = commands_new();
-    lks_sim_commands_applied(commands, 1, 2, 7, 70);
-    lks_sim_commands_applied(commands, 2, 2, 8, 80);
+    applied(commands, 1, 2, 7);
+    applied(commands, 2, 2, 8);
+    assert_found("committed entries agree");
+    free(commands);
+}
+
+static void commands__other_bytes_or_time_at_an_index__found(void **state)
+{
+    (void)state;
+    struct lks_sim_commands *commands = commands_new();
+    applied(commands, 1, 2, 7);
+    const struct lks_sim_executed other = {.index = 2, .number = 7, .hash = 71};
+    lks_sim_commands_applied(commands, 2, &other);
     assert_found("committed entries agree");
     free(commands);
 }
@@ -123,8 +142,8 @@ static void commands__one_command_at_two_indexes__found(void **state)
 {
     (void)state;
     struct lks_sim_commands *commands = commands_new();
-    lks_sim_commands_applied(commands, 1, 2, 7, 70);
-    lks_sim_commands_applied(commands, 1, 3, 7, 70);
+    applied(commands, 1, 2, 7);
+    applied(commands, 1, 3, 7);
     assert_found("exactly once");
     free(commands);
 }
@@ -142,7 +161,7 @@ static void commands__answered_and_beyond_the_end__found(void **state)
 {
     (void)state;
     struct lks_sim_commands *commands = commands_new();
-    lks_sim_commands_applied(commands, 1, 12, 7, 70);
+    applied(commands, 1, 12, 7);
     lks_sim_commands_acknowledged(commands, 7);
     lks_sim_commands_kept(commands, 2, 11);
     assert_found("acknowledged is kept");
@@ -198,74 +217,194 @@ static void prefix__leader_without_a_committed_entry__found(void **state)
     free(prefix);
 }
 
-static const struct lks_history_operation g_set = {.key = 1,
-                                                   .call_ns = 10,
-                                                   .return_ns = 20,
-                                                   .kind = LKS_HISTORY_SET,
-                                                   .known = true,
-                                                   .argument = 5};
+/* ---- histories ------------------------------------------------------------------------------ */
 
-static struct lks_history_operation read_of(int64_t value, uint64_t call_ns)
+static struct lks_sim_history *history_new(void)
 {
-    return (struct lks_history_operation){.key = 1,
-                                          .call_ns = call_ns,
-                                          .return_ns = call_ns + 5,
-                                          .kind = LKS_HISTORY_GET,
-                                          .known = true,
-                                          .present = true,
-                                          .value = value};
+    struct lks_sim_history *history = calloc(1, sizeof *history);
+    assert_non_null(history);
+    history->verdict = &g_verdict;
+    return history;
 }
 
-static void order__answers_as_the_log_says__silent(void **state)
+/* Draws until the operation is of this kind on key `key`. */
+static struct lks_sim_operation operation_of(enum lks_sim_model_kind kind, uint32_t key,
+                                             int64_t argument)
 {
-    (void)state;
-    struct lks_sim_order order = {.verdict = &g_verdict};
-    const struct lks_history_operation read = read_of(5, 30);
-    lks_sim_order_next(&order, &(struct lks_sim_ordered){.index = 3, .operation = &g_set});
-    lks_sim_order_next(&order, &(struct lks_sim_ordered){.index = 4, .operation = &read});
-    assert_silent();
+    struct lks_sim_random random;
+    struct lks_sim_operation operation;
+    lks_sim_random_init(&random, 1);
+    do {
+        lks_sim_operation_draw(&operation, &random, argument, 8);
+    } while (lks_sim_operation_kind(&operation) != kind || operation.key != key ||
+             lks_sim_operation_is_double(&operation));
+    return operation;
 }
 
-static void order__answer_that_the_log_denies__found(void **state)
+static void call(struct lks_sim_history *history, const struct lks_sim_operation *operation,
+                 uint64_t call_ns, const char *reply)
 {
-    (void)state;
-    struct lks_sim_order order = {.verdict = &g_verdict};
-    const struct lks_history_operation read = read_of(6, 30);
-    lks_sim_order_next(&order, &(struct lks_sim_ordered){.index = 3, .operation = &g_set});
-    lks_sim_order_next(&order, &(struct lks_sim_ordered){.index = 4, .operation = &read});
-    assert_found("linearizability");
-}
-
-static void order__log_against_time__found(void **state)
-{
-    (void)state;
-    struct lks_sim_order order = {.verdict = &g_verdict};
-    struct lks_history_operation late = g_set;
-    late.call_ns = 100;
-    late.return_ns = 110;
-    lks_sim_order_next(&order, &(struct lks_sim_ordered){.index = 3, .operation = &late});
-    lks_sim_order_next(&order, &(struct lks_sim_ordered){.index = 4, .operation = &g_set});
-    assert_found("linearizability");
+    struct lks_sim_answer answer;
+    const uint32_t number = lks_sim_history_call(history, operation, call_ns);
+    if (reply != NULL) {
+        lks_sim_answer_read(&answer, reply, strlen(reply));
+        lks_sim_history_return(history, number, &answer, call_ns + 5);
+    }
 }
 
 static void history__stale_read__found(void **state)
 {
     (void)state;
-    struct lks_sim_history *history = calloc(1, sizeof *history);
-    history->verdict = &g_verdict;
-    const uint32_t first = lks_sim_history_call(history, &g_set);
-    lks_sim_history_return(history, first, &g_set);
-    struct lks_history_operation refused = g_set;
-    refused.argument = 77;
-    lks_sim_history_refused(history, lks_sim_history_call(history, &refused));
-    struct lks_history_operation read = read_of(5, 30);
-    lks_sim_history_return(history, lks_sim_history_call(history, &read), &read);
+    struct lks_sim_history *history = history_new();
+    struct lks_sim_operation set = operation_of(LKS_SIM_SET, 1, 5);
+    const struct lks_sim_operation get = operation_of(LKS_SIM_GET, 1, 0);
+    call(history, &set, 10, "+OK\r\n");
+    set.argument = 77;
+    lks_sim_history_refused(history, lks_sim_history_call(history, &set, 20));
+    call(history, &get, 30, "$2\r\n5.\r\n");
     lks_sim_history_check(history);
     assert_silent();
-    read = read_of(4, 40);
-    lks_sim_history_return(history, lks_sim_history_call(history, &read), &read);
+    call(history, &get, 40, "$2\r\n4.\r\n");
     lks_sim_history_check(history);
     assert_found("linearizability");
+    free(history);
+}
+
+static void history__conditional_sets__what_they_saw_counts(void **state)
+{
+    (void)state;
+    struct lks_sim_history *history = history_new();
+    const uint32_t key = LKS_SIM_KEYS - 1;
+    const struct lks_sim_operation absent = operation_of(LKS_SIM_SET_ABSENT, key, 5);
+    const struct lks_sim_operation present = operation_of(LKS_SIM_SET_PRESENT, key, 6);
+    const struct lks_sim_operation exchange = operation_of(LKS_SIM_SET_GET, key, 7);
+    const struct lks_sim_operation exists = operation_of(LKS_SIM_EXISTS, key, 0);
+    call(history, &present, 10, "_\r\n");
+    call(history, &absent, 20, "+OK\r\n");
+    call(history, &exists, 30, ":1\r\n");
+    call(history, &absent, 40, "_\r\n");
+    call(history, &present, 50, "+OK\r\n");
+    call(history, &exchange, 60, "$2\r\n6.\r\n");
+    lks_sim_history_check(history);
+    assert_silent();
+    call(history, &absent, 70, "+OK\r\n");
+    lks_sim_history_check(history);
+    assert_found("linearizability");
+    free(history);
+}
+
+static void history__flushall__removes_every_key(void **state)
+{
+    (void)state;
+    struct lks_sim_history *history = history_new();
+    const struct lks_sim_operation set = operation_of(LKS_SIM_SET, 1, 5);
+    const struct lks_sim_operation get = operation_of(LKS_SIM_GET, 1, 0);
+    struct lks_sim_operation flush = set;
+    while (lks_sim_operation_kind(&flush) != LKS_SIM_FLUSHALL) {
+        flush.row++;
+    }
+    call(history, &set, 10, "+OK\r\n");
+    call(history, &flush, 20, "+OK\r\n");
+    call(history, &get, 30, "_\r\n");
+    lks_sim_history_check(history);
+    assert_silent();
+    call(history, &get, 40, "$2\r\n5.\r\n");
+    lks_sim_history_check(history);
+    assert_found("linearizability");
+    free(history);
+}
+
+static void history__append__length_is_followed(void **state)
+{
+    (void)state;
+    struct lks_sim_history *history = history_new();
+    const uint32_t key = LKS_SIM_REGISTERS + LKS_SIM_COUNTERS;
+    struct lks_sim_operation append = operation_of(LKS_SIM_APPEND, key, 5);
+    const struct lks_sim_operation length = operation_of(LKS_SIM_STRLEN, key, 0);
+    append.filler_bytes = 3;
+    call(history, &append, 10, ":5\r\n");
+    call(history, &append, 20, NULL); /* unknown: may have happened */
+    call(history, &length, 30, ":10\r\n");
+    lks_sim_history_check(history);
+    assert_silent();
+    call(history, &length, 40, ":5\r\n");
+    lks_sim_history_check(history);
+    assert_found("linearizability");
+    free(history);
+}
+
+/* Replays the calls of a history in their own order. */
+static void replay(const struct lks_sim_history *history)
+{
+    struct lks_sim_order *order = calloc(1, sizeof *order);
+    assert_non_null(order);
+    order->verdict = &g_verdict;
+    for (uint32_t number = 1; number <= history->count; number++) {
+        const struct lks_sim_ordered next = {
+            .index = number + 2, .number = number, .call = &history->calls[number]};
+        lks_sim_order_next(order, &next);
+    }
+    free(order);
+}
+
+static void order__answer_that_the_log_denies__found(void **state)
+{
+    (void)state;
+    struct lks_sim_history *history = history_new();
+    struct lks_sim_operation set = operation_of(LKS_SIM_SET, 1, 5);
+    const struct lks_sim_operation get = operation_of(LKS_SIM_GET, 1, 0);
+    set.filler_bytes = 2;
+    call(history, &set, 10, "+OK\r\n");
+    call(history, &get, 20, "$4\r\n5.ff\r\n");
+    replay(history);
+    assert_silent();
+    call(history, &get, 30, "$4\r\n5.fe\r\n"); /* one byte of the filler */
+    replay(history);
+    assert_found("linearizability");
+    free(history);
+}
+
+static void order__log_against_time__found(void **state)
+{
+    (void)state;
+    struct lks_sim_history *history = history_new();
+    const struct lks_sim_operation set = operation_of(LKS_SIM_SET, 1, 5);
+    call(history, &set, 100, "+OK\r\n");
+    call(history, &set, 10, "+OK\r\n");
+    replay(history);
+    assert_found("linearizability");
+    free(history);
+}
+
+static void order__refused_and_executed__found(void **state)
+{
+    (void)state;
+    struct lks_sim_history *history = history_new();
+    const struct lks_sim_operation set = operation_of(LKS_SIM_SET, 1, 5);
+    call(history, &set, 10, NULL);
+    lks_sim_history_refused(history, 1);
+    replay(history);
+    assert_found("refused is not executed");
+    free(history);
+}
+
+static void order__logged_time_goes_back__found(void **state)
+{
+    (void)state;
+    struct lks_sim_history *history = history_new();
+    const struct lks_sim_operation set = operation_of(LKS_SIM_SET, 1, 5);
+    call(history, &set, 10, "+OK\r\n");
+    struct lks_sim_order *order = calloc(1, sizeof *order);
+    order->verdict = &g_verdict;
+    struct lks_sim_ordered next = {
+        .index = 1, .number = 1, .time_ns = 100, .call = &history->calls[1]};
+    lks_sim_order_next(order, &next);
+    assert_silent();
+    next.index = 2;
+    next.time_ns = 99;
+    lks_sim_order_next(order, &next);
+    assert_found("logged time never goes back");
+    free(order);
     free(history);
 }
 
@@ -281,6 +420,7 @@ int main(void)
         TEST(leaders__another_replica_or_life_in_a_term__found),
         TEST(commands__same_at_every_replica__silent),
         TEST(commands__another_command_at_an_index__found),
+        TEST(commands__other_bytes_or_time_at_an_index__found),
         TEST(commands__one_command_at_two_indexes__found),
         TEST(commands__answered_and_not_executed__found),
         TEST(commands__answered_and_beyond_the_end__found),
@@ -288,10 +428,14 @@ int main(void)
         TEST(progress__nothing_missing_or_not_yet_late__silent),
         TEST(progress__missing_after_the_bound__found),
         TEST(prefix__leader_without_a_committed_entry__found),
-        TEST(order__answers_as_the_log_says__silent),
         TEST(order__answer_that_the_log_denies__found),
         TEST(order__log_against_time__found),
+        TEST(order__refused_and_executed__found),
+        TEST(order__logged_time_goes_back__found),
         TEST(history__stale_read__found),
+        TEST(history__conditional_sets__what_they_saw_counts),
+        TEST(history__flushall__removes_every_key),
+        TEST(history__append__length_is_followed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,207 @@
+/* The reference model; see model.h. */
+#include "sim/checkers/model.h"
+
+#include "base/assert.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NS_PER_US UINT64_C(1000)
+#define US_PER_S UINT64_C(1000000)
+#define REPLY_BYTES_MAX (LKS_SIM_VALUE_BYTES_MAX + 64u)
+
+struct reply {
+    char bytes[REPLY_BYTES_MAX];
+    size_t count;
+};
+
+static void say(struct reply *reply, const char *text)
+{
+    reply->count = strlen(text);
+    memcpy(reply->bytes, text, reply->count);
+}
+
+static void say_integer(struct reply *reply, int64_t value)
+{
+    reply->count = (size_t)snprintf(reply->bytes, sizeof reply->bytes, ":%" PRId64 "\r\n", value);
+}
+
+static void say_value(struct reply *reply, const struct lks_sim_model *model, uint32_t key)
+{
+    if (!model->keys[key].present) {
+        say(reply, "_\r\n");
+        return;
+    }
+    const uint32_t bytes = model->keys[key].bytes;
+    const int head = snprintf(reply->bytes, 16, "$%" PRIu32 "\r\n", bytes);
+    memcpy(reply->bytes + head, model->keys[key].value, bytes);
+    memcpy(reply->bytes + head + bytes, "\r\n", 2);
+    reply->count = (size_t)head + bytes + 2;
+}
+
+static void say_time(struct reply *reply, uint64_t time_ns)
+{
+    char seconds[24];
+    char rest[24];
+    const uint64_t us = time_ns / NS_PER_US;
+    const int a = snprintf(seconds, sizeof seconds, "%" PRIu64, us / US_PER_S);
+    const int b = snprintf(rest, sizeof rest, "%" PRIu64, us % US_PER_S);
+    reply->count = (size_t)snprintf(reply->bytes, sizeof reply->bytes,
+                                    "*2\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n", a, seconds, b, rest);
+}
+
+static void set(struct lks_sim_model *model, const struct lks_sim_operation *operation)
+{
+    model->keys[operation->key].present = true;
+    model->keys[operation->key].bytes =
+        (uint32_t)lks_sim_operation_value(operation, model->keys[operation->key].value);
+}
+
+static void append(struct lks_sim_model *model, const struct lks_sim_operation *operation,
+                   struct reply *reply)
+{
+    char value[LKS_SIM_FILLER_BYTES_MAX + 32];
+    const uint32_t key = operation->key;
+    const size_t added = lks_sim_operation_value(operation, value);
+    const size_t before = model->keys[key].present ? model->keys[key].bytes : 0;
+    if (before + added > LKS_SIM_VALUE_BYTES_MAX) {
+        say(reply, "-ERR\r\n");
+        return;
+    }
+    memcpy(model->keys[key].value + before, value, added);
+    model->keys[key].present = true;
+    model->keys[key].bytes = (uint32_t)(before + added);
+    say_integer(reply, (int64_t)(before + added));
+}
+
+static void add(struct lks_sim_model *model, uint32_t key, int64_t amount, struct reply *reply)
+{
+    char text[32] = "0";
+    if (model->keys[key].present) {
+        LKS_ASSERT(model->keys[key].bytes < sizeof text);
+        memcpy(text, model->keys[key].value, model->keys[key].bytes);
+        text[model->keys[key].bytes] = '\0';
+    }
+    const int64_t value = strtoll(text, NULL, 10) + amount;
+    model->keys[key].present = true;
+    model->keys[key].bytes =
+        (uint32_t)snprintf(model->keys[key].value, sizeof text, "%" PRId64, value);
+    say_integer(reply, value);
+}
+
+static bool take_away(struct lks_sim_model *model, uint32_t key)
+{
+    const bool present = model->keys[key].present;
+    model->keys[key].present = false;
+    model->keys[key].bytes = 0;
+    return present;
+}
+
+static void set_if(struct lks_sim_model *model, const struct lks_sim_operation *operation,
+                   bool present, struct reply *reply)
+{
+    if (model->keys[operation->key].present != present) {
+        say(reply, "_\r\n");
+        return;
+    }
+    set(model, operation);
+    say(reply, "+OK\r\n");
+}
+
+static int64_t count_present(const struct lks_sim_model *model)
+{
+    int64_t count = 0;
+    for (uint32_t key = 0; key < LKS_SIM_KEYS; key++) {
+        count += model->keys[key].present;
+    }
+    return count;
+}
+
+static void remove_keys(struct lks_sim_model *model, const struct lks_sim_operation *operation,
+                        struct reply *reply)
+{
+    int64_t count = take_away(model, operation->key);
+    if (lks_sim_operation_is_double(operation)) {
+        count += take_away(model, operation->other);
+    }
+    say_integer(reply, count);
+}
+
+static void remove_all(struct lks_sim_model *model, struct reply *reply)
+{
+    for (uint32_t key = 0; key < LKS_SIM_KEYS; key++) {
+        (void)take_away(model, key);
+    }
+    say(reply, "+OK\r\n");
+}
+
+static void look(const struct lks_sim_model *model, const struct lks_sim_operation *operation,
+                 uint64_t time_ns, struct reply *reply)
+{
+    const uint32_t key = operation->key;
+    switch (lks_sim_operation_kind(operation)) {
+    case LKS_SIM_EXISTS:
+        say_integer(reply, model->keys[key].present +
+                               (lks_sim_operation_is_double(operation) &&
+                                model->keys[operation->other].present));
+        return;
+    case LKS_SIM_STRLEN:
+        say_integer(reply, model->keys[key].present ? model->keys[key].bytes : 0);
+        return;
+    case LKS_SIM_DBSIZE:
+        say_integer(reply, count_present(model));
+        return;
+    case LKS_SIM_TIME:
+        say_time(reply, time_ns);
+        return;
+    default:
+        say_value(reply, model, key);
+        return;
+    }
+}
+
+void lks_sim_model_apply(struct lks_sim_model *model, const struct lks_sim_operation *operation,
+                         uint64_t time_ns, struct lks_sim_answer *expected)
+{
+    struct reply reply = {.count = 0};
+    switch (lks_sim_operation_kind(operation)) {
+    case LKS_SIM_SET:
+        set(model, operation);
+        say(&reply, "+OK\r\n");
+        break;
+    case LKS_SIM_SET_ABSENT:
+        set_if(model, operation, false, &reply);
+        break;
+    case LKS_SIM_SET_PRESENT:
+        set_if(model, operation, true, &reply);
+        break;
+    case LKS_SIM_SET_GET:
+        say_value(&reply, model, operation->key);
+        set(model, operation);
+        break;
+    case LKS_SIM_APPEND:
+        append(model, operation, &reply);
+        break;
+    case LKS_SIM_ADD:
+        add(model, operation->key, operation->argument, &reply);
+        break;
+    case LKS_SIM_ADD_ONE:
+        add(model, operation->key, 1, &reply);
+        break;
+    case LKS_SIM_SUBTRACT_ONE:
+        add(model, operation->key, -1, &reply);
+        break;
+    case LKS_SIM_DEL:
+        remove_keys(model, operation, &reply);
+        break;
+    case LKS_SIM_FLUSHALL:
+        remove_all(model, &reply);
+        break;
+    default:
+        look(model, operation, time_ns, &reply);
+        break;
+    }
+    lks_sim_answer_read(expected, reply.bytes, reply.count);
+}

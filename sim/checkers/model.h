@@ -1,0 +1,26 @@
+/*
+ * The reference model: what the key-value service must answer, written anew over a handful of
+ * keys and their bytes, without any of the service's code. One thread.
+ */
+#ifndef LKS_SIM_CHECKERS_MODEL_H
+#define LKS_SIM_CHECKERS_MODEL_H
+
+#include "sim/operation.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct lks_sim_model {
+    struct {
+        bool present;
+        uint32_t bytes;
+        char value[LKS_SIM_VALUE_BYTES_MAX];
+    } keys[LKS_SIM_KEYS];
+};
+
+/* Executes a command at the time that its log entry carries; fills *expected with the answer that
+ * its client must have got. */
+void lks_sim_model_apply(struct lks_sim_model *model, const struct lks_sim_operation *operation,
+                         uint64_t time_ns, struct lks_sim_answer *expected);
+
+#endif
