@@ -61,6 +61,7 @@ static void make_network(struct lks_sim_cluster *cluster)
                                               .timeline = cluster->timeline,
                                               .trace = cluster->trace,
                                               .random = &cluster->random,
+                                              .log_outlives = true,
                                               .profile = cluster->profile.network};
     lks_sim_observe_network(cluster, &options.observer);
     cluster->network = lks_sim_network_new(&options);

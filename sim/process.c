@@ -317,8 +317,7 @@ static int open_fabric(struct lks_sim_process *process, struct lks_error *err)
         .incarnation = identity.incarnation,
         .log = {.address = memory.address,
                 .bytes = memory.bytes,
-                .fd = memory.fd,
-                .fd_offset = memory.fd_offset},
+                .fd = -1}, /* the storage's memory, which outlives this process */
         .words_bytes = LKS_REPLICA_WORDS_BYTES,
         .inbox_bytes = LKS_REPLICA_INBOX_BYTES,
         .scratch_bytes = LKS_REPLICA_SCRATCH_BYTES,

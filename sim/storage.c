@@ -1,22 +1,36 @@
-/* The medium under one replica's journal; see storage.h. */
+/* The media under one replica's files; see storage.h. */
 #include "sim/storage.h"
 
 #include "base/assert.h"
+#include "sim/medium_wraps.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#define LINE_BYTES 64u
 #define STORAGES_MAX 16u
+#define FILES_MAX 4u
+#define PAGE_BYTES 4096u
 #define RING_START (LKS_JOURNAL_HEAD_BYTES + LKS_JOURNAL_CONTROL_BYTES)
 #define LIVES_PER_JOURNAL 1000000u /* more than a run can have */
 #define KEPT_PPM 450000u /* of the lines that were not made durable */
-#define TORN_PPM 100000u /* of them too: a part of their words is kept */
+#define TORN_PPM 60000u
+#define DESCRIPTORS_MAX 128
+
+/* The memory that stands for a file. It lives as long as the storage. */
+struct file {
+    uint64_t device;
+    uint64_t inode;
+    uint8_t *memory; /* NULL: not used */
+    uint64_t bytes;
+    struct lks_sim_lines *lines;
+};
 
 struct lks_sim_storage {
     struct lks_journal_options options;
@@ -25,13 +39,16 @@ struct lks_sim_storage {
     uint32_t boots;
     uint32_t formats;
     struct lks_journal *journal; /* NULL while closed */
-    uint8_t *seen;    /* the log memory as processes see it; our own mapping */
-    uint8_t *durable; /* what would be there after a power cut */
-    uint64_t bytes;
+    struct file files[FILES_MAX]; /* the first is the journal's */
+    uint64_t log_at; /* in the journal's file; 0: not opened yet */
     int failing; /* what making a range durable returns; 0: it works */
+    bool full;
 };
 
 static struct lks_sim_storage *g_storages[STORAGES_MAX]; /* by replica; of the present run */
+static struct lks_sim_storage *g_entered; /* whose files are being mapped */
+static struct lks_sim_storage *g_flushing; /* whose lines were written back last */
+static struct lks_sim_storage_watcher g_watcher;
 
 static void name_boot(struct lks_sim_storage *storage)
 {
@@ -56,25 +73,23 @@ struct lks_sim_storage *lks_sim_storage_new(const struct lks_journal_options *op
     return storage;
 }
 
-static void forget_memory(struct lks_sim_storage *storage)
-{
-    if (storage->seen != NULL) {
-        const int unmapped = munmap(storage->seen, storage->bytes);
-        LKS_ASSERT(unmapped == 0);
-    }
-    free(storage->durable);
-    storage->seen = storage->durable = NULL;
-}
-
 void lks_sim_storage_free(struct lks_sim_storage *storage)
 {
     if (storage == NULL) {
         return;
     }
     LKS_ASSERT(storage->journal == NULL);
-    forget_memory(storage);
+    for (uint32_t i = 0; i < FILES_MAX; i++) {
+        struct file *file = &storage->files[i];
+        lks_sim_lines_free(file->lines);
+        if (file->memory != NULL) {
+            const int unmapped = munmap(file->memory, file->bytes);
+            LKS_ASSERT(unmapped == 0);
+        }
+    }
     (void)unlink(storage->path); /* it may not exist yet */
     g_storages[storage->options.replica] = NULL;
+    g_flushing = NULL;
     free(storage->path);
     free(storage);
 }
@@ -82,63 +97,146 @@ void lks_sim_storage_free(struct lks_sim_storage *storage)
 void lks_sim_storage_forget_all(void)
 {
     memset(g_storages, 0, sizeof g_storages);
+    g_entered = g_flushing = NULL;
 }
+
+struct lks_sim_storage *lks_sim_storage_enter(struct lks_sim_storage *storage)
+{
+    struct lks_sim_storage *before = g_entered;
+    g_entered = storage;
+    return before;
+}
+
+/* ---- files -------------------------------------------------------------------------------- */
+
+static void name_file(struct file *file, const struct stat *found)
+{
+    file->device = (uint64_t)found->st_dev;
+    file->inode = (uint64_t)found->st_ino;
+}
+
+/* The file behind fd; made if it is met for the first time. */
+static struct file *file_of(struct lks_sim_storage *storage, int fd, uint64_t bytes)
+{
+    struct stat found;
+    const int stated = fstat(fd, &found);
+    LKS_ASSERT(stated == 0);
+    uint32_t place = 0;
+    while (place < FILES_MAX && storage->files[place].memory != NULL &&
+           (storage->files[place].inode != (uint64_t)found.st_ino ||
+            storage->files[place].device != (uint64_t)found.st_dev)) {
+        place++;
+    }
+    LKS_ASSERT(place < FILES_MAX);
+    struct file *file = &storage->files[place];
+    if (file->memory != NULL) {
+        LKS_ASSERT(bytes <= file->bytes);
+        return file;
+    }
+    name_file(file, &found);
+    const uint64_t whole = (uint64_t)found.st_size > bytes ? (uint64_t)found.st_size : bytes;
+    file->bytes = (whole + PAGE_BYTES - 1) & ~(uint64_t)(PAGE_BYTES - 1);
+    /* Private: a fork takes its own copy along. */
+    file->memory = mmap(NULL, file->bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    LKS_ASSERT(file->memory != MAP_FAILED);
+    (void)madvise(file->memory, file->bytes, MADV_NOHUGEPAGE); /* most of it is never touched */
+    file->lines = lks_sim_lines_new(file->memory, file->bytes);
+    return file;
+}
+
+/* A new file takes the place of the journal's: its memory is all zeros again. */
+static void clear_journal(struct lks_sim_storage *storage)
+{
+    struct file *file = &storage->files[0];
+    file->inode = 0;
+    if (file->memory != NULL) {
+        lks_sim_lines_free(file->lines);
+        const int emptied = madvise(file->memory, file->bytes, MADV_DONTNEED);
+        LKS_ASSERT(emptied == 0);
+        file->lines = lks_sim_lines_new(file->memory, file->bytes);
+    }
+}
+
+/* The journal's file has been made anew, by the same name. */
+static void adopt_journal(struct lks_sim_storage *storage)
+{
+    struct stat found;
+    if (storage->files[0].memory != NULL && stat(storage->path, &found) == 0) {
+        name_file(&storage->files[0], &found);
+    }
+}
+
+/* A file of the simulation is where its memory says; others are where they are. */
+static struct file *file_at(const void *address, struct lks_sim_storage **owner)
+{
+    const uint8_t *place = address;
+    for (uint32_t i = 0; i < STORAGES_MAX; i++) {
+        struct lks_sim_storage *storage = g_storages[i];
+        for (uint32_t f = 0; storage != NULL && f < FILES_MAX; f++) {
+            struct file *file = &storage->files[f];
+            if (file->memory != NULL && place >= file->memory &&
+                place < file->memory + file->bytes) {
+                *owner = storage;
+                return file;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* ---- life of a journal -------------------------------------------------------------------- */
 
 int lks_sim_storage_create(struct lks_sim_storage *storage, bool fresh_cluster,
                            struct lks_error *err)
 {
     LKS_ASSERT(storage->journal == NULL);
-    forget_memory(storage);
     if (unlink(storage->path) < 0 && errno != ENOENT) {
         return lks_error_set(err, -errno, "%s: %s", storage->path, strerror(errno));
     }
+    clear_journal(storage);
     storage->formats++;
     storage->options.lives_before = (uint64_t)storage->formats * LIVES_PER_JOURNAL;
-    return lks_journal_create(&storage->options, fresh_cluster, err);
-}
-
-/* Maps the log once more and begins with everything durable: true right after a format. */
-static int watch_memory(struct lks_sim_storage *storage, struct lks_error *err)
-{
-    struct lks_log_memory memory;
-    lks_journal_log_memory(storage->journal, &memory);
-    void *mapped = mmap(NULL, memory.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory.fd,
-                        (off_t)memory.fd_offset);
-    if (mapped == MAP_FAILED) {
-        return lks_error_set(err, -errno, "%s: mmap: %s", storage->path, strerror(errno));
-    }
-    storage->seen = mapped;
-    storage->bytes = memory.bytes;
-    /* A new ring holds zeros; calloc gives the same without touching the pages. */
-    storage->durable = calloc(1, memory.bytes);
-    LKS_ASSERT(storage->durable != NULL);
-    return 0;
+    struct lks_sim_storage *before = lks_sim_storage_enter(storage);
+    const int status = lks_journal_create(&storage->options, fresh_cluster, err);
+    (void)lks_sim_storage_enter(before);
+    return status;
 }
 
 int lks_sim_storage_open(struct lks_sim_storage *storage, struct lks_error *err)
 {
     LKS_ASSERT(storage->journal == NULL);
-    int status = lks_journal_open(&storage->journal, &storage->options, err);
+    struct lks_sim_storage *before = lks_sim_storage_enter(storage);
+    const int status = lks_journal_open(&storage->journal, &storage->options, err);
+    (void)lks_sim_storage_enter(before);
     if (status < 0) {
         storage->journal = NULL;
         return status;
     }
-    if (storage->seen == NULL) {
-        status = watch_memory(storage, err);
-        if (status < 0) {
-            lks_sim_storage_close(storage, false);
-        }
-    }
-    return status;
+    struct lks_log_memory memory;
+    lks_journal_log_memory(storage->journal, &memory);
+    storage->log_at = (uint64_t)((uint8_t *)memory.address - storage->files[0].memory);
+    return 0;
 }
 
 void lks_sim_storage_close(struct lks_sim_storage *storage, bool clean)
 {
-    if (clean) {
-        lks_sim_storage_persisted(storage, RING_START, storage->bytes - RING_START);
-    }
     lks_journal_close(storage->journal, clean);
     storage->journal = NULL;
+}
+
+void lks_sim_storage_abandon(struct lks_sim_storage *storage)
+{
+    storage->journal = NULL;
+}
+
+void lks_sim_storage_after_fork(void)
+{
+    /* The locks on the files belong to descriptions that parent and child share. */
+    struct flock none = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+    for (int fd = 0; fd < DESCRIPTORS_MAX; fd++) {
+        (void)fcntl(fd, F_OFD_SETLK, &none);
+    }
 }
 
 const char *lks_sim_storage_path(const struct lks_sim_storage *storage)
@@ -151,74 +249,278 @@ struct lks_journal *lks_sim_storage_journal(const struct lks_sim_storage *storag
     return storage->journal;
 }
 
+struct lks_sim_lines *lks_sim_storage_lines(const struct lks_sim_storage *storage)
+{
+    return storage->files[0].lines;
+}
+
+uint64_t lks_sim_storage_bytes(const struct lks_sim_storage *storage)
+{
+    return storage->files[0].bytes;
+}
+
+uint64_t lks_sim_storage_ring_at(const struct lks_sim_storage *storage)
+{
+    return storage->log_at + RING_START;
+}
+
+/* ---- what is done to the memory ----------------------------------------------------------- */
+
+void lks_sim_storage_watch(const struct lks_sim_storage_watcher *watcher)
+{
+    g_watcher = watcher == NULL ? (struct lks_sim_storage_watcher){0} : *watcher;
+}
+
+static void tell(const struct lks_sim_storage *storage, enum lks_sim_storage_access access)
+{
+    if (g_watcher.before != NULL) {
+        g_watcher.before(g_watcher.ctx, storage->options.replica, access);
+    }
+}
+
+/* The part of [offset, offset + bytes) of the log memory that lies in the ring, in the file. */
+static uint64_t in_ring(const struct lks_sim_storage *storage, uint64_t offset, uint64_t *bytes)
+{
+    const uint64_t skipped = offset >= RING_START ? 0 : RING_START - offset;
+    *bytes = *bytes > skipped ? *bytes - skipped : 0;
+    return storage->log_at + offset + skipped;
+}
+
+void lks_sim_storage_touched(struct lks_sim_storage *storage, uint64_t offset, uint64_t bytes)
+{
+    LKS_ASSERT(storage->log_at != 0);
+    const uint64_t at = in_ring(storage, offset, &bytes);
+    if (bytes > 0) {
+        tell(storage, LKS_SIM_ACCESS_REMOTE_STORE);
+        lks_sim_lines_touch(storage->files[0].lines, at, bytes);
+    }
+}
+
 void lks_sim_storage_persisted(struct lks_sim_storage *storage, uint64_t offset, uint64_t bytes)
 {
-    LKS_ASSERT(storage->seen != NULL);
-    LKS_ASSERT(bytes <= storage->bytes && offset <= storage->bytes - bytes);
-    if (bytes == 0) {
+    LKS_ASSERT(storage->log_at != 0);
+    const uint64_t at = in_ring(storage, offset, &bytes);
+    if (bytes > 0) {
+        tell(storage, LKS_SIM_ACCESS_REMOTE_FLUSH);
+        lks_sim_lines_adopt(storage->files[0].lines, at, bytes);
+        lks_sim_lines_persist(storage->files[0].lines, at, bytes);
+    }
+}
+
+static void put(void *to, const void *from, size_t bytes)
+{
+    struct lks_sim_storage *owner = NULL;
+    struct file *file = bytes == 0 ? NULL : file_at(to, &owner);
+    if (file != NULL) {
+        tell(owner, LKS_SIM_ACCESS_STORE);
+        (void)lks_sim_lines_store(file->lines, (uint64_t)((uint8_t *)to - file->memory), from,
+                                  bytes);
+    } else if (from != NULL) {
+        __real_lks_store_copy(to, from, bytes);
+    } else {
+        __real_lks_store_zero(to, bytes);
+    }
+}
+
+void __wrap_lks_store_copy(void *to, const void *from, size_t bytes)
+{
+    put(to, from, bytes);
+}
+
+void __wrap_lks_store_zero(void *to, size_t bytes)
+{
+    put(to, NULL, bytes);
+}
+
+void __wrap_lks_store_write_back(const void *address, size_t bytes)
+{
+    struct lks_sim_storage *owner = NULL;
+    struct file *file = file_at(address, &owner);
+    if (file == NULL) {
+        g_flushing = NULL;
+        __real_lks_store_write_back(address, bytes);
         return;
     }
-    /* Lines are written back whole. */
-    const uint64_t from = offset & ~(uint64_t)(LINE_BYTES - 1);
-    const uint64_t to = (offset + bytes + LINE_BYTES - 1) & ~(uint64_t)(LINE_BYTES - 1);
-    memcpy(storage->durable + from, storage->seen + from, to - from);
+    const uint64_t offset = (uint64_t)((const uint8_t *)address - file->memory);
+    tell(owner, LKS_SIM_ACCESS_WRITE_BACK);
+    g_flushing = owner;
+    lks_sim_lines_adopt(file->lines, offset, bytes);
+    lks_sim_lines_write_back(file->lines, offset, bytes);
 }
+
+void __wrap_lks_store_fence(void)
+{
+    /* A fence waits for the write-backs of its own processor: those of this replica. */
+    if (g_flushing == NULL) {
+        __real_lks_store_fence();
+        return;
+    }
+    tell(g_flushing, LKS_SIM_ACCESS_FENCE);
+    for (uint32_t i = 0; i < FILES_MAX; i++) {
+        if (g_flushing->files[i].memory != NULL) {
+            lks_sim_lines_fence(g_flushing->files[i].lines);
+        }
+    }
+}
+
+int __wrap_lks_store_sync(const void *address, size_t bytes)
+{
+    struct lks_sim_storage *owner = NULL;
+    struct file *file = file_at(address, &owner);
+    if (file == NULL) {
+        return __real_lks_store_sync(address, bytes);
+    }
+    tell(owner, LKS_SIM_ACCESS_FENCE);
+    if (owner->failing != 0) {
+        return owner->failing;
+    }
+    const uint64_t offset = (uint64_t)((const uint8_t *)address - file->memory);
+    const uint64_t from = offset & ~(uint64_t)(PAGE_BYTES - 1);
+    const uint64_t to = (offset + bytes + PAGE_BYTES - 1) & ~(uint64_t)(PAGE_BYTES - 1);
+    lks_sim_lines_persist(file->lines, from, (to < file->bytes ? to : file->bytes) - from);
+    return 0;
+}
+
+int __wrap_lks_medium_allocate(int fd, uint64_t bytes)
+{
+    if (g_entered == NULL) {
+        return __real_lks_medium_allocate(fd, bytes);
+    }
+    struct stat found;
+    if (g_entered->full) {
+        return -ENOSPC;
+    }
+    if (fstat(fd, &found) < 0 ||
+        ((uint64_t)found.st_size < bytes && ftruncate(fd, (off_t)bytes) < 0)) {
+        return -errno;
+    }
+    return 0;
+}
+
+int __wrap_lks_medium_map(const struct lks_medium *medium, int fd, uint64_t bytes, bool writable,
+                          struct lks_mapping *mapping)
+{
+    if (g_entered == NULL) {
+        return __real_lks_medium_map(medium, fd, bytes, writable, mapping);
+    }
+    if (g_entered->files[0].inode == 0) {
+        adopt_journal(g_entered);
+    }
+    struct file *file = file_of(g_entered, fd, bytes);
+    *mapping = (struct lks_mapping){.address = file->memory, .bytes = bytes};
+    return 0;
+}
+
+void __wrap_lks_medium_unmap(struct lks_mapping *mapping)
+{
+    struct lks_sim_storage *owner = NULL;
+    if (mapping->address != NULL && file_at(mapping->address, &owner) != NULL) {
+        *mapping = (struct lks_mapping){.address = NULL};
+        return;
+    }
+    __real_lks_medium_unmap(mapping);
+}
+
+int __wrap_lks_journal_persist_range(const struct lks_journal *journal, uint64_t from,
+                                     uint64_t to)
+{
+    for (uint32_t i = 0; i < STORAGES_MAX; i++) {
+        const struct lks_sim_storage *storage = g_storages[i];
+        if (storage != NULL && storage->journal == journal && storage->failing != 0) {
+            return storage->failing;
+        }
+    }
+    return __real_lks_journal_persist_range(journal, from, to);
+}
+
+/* ---- faults ------------------------------------------------------------------------------- */
 
 void lks_sim_storage_fail(struct lks_sim_storage *storage, int status)
 {
     storage->failing = status;
 }
 
-uint64_t lks_sim_storage_power_cut(struct lks_sim_storage *storage,
-                                   struct lks_sim_random *random)
+void lks_sim_storage_fill_disk(struct lks_sim_storage *storage, bool full)
+{
+    storage->full = full;
+}
+
+uint64_t lks_sim_storage_cut(struct lks_sim_storage *storage, lks_sim_lines_choose choose,
+                             void *ctx)
 {
     LKS_ASSERT(storage->journal == NULL);
     uint64_t lost = 0;
-    for (uint64_t at = LKS_JOURNAL_HEAD_BYTES; storage->seen != NULL && at < storage->bytes;
-         at += LINE_BYTES) {
-        uint8_t *seen = storage->seen + at;
-        uint8_t *durable = storage->durable + at;
-        if (memcmp(seen, durable, LINE_BYTES) == 0) {
-            continue;
-        }
-        if (lks_sim_random_chance(random, KEPT_PPM)) {
-            memcpy(durable, seen, LINE_BYTES);
-            continue;
-        }
-        lost++;
-        if (lks_sim_random_chance(random, TORN_PPM)) {
-            const uint64_t split = 8 * lks_sim_random_below(random, LINE_BYTES / 8);
-            const bool first = lks_sim_random_chance(random, 500000);
-            memcpy(first ? durable : durable + split, first ? seen : seen + split,
-                   first ? split : LINE_BYTES - split);
-        }
-        memcpy(seen, durable, LINE_BYTES);
+    if (storage->log_at != 0) {
+        const uint64_t ring_at = lks_sim_storage_ring_at(storage);
+        lks_sim_lines_adopt(storage->files[0].lines, ring_at, storage->files[0].bytes - ring_at);
+    }
+    for (uint32_t i = 0; i < FILES_MAX && storage->files[i].memory != NULL; i++) {
+        lost += lks_sim_lines_cut(storage->files[i].lines, choose, ctx);
     }
     storage->boots++;
     name_boot(storage);
     return lost;
 }
 
-int __wrap_lks_journal_persist_range(const struct lks_journal *journal, uint64_t from,
-                                     uint64_t to)
+static struct lks_sim_line_fate draw_fate(void *ctx, const struct lks_sim_line *line)
 {
-    const int status = __real_lks_journal_persist_range(journal, from, to);
-    for (uint32_t i = 0; i < STORAGES_MAX; i++) {
-        if (g_storages[i] != NULL && journal != NULL && g_storages[i]->journal == journal &&
-            g_storages[i]->failing != 0) {
-            return g_storages[i]->failing;
-        }
-        struct lks_sim_storage *storage = g_storages[i];
-        if (status != 0 || storage == NULL || storage->journal != journal || journal == NULL ||
-            from >= to) {
-            continue;
-        }
-        const uint64_t ring = lks_journal_ring_bytes(journal);
-        const uint64_t bytes = to - from < ring ? to - from : ring;
-        const uint64_t to_end = ring - from % ring;
-        const uint64_t first = bytes < to_end ? bytes : to_end;
-        lks_sim_storage_persisted(storage, RING_START + from % ring, first);
-        lks_sim_storage_persisted(storage, RING_START, bytes - first);
+    struct lks_sim_random *random = ctx;
+    if (lks_sim_random_chance(random, KEPT_PPM)) {
+        return (struct lks_sim_line_fate){.value = line->values - 1};
     }
-    return status;
+    struct lks_sim_line_fate fate = {
+        .value = (uint32_t)lks_sim_random_below(random, line->values - 1)};
+    if (lks_sim_random_chance(random, TORN_PPM)) {
+        fate.torn = (uint8_t)lks_sim_random_below(random, 256);
+    }
+    return fate;
+}
+
+/* Of the control page any words may be left. */
+static void cut_control(struct lks_sim_storage *storage, struct lks_sim_random *random)
+{
+    uint8_t *control = storage->files[0].memory + storage->log_at + LKS_JOURNAL_HEAD_BYTES;
+    for (uint64_t at = 0; at < LKS_JOURNAL_CONTROL_BYTES; at += sizeof(uint64_t)) {
+        uint64_t word = 0;
+        memcpy(&word, control + at, sizeof word);
+        if (word != 0 && !lks_sim_random_chance(random, KEPT_PPM)) {
+            memset(control + at, 0, sizeof word);
+        }
+    }
+}
+
+uint64_t lks_sim_storage_power_cut(struct lks_sim_storage *storage,
+                                   struct lks_sim_random *random)
+{
+    if (storage->log_at != 0) {
+        cut_control(storage, random);
+    }
+    return lks_sim_storage_cut(storage, draw_fate, random);
+}
+
+void lks_sim_storage_rot(struct lks_sim_storage *storage, uint64_t offset, uint32_t bit)
+{
+    struct file *file = &storage->files[0];
+    LKS_ASSERT(storage->journal == NULL && offset < file->bytes && bit < 8);
+    const uint8_t rotten = (uint8_t)(file->memory[offset] ^ (1u << bit));
+    (void)lks_sim_lines_store(file->lines, offset, &rotten, 1);
+    lks_sim_lines_persist(file->lines, offset, 1);
+}
+
+void lks_sim_storage_take_copy(const struct lks_sim_storage *storage,
+                               struct lks_sim_storage_copy *copy)
+{
+    copy->count = storage->files[0].bytes;
+    copy->bytes = malloc(copy->count);
+    LKS_ASSERT(copy->bytes != NULL);
+    memcpy(copy->bytes, lks_sim_lines_certain(storage->files[0].lines), copy->count);
+}
+
+void lks_sim_storage_put_copy(struct lks_sim_storage *storage,
+                              const struct lks_sim_storage_copy *copy)
+{
+    struct file *file = &storage->files[0];
+    LKS_ASSERT(storage->journal == NULL && copy->count == file->bytes);
+    (void)lks_sim_lines_store(file->lines, 0, copy->bytes, copy->count);
+    lks_sim_lines_persist(file->lines, 0, copy->count);
 }

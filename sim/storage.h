@@ -1,19 +1,23 @@
 /*
- * The medium under one replica's journal: the file itself, which is what processes see, and a
- * second copy of the log that holds only what was made durable. At a power cut each cache line
- * that differs is kept, lost or torn by chance. Everything else of the journal is written
- * synchronously and survives. One thread.
+ * The media under one replica's files: memory that stands for them, by cache line (lines.h), and
+ * what a power cut, a full disk or a failing medium make of it. The files themselves hold nothing:
+ * they are opened, locked and sized, no more. One thread.
  *
- * What the replica makes durable itself is seen by standing in for lks_journal_persist_range at
- * link time (--wrap); what a writer flushes, by lks_sim_storage_persisted.
+ * The storage stands in, when the program is linked (--wrap), for the functions of pmem/stores.h
+ * and for allocating and mapping of pmem/medium.h, and so sees every store, write-back and fence of
+ * the code as it is. What the network stores and flushes is told by lks_sim_storage_touched and
+ * _persisted. The first pages of a log memory (fabric head and control page) are volatile: of them
+ * a power cut leaves anything.
  */
 #ifndef LKS_SIM_STORAGE_H
 #define LKS_SIM_STORAGE_H
 
 #include "base/error.h"
 #include "pmem/journal.h"
+#include "sim/lines.h"
 #include "sim/random.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct lks_sim_storage;
@@ -33,25 +37,88 @@ void lks_sim_storage_close(struct lks_sim_storage *storage, bool clean);
 const char *lks_sim_storage_path(const struct lks_sim_storage *storage);
 struct lks_journal *lks_sim_storage_journal(const struct lks_sim_storage *storage);
 
-/* Bytes of the log memory [offset, offset + bytes) are durable as they are now. */
+/* Files that are mapped from now on belong to this storage; NULL: to none, they are real ones.
+ * _create and _open do so by themselves. Returns whose they were before. */
+struct lks_sim_storage *lks_sim_storage_enter(struct lks_sim_storage *storage);
+
+/* ---- what the network does ---------------------------------------------------------------- */
+
+/* A peer, or a read of the owner's, is about to store to [offset, offset + bytes) of the log
+ * memory. */
+void lks_sim_storage_touched(struct lks_sim_storage *storage, uint64_t offset, uint64_t bytes);
+/* These bytes of the log memory are durable as they are now: a writer's flush. */
 void lks_sim_storage_persisted(struct lks_sim_storage *storage, uint64_t offset, uint64_t bytes);
 
-/* From now on nothing is made durable, and whoever tries is told `status` (a negative errno);
- * 0: it works again. */
+/* ---- faults ------------------------------------------------------------------------------- */
+
+/* From now on nothing of the log is made durable, and whoever tries is told `status` (a negative
+ * errno); 0: it works again. */
 void lks_sim_storage_fail(struct lks_sim_storage *storage, int status);
+
+/* From now on no file grows, -ENOSPC; false: there is room again. */
+void lks_sim_storage_fill_disk(struct lks_sim_storage *storage, bool full);
 
 /* The host loses power and gets a new boot id. The journal must be closed. Returns how many
  * lines were lost or torn. */
 uint64_t lks_sim_storage_power_cut(struct lks_sim_storage *storage,
                                    struct lks_sim_random *random);
 
+/* As _power_cut, with the fate of each uncertain line chosen by the caller: `line->offset` counts
+ * from the beginning of the file. */
+uint64_t lks_sim_storage_cut(struct lks_sim_storage *storage, lks_sim_lines_choose choose,
+                             void *ctx);
+
+/* Flips one bit of what is certain in a file while the journal is closed. offset in bytes from the
+ * beginning of the file, below its size. */
+void lks_sim_storage_rot(struct lks_sim_storage *storage, uint64_t offset, uint32_t bit);
+
+/* A copy of the journal as it would be after a power cut that loses all it can; and putting such a
+ * copy in the journal's place, while it is closed. The copy is the caller's to free. */
+struct lks_sim_storage_copy {
+    uint8_t *bytes;
+    uint64_t count;
+};
+void lks_sim_storage_take_copy(const struct lks_sim_storage *storage,
+                               struct lks_sim_storage_copy *copy);
+void lks_sim_storage_put_copy(struct lks_sim_storage *storage,
+                              const struct lks_sim_storage_copy *copy);
+
+/* ---- looking on --------------------------------------------------------------------------- */
+
+enum lks_sim_storage_access {
+    LKS_SIM_ACCESS_STORE,
+    LKS_SIM_ACCESS_WRITE_BACK,
+    LKS_SIM_ACCESS_FENCE, /* or sync: write-back and fence at once */
+    LKS_SIM_ACCESS_REMOTE_STORE,
+    LKS_SIM_ACCESS_REMOTE_FLUSH
+};
+
+/* Hears of every access just before it takes effect. It may leave by a jump: then the storage is as
+ * if the access had not been tried. */
+struct lks_sim_storage_watcher {
+    void (*before)(void *ctx, uint32_t replica, enum lks_sim_storage_access access);
+    void *ctx;
+};
+/* One watcher for all storages; NULL: none. Copied. */
+void lks_sim_storage_watch(const struct lks_sim_storage_watcher *watcher);
+
+/* The lines of the journal's file. */
+struct lks_sim_lines *lks_sim_storage_lines(const struct lks_sim_storage *storage);
+
+/* Size of the journal's file, and where its ring begins. */
+uint64_t lks_sim_storage_bytes(const struct lks_sim_storage *storage);
+uint64_t lks_sim_storage_ring_at(const struct lks_sim_storage *storage);
+
+/* ---- when a run is given up --------------------------------------------------------------- */
+
+/* The process has ended inside a call: its open journal is forgotten, not closed. */
+void lks_sim_storage_abandon(struct lks_sim_storage *storage);
+
+/* After a fork, in the child: its storages go on from here, in memory of their own. The parent has
+ * to leave its own alone until the child has ended. */
+void lks_sim_storage_after_fork(void);
+
 /* Storages opened by a run that was abandoned are not known any more. */
 void lks_sim_storage_forget_all(void);
-
-/* The two names that the linker puts in place of the journal's function. */
-int __real_lks_journal_persist_range(const struct lks_journal *journal, uint64_t from,
-                                     uint64_t to);
-int __wrap_lks_journal_persist_range(const struct lks_journal *journal, uint64_t from,
-                                     uint64_t to);
 
 #endif

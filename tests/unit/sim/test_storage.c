@@ -2,6 +2,7 @@
 #include "sim/storage.h"
 #include "tests/support/scratch.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -95,7 +96,7 @@ static void power_cut__half_persisted__that_half_is_there_and_not_all_of_the_res
     lks_journal_identity(lks_sim_storage_journal(fixture->storage), &identity);
     assert_false(identity.same_boot);
     lks_sim_storage_close(fixture->storage, false);
-    assert_int_equal(lks_sim_storage_power_cut(fixture->storage, &random), 0);
+    assert_int_equal(lks_sim_storage_power_cut(fixture->storage, &random), 0); /* still certain */
 }
 
 static void power_cut__all_persisted__nothing_is_lost(void **state)
@@ -125,6 +126,175 @@ static void close__clean__survives_a_power_cut(void **state)
     lks_sim_storage_close(fixture->storage, false);
 }
 
+/* ---- every access ---------------------------------------------------------------------------- */
+
+struct cutter {
+    jmp_buf leave;
+    uint64_t left;  /* accesses until the cut; 0: never */
+    uint64_t heard;
+};
+
+static void count_down(void *ctx, uint32_t replica, enum lks_sim_storage_access access)
+{
+    struct cutter *cutter = ctx;
+    assert_int_equal(replica, 1);
+    assert_true(access <= LKS_SIM_ACCESS_FENCE);
+    cutter->heard++;
+    if (cutter->left > 0 && --cutter->left == 0) {
+        longjmp(cutter->leave, 1);
+    }
+}
+
+/* Bit i of the mask: uncertain line number i is kept. */
+struct subset {
+    uint64_t mask;
+    uint32_t place;
+};
+
+static struct lks_sim_line_fate keep_by_mask(void *ctx, const struct lks_sim_line *line)
+{
+    struct subset *subset = ctx;
+    const bool kept = (subset->mask >> subset->place++ & 1) != 0;
+    return (struct lks_sim_line_fate){.value = kept ? line->values - 1 : 0};
+}
+
+struct promise_cut {
+    struct fixture *fixture;
+    struct lks_sim_storage_copy before;
+    uint64_t access;
+    uint64_t mask;
+};
+
+/* The words of the mask are new. */
+static struct lks_sim_line_fate keep_words(void *ctx, const struct lks_sim_line *line)
+{
+    const struct subset *subset = ctx;
+    assert_int_equal(line->values, 2);
+    return (struct lks_sim_line_fate){.torn = (uint8_t)subset->mask};
+}
+
+/* Writes promise 2 over promise 1 and cuts the power before one access, with some words of the
+ * uncertain line kept. Returns how many such lines there were; SIZE_MAX: that access never came. */
+static size_t cut_promise(const struct promise_cut *cut, struct lks_promise *found)
+{
+    static struct cutter cutter; /* outlives the jump */
+    static size_t lines;
+    struct lks_sim_storage *storage = cut->fixture->storage;
+    const struct lks_promise next = {.term = 2, .candidate = 3, .incarnation = 9};
+    struct lks_error err;
+    lks_sim_storage_put_copy(storage, &cut->before);
+    assert_int_equal(lks_sim_storage_open(storage, &err), 0);
+    lines = SIZE_MAX;
+    cutter = (struct cutter){.left = cut->access};
+    if (setjmp(cutter.leave) == 0) {
+        lks_sim_storage_watch(&(struct lks_sim_storage_watcher){count_down, &cutter});
+        assert_int_equal(
+            lks_journal_write_promise(lks_sim_storage_journal(storage), &next), 0);
+    } else {
+        lines = lks_sim_lines_count(lks_sim_storage_lines(storage));
+    }
+    lks_sim_storage_watch(NULL);
+    lks_sim_storage_close(storage, false);
+    struct subset subset = {.mask = cut->mask};
+    (void)lks_sim_storage_cut(storage, keep_words, &subset);
+    assert_int_equal(lks_sim_storage_open(storage, &err), 0);
+    lks_journal_promise(lks_sim_storage_journal(storage), found);
+    lks_sim_storage_close(storage, false);
+    return lines;
+}
+
+static void write_promise__cut_before_every_access__old_or_new(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct lks_promise first = {.term = 1, .candidate = 2, .incarnation = 5};
+    struct promise_cut cut = {.fixture = fixture};
+    assert_int_equal(
+        lks_journal_write_promise(lks_sim_storage_journal(fixture->storage), &first), 0);
+    lks_sim_storage_close(fixture->storage, false);
+    lks_sim_storage_take_copy(fixture->storage, &cut.before);
+    uint64_t runs = 0;
+    bool ended = false;
+    for (cut.access = 1; !ended; cut.access++) {
+        size_t lines = 0;
+        for (cut.mask = 0; cut.mask < (lines > 0 ? 256 : 1); cut.mask++) {
+            struct lks_promise found;
+            lines = cut_promise(&cut, &found);
+            ended = lines == SIZE_MAX;
+            lines = ended ? 0 : lines;
+            assert_in_range(lines, 0, 1); /* a promise lies in one line of a copy */
+            assert_true(found.term == 1 ? found.candidate == 2 && !ended
+                                        : found.candidate == 3 && found.incarnation == 9);
+            runs++;
+        }
+    }
+    assert_int_equal(cut.access, 8); /* two copies: store, write-back, fence; and none */
+    assert_int_equal(runs, 4 * 256 + 3);
+    free(cut.before.bytes);
+}
+
+static void create__disk_full__enospc_and_nothing_left(void **state)
+{
+    struct fixture *fixture = *state;
+    struct lks_error err;
+    lks_sim_storage_close(fixture->storage, false);
+    lks_sim_storage_fill_disk(fixture->storage, true);
+    assert_int_equal(lks_sim_storage_create(fixture->storage, false, &err), -ENOSPC);
+    assert_int_equal(access(fixture->path, F_OK), -1);
+    lks_sim_storage_fill_disk(fixture->storage, false);
+    assert_int_equal(lks_sim_storage_create(fixture->storage, false, &err), 0);
+    assert_int_equal(lks_sim_storage_open(fixture->storage, &err), 0);
+    struct lks_identity identity;
+    lks_journal_identity(lks_sim_storage_journal(fixture->storage), &identity);
+    assert_true(identity.promise_lost);
+    lks_sim_storage_close(fixture->storage, false);
+}
+
+/* Any bit of the pages that say what the journal is. */
+static void rot__any_record__same_values_or_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct lks_sim_storage_copy good;
+    struct lks_error err;
+    uint32_t refused = 0;
+    lks_sim_storage_close(fixture->storage, false);
+    lks_sim_storage_take_copy(fixture->storage, &good);
+    for (uint64_t offset = 0; offset < 7 * UINT64_C(4096); offset += 37) {
+        lks_sim_storage_rot(fixture->storage, offset, (uint32_t)(offset % 8));
+        const int status = lks_sim_storage_open(fixture->storage, &err);
+        if (status == 0) {
+            struct lks_identity identity;
+            lks_journal_identity(lks_sim_storage_journal(fixture->storage), &identity);
+            assert_int_equal(identity.incarnation, 2);
+            assert_false(identity.amnesiac);
+            lks_sim_storage_close(fixture->storage, false);
+        } else {
+            assert_true(status == -LKS_EDAMAGED || status == -LKS_EFORMAT);
+            refused++;
+        }
+        lks_sim_storage_put_copy(fixture->storage, &good);
+    }
+    assert_int_equal(refused, 2); /* in the header, which has no second copy */
+    free(good.bytes);
+}
+
+static void remote_store__not_flushed__lost_and_flushed_kept(void **state)
+{
+    struct fixture *fixture = *state;
+    struct lks_log_memory memory;
+    lks_journal_log_memory(lks_sim_storage_journal(fixture->storage), &memory);
+    const uint64_t ring = LKS_JOURNAL_HEAD_BYTES + LKS_JOURNAL_CONTROL_BYTES;
+    uint8_t *bytes = memory.address;
+    lks_sim_storage_touched(fixture->storage, ring - 64, 256); /* begins in the control page */
+    memset(bytes + ring - 64, 1, 256);
+    lks_sim_storage_persisted(fixture->storage, ring - 64, 128);
+    lks_sim_storage_close(fixture->storage, false);
+    struct subset none = {.mask = 0};
+    assert_int_equal(lks_sim_storage_cut(fixture->storage, keep_by_mask, &none), 2);
+    assert_int_equal(bytes[ring], 1);
+    assert_int_equal(bytes[ring + 63], 1);
+    assert_int_equal(bytes[ring + 64], 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -134,6 +304,10 @@ int main(void)
         TEST(power_cut__half_persisted__that_half_is_there_and_not_all_of_the_rest),
         TEST(power_cut__all_persisted__nothing_is_lost),
         TEST(close__clean__survives_a_power_cut),
+        TEST(write_promise__cut_before_every_access__old_or_new),
+        TEST(create__disk_full__enospc_and_nothing_left),
+        TEST(rot__any_record__same_values_or_refused),
+        TEST(remote_store__not_flushed__lost_and_flushed_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
