@@ -1,0 +1,25 @@
+# Fuzz targets. In every build each is a program that replays kept inputs (fuzz/replay.c); where
+# the compiler is clang and LKS_SANITIZE holds fuzzer-no-link (preset `fuzz`), also a libFuzzer
+# program fuzz_<name>, which tests/fuzz/run drives.
+function(lks_fuzz name)
+  cmake_parse_arguments(FUZZ "" "" "SOURCES;LIBRARIES" ${ARGN})
+  add_executable(fuzz_${name}_replay fuzz/fuzz_${name}.c fuzz/replay.c ${FUZZ_SOURCES})
+  target_link_libraries(fuzz_${name}_replay PRIVATE ${FUZZ_LIBRARIES})
+  set(inputs ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/seeds/${name})
+  if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/found/${name})
+    list(APPEND inputs ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/found/${name})
+  endif()
+  add_test(NAME fuzz/${name} COMMAND fuzz_${name}_replay ${inputs})
+  if(CMAKE_C_COMPILER_ID MATCHES Clang AND LKS_SANITIZE MATCHES fuzzer)
+    add_executable(fuzz_${name} fuzz/fuzz_${name}.c ${FUZZ_SOURCES})
+    target_link_libraries(fuzz_${name} PRIVATE ${FUZZ_LIBRARIES})
+    target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+  endif()
+endfunction()
+
+lks_fuzz(resp SOURCES fuzz/resp_value.c LIBRARIES lks_server lks_services)
+lks_fuzz(kv SOURCES fuzz/resp_value.c LIBRARIES lks_services)
+lks_fuzz(journal LIBRARIES lks_pmem)
+lks_fuzz(config LIBRARIES lks_node)
+lks_fuzz(mailbox SOURCES support/fake_fabric.c LIBRARIES lks_node)
+lks_fuzz(ingress SOURCES support/fake_fabric.c LIBRARIES lks_node)
