@@ -23,6 +23,7 @@ struct lks_sim_faults {
     struct lks_sim_random random; /* of the newest fault */
     struct changed_link links[LKS_REPLICAS_MAX + 1][LKS_REPLICAS_MAX + 1];
     uint64_t count;
+    uint64_t counts[LKS_SIM_FAULTS]; /* by kind, without those that were left out */
     bool healed;
 };
 
@@ -330,6 +331,7 @@ static void next_fault(void *ctx, uint64_t unused)
     const uint32_t replica = choose_replica(faults);
     if (faults->options.left_out == NULL ||
         !faults->options.left_out(faults->options.ctx, faults->count)) {
+        faults->counts[fault]++;
         do_fault(faults, fault, replica);
     }
 }
@@ -380,4 +382,32 @@ void lks_sim_faults_heal(struct lks_sim_faults *faults)
 uint64_t lks_sim_faults_count(const struct lks_sim_faults *faults)
 {
     return faults->count;
+}
+
+uint64_t lks_sim_faults_of(const struct lks_sim_faults *faults, enum lks_sim_fault fault)
+{
+    LKS_ASSERT(fault < LKS_SIM_FAULTS);
+    return faults->counts[fault];
+}
+
+const char *lks_sim_fault_name(enum lks_sim_fault fault)
+{
+    static const char *const names[LKS_SIM_FAULTS] = {
+        [LKS_SIM_FAULT_CRASH] = "crash",
+        [LKS_SIM_FAULT_CRASH_MANY] = "crash of many",
+        [LKS_SIM_FAULT_STOP] = "stop",
+        [LKS_SIM_FAULT_PAUSE] = "pause",
+        [LKS_SIM_FAULT_POWER] = "power cut",
+        [LKS_SIM_FAULT_POWER_MANY] = "power cut of many",
+        [LKS_SIM_FAULT_REPLACE] = "new journal",
+        [LKS_SIM_FAULT_SPLIT] = "partition",
+        [LKS_SIM_FAULT_ONE_WAY] = "one-way partition",
+        [LKS_SIM_FAULT_LINK] = "link down",
+        [LKS_SIM_FAULT_SLOW] = "slow link",
+        [LKS_SIM_FAULT_BREAK] = "broken connection",
+        [LKS_SIM_FAULT_BREAK_ONE_WAY] = "half-broken connection",
+        [LKS_SIM_FAULT_CLOCK] = "clock jump",
+    };
+    LKS_ASSERT(fault < LKS_SIM_FAULTS && names[fault] != NULL);
+    return names[fault];
 }

@@ -45,5 +45,10 @@ void lks_sim_faults_heal(struct lks_sim_faults *faults);
 
 /* Faults that were drawn, also those that were left out. */
 uint64_t lks_sim_faults_count(const struct lks_sim_faults *faults);
+/* Those that were drawn and not left out, by kind. */
+uint64_t lks_sim_faults_of(const struct lks_sim_faults *faults, enum lks_sim_fault fault);
+
+/* "crash", "power cut", ...: one or two words for people. */
+const char *lks_sim_fault_name(enum lks_sim_fault fault);
 
 #endif

@@ -201,18 +201,20 @@ static void shape_untrusted(struct lks_sim_profile *profile, struct lks_sim_rand
 static const struct {
     const char *name;
     const char *purpose;
+    uint32_t share; /* of the runs that name no profile; 0: violations are wanted */
     void (*shape)(struct lks_sim_profile *profile, struct lks_sim_random *random);
 } g_profiles[] = {
-    {"calm", "no faults, several commands under way", shape_calm},
-    {"crash", "processes end, one or many, at once or in order", shape_crash},
-    {"pause", "processes stand still and go on, clocks jump", shape_pause},
-    {"partition", "links go down, one way or both, are slow, or break", shape_partition},
-    {"power", "power cuts of one, many, all; new journals; writer-flush or pmem-ack", shape_power},
-    {"memory", "durability mode memory: amnesia of a minority", shape_memory},
-    {"chaos", "everything, in a mix and a durability mode drawn from the seed", shape_chaos},
-    {"full", "chaos with a ring that fills up: nothing is lost then", shape_full},
-    {"storm", "slow paths full of writes, while they break and leaders change", shape_storm},
-    {"untrusted-fence", "a storm in which REVOKED comes early: violations must be found",
+    {"calm", "no faults, several commands under way", 1, shape_calm},
+    {"crash", "processes end, one or many, at once or in order", 3, shape_crash},
+    {"pause", "processes stand still and go on, clocks jump", 3, shape_pause},
+    {"partition", "links go down, one way or both, are slow, or break", 4, shape_partition},
+    {"power", "power cuts of one, many, all; new journals; writer-flush or pmem-ack", 4,
+     shape_power},
+    {"memory", "durability mode memory: amnesia of a minority", 3, shape_memory},
+    {"chaos", "everything, in a mix and a durability mode drawn from the seed", 10, shape_chaos},
+    {"full", "chaos with a ring that fills up: nothing is lost then", 2, shape_full},
+    {"storm", "slow paths full of writes, while they break and leaders change", 2, shape_storm},
+    {"untrusted-fence", "a storm in which REVOKED comes early: violations must be found", 0,
      shape_untrusted},
 };
 
@@ -224,6 +226,12 @@ bool lks_sim_profile_list(uint32_t place, const char **name, const char **purpos
     *name = g_profiles[place].name;
     *purpose = g_profiles[place].purpose;
     return true;
+}
+
+uint32_t lks_sim_profile_share(uint32_t place)
+{
+    LKS_ASSERT(place < LKS_COUNT_OF(g_profiles));
+    return g_profiles[place].share;
 }
 
 int lks_sim_profile_make(struct lks_sim_profile *profile, const char *name, uint64_t seed)

@@ -54,4 +54,8 @@ int lks_sim_profile_make(struct lks_sim_profile *profile, const char *name, uint
 /* Name and purpose of profile number `place`; false behind the last. */
 bool lks_sim_profile_list(uint32_t place, const char **name, const char **purpose);
 
+/* How many parts of all runs that name no profile are of number `place`; 0 for a profile that is
+ * there to be found out. */
+uint32_t lks_sim_profile_share(uint32_t place);
+
 #endif
