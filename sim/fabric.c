@@ -145,6 +145,7 @@ static int take_source(struct lks_sim_op *op, const struct lks_sim_host *host, c
         op->data = malloc(op->bytes);
         LKS_ASSERT(op->data != NULL);
         memcpy(op->data, source, op->bytes);
+        op->source = op->data;
         return 0;
     }
     const struct lks_fabric_memory *log = &host->options.log;
@@ -280,8 +281,14 @@ static int sim_poll(struct lks_fabric *fabric, struct lks_fabric_event *events,
         return 0;
     }
     uint32_t taken = 0;
+    uint32_t disconnected = 0; /* bit p: in this batch */
     while (taken < events_max && host->events_count > 0) {
         const struct lks_sim_queued_event *queued = &host->events[host->events_head];
+        const uint32_t peer = 1u << queued->event.peer;
+        if (queued->event.kind == LKS_FABRIC_CONNECTED && (disconnected & peer) != 0) {
+            break; /* the contract: these two never come in one batch */
+        }
+        disconnected |= queued->event.kind == LKS_FABRIC_DISCONNECTED ? peer : 0;
         events[taken++] = queued->event;
         if (queued->channel != NULL) {
             LKS_ASSERT(queued->channel->unpolled > 0);
@@ -322,42 +329,17 @@ static void sim_disarm(struct lks_fabric *fabric)
     LKS_ASSERT(drained == (ssize_t)sizeof count || errno == EAGAIN);
 }
 
-static const struct lks_fabric_ops g_ops = {
-    .name = "sim",
-    .free = sim_free,
-    .connect = sim_connect,
-    .hello = sim_hello,
-    .words = sim_words,
-    .inbox = sim_inbox,
-    .scratch = sim_scratch,
-    .grant = sim_grant,
-    .revoke = sim_revoke,
-    .open = sim_open,
-    .write_log = sim_write_log,
-    .flush = sim_flush,
-    .write_inbox = sim_write_inbox,
-    .read = sim_read,
-    .poll = sim_poll,
-    .wake_fd = sim_wake_fd,
-    .arm = sim_arm,
-    .disarm = sim_disarm,
-};
+#define OPS_BUT_WHEN                                                                              \
+    .name = "sim", .free = sim_free, .connect = sim_connect, .hello = sim_hello,                  \
+    .words = sim_words, .inbox = sim_inbox, .scratch = sim_scratch, .grant = sim_grant,           \
+    .revoke = sim_revoke, .open = sim_open, .write_log = sim_write_log, .flush = sim_flush,       \
+    .write_inbox = sim_write_inbox, .read = sim_read, .poll = sim_poll, .wake_fd = sim_wake_fd,   \
+    .arm = sim_arm, .disarm = sim_disarm
+
+static const struct lks_fabric_ops g_later_ops = {OPS_BUT_WHEN, .writes_when_posted = false};
+static const struct lks_fabric_ops g_posted_ops = {OPS_BUT_WHEN, .writes_when_posted = true};
 
 /* ---- start of a life ---------------------------------------------------------------------- */
-
-/* What was under way to memory that is no longer this replica's log goes nowhere. */
-static void forget_store(struct lks_sim_network *network, struct lks_sim_host *host)
-{
-    for (uint32_t peer = 1; peer <= network->options.replicas; peer++) {
-        lks_sim_channel_drop(&network->sides[peer][host->id].path);
-        lks_sim_gate_drop_strays(&network->gates[host->id][peer]);
-    }
-    if (host->store.mapped) {
-        const int unmapped = munmap(host->store.bytes, host->store.size);
-        LKS_ASSERT(unmapped == 0);
-    }
-    host->store = (struct lks_sim_store){0};
-}
 
 static int take_store(struct lks_sim_network *network, struct lks_sim_host *host,
                       const struct lks_fabric_memory *log, struct lks_error *err)
@@ -367,7 +349,8 @@ static int take_store(struct lks_sim_network *network, struct lks_sim_host *host
         return 0;
     }
     if (log->fd < 0) {
-        forget_store(network, host);
+        lks_sim_host_forget_writes(network, host->id);
+        lks_sim_store_release(&host->store);
         host->store = (struct lks_sim_store){.bytes = log->address, .size = log->bytes};
         return 0;
     }
@@ -386,31 +369,14 @@ static int take_store(struct lks_sim_network *network, struct lks_sim_host *host
         return lks_error_set(err, -errno, "fabric of replica %u: mmap: %s", host->id,
                              strerror(errno));
     }
-    forget_store(network, host);
+    lks_sim_host_forget_writes(network, host->id);
+    lks_sim_store_release(&host->store);
     host->store = (struct lks_sim_store){.bytes = mapped,
                                          .size = log->bytes,
                                          .mapped = true,
                                          .device = (uint64_t)found.st_dev,
                                          .inode = (uint64_t)found.st_ino};
     return 0;
-}
-
-static void start_life(struct lks_sim_network *network, struct lks_sim_host *host,
-                       const struct lks_fabric_options *options)
-{
-    host->options = *options;
-    host->options.directory = NULL;
-    host->life++;
-    host->alive = true;
-    host->frozen = host->stalled = host->outlives = host->armed = host->woken = false;
-    host->signalled = false;
-    host->events_count = 0;
-    lks_sim_memory_renew(&host->words, options->words_bytes);
-    lks_sim_memory_renew(&host->scratch, options->scratch_bytes);
-    for (uint32_t peer = 1; peer <= network->options.replicas; peer++) {
-        lks_sim_memory_renew(&host->inbox[peer], options->inbox_bytes);
-        lks_sim_gate_close(&network->gates[host->id][peer]);
-    }
 }
 
 int lks_fabric_sim_new(struct lks_fabric **fabric, struct lks_sim_network *network,
@@ -438,9 +404,10 @@ int lks_fabric_sim_new(struct lks_fabric **fabric, struct lks_sim_network *netwo
                                strerror(errno));
         goto free_sim;
     }
-    start_life(network, host, options);
+    lks_sim_host_start(network, host, options);
     host->event_fd = sim->event_fd;
-    sim->base.ops = &g_ops;
+    sim->base.ops =
+        network->options.profile.writes_when_posted ? &g_posted_ops : &g_later_ops;
     sim->network = network;
     sim->replica = options->replica;
     sim->life = host->life;

@@ -1,8 +1,8 @@
 /*
- * Write permission on the logs of the simulated network: grants, revocations, openings, and the
- * writes that outlive their path. A revocation has two moments: its effect, after which nothing
- * more passes the permission check, and its completion, by which everything that had passed has
- * landed or never will. What one owner posts for one peer takes effect in the order of posting.
+ * Write permission on the logs of the simulated network: grants, revocations, openings. A
+ * revocation has two moments: its effect, after which nothing more passes the permission check,
+ * and its completion, by which everything that had passed has landed or never will. What one
+ * owner posts for one peer takes effect in the order of posting.
  */
 #include "sim/network_internal.h"
 
@@ -10,23 +10,12 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define OPEN_RETRY_NS 200000u
-#define PASSES_PPM 500000u /* how often a stray has passed the check when a fence begins */
-#define STRAYS_FIRST 16u
-
-void lks_sim_gate_drop_strays(struct lks_sim_gate *gate)
-{
-    for (uint32_t i = 0; i < gate->strays_count; i++) {
-        free(gate->strays[i].data);
-    }
-    gate->strays_count = 0;
-}
 
 void lks_sim_gate_fini(struct lks_sim_gate *gate)
 {
-    lks_sim_gate_drop_strays(gate);
+    lks_sim_strays_drop(gate);
     free(gate->strays);
 }
 
@@ -35,22 +24,25 @@ bool lks_sim_gate_passes(const struct lks_sim_gate *gate, uint64_t grant)
     return gate->standing && !gate->closing && gate->grant == grant;
 }
 
-void lks_sim_gate_land(struct lks_sim_gate *gate, uint64_t offset, const uint8_t *data,
-                       uint64_t bytes)
+uint8_t *lks_sim_gate_landing(struct lks_sim_gate *gate, uint64_t offset, uint64_t bytes)
 {
     struct lks_sim_network *network = gate->network;
+    const struct lks_sim_network_observer *observer = &network->options.observer;
     const struct lks_sim_store *store = &network->hosts[gate->owner].store;
     if (store->bytes == NULL) {
-        return;
+        return NULL;
     }
     LKS_ASSERT(bytes <= store->size && offset <= store->size - bytes);
-    memcpy(store->bytes + offset, data, bytes);
     network->counts.landed++;
-    if (!gate->standing) {
-        LKS_ASSERT(network->options.profile.untrusted_fence);
+    if (gate->standing) {
+        network->counts.late_landed += gate->closing;
+    } else {
+        const struct lks_sim_network_profile *profile = &network->options.profile;
+        LKS_ASSERT(profile->untrusted_fence || profile->gate_steps);
         network->counts.unfenced_landed++;
-    } else if (gate->closing) {
-        network->counts.late_landed++;
+        if (!profile->untrusted_fence && observer->unfenced != NULL) {
+            observer->unfenced(observer->ctx, gate->owner, gate->writer);
+        }
     }
     lks_sim_trace_network(network, &(struct lks_sim_record){.what = "landed",
                                                             .a = gate->writer,
@@ -58,88 +50,20 @@ void lks_sim_gate_land(struct lks_sim_gate *gate, uint64_t offset, const uint8_t
                                                             .x = offset,
                                                             .y = bytes,
                                                             .quiet = true});
-}
-
-/* ---- strays ------------------------------------------------------------------------------- */
-
-static void stray_lands(void *ctx, uint64_t serial)
-{
-    struct lks_sim_gate *gate = ctx;
-    uint32_t place = 0;
-    while (place < gate->strays_count && gate->strays[place].serial != serial) {
-        place++;
+    if (observer->stores != NULL) {
+        observer->stores(observer->ctx, gate->owner, offset, bytes);
     }
-    if (place == gate->strays_count) {
-        return; /* fenced or dropped meanwhile */
-    }
-    const struct lks_sim_stray stray = gate->strays[place];
-    gate->strays_count--;
-    memmove(&gate->strays[place], &gate->strays[place + 1],
-            (gate->strays_count - place) * sizeof stray);
-    if (stray.passed || lks_sim_gate_passes(gate, stray.grant)) {
-        lks_sim_gate_land(gate, stray.offset, stray.data, stray.bytes);
-        gate->network->counts.strays_landed++;
-        lks_sim_trace_network(gate->network, &(struct lks_sim_record){.what = "stray landed",
-                                                                      .a = gate->writer,
-                                                                      .b = gate->owner,
-                                                                      .x = stray.offset,
-                                                                      .y = stray.bytes});
-    }
-    free(stray.data);
-}
-
-void lks_sim_gate_add_stray(struct lks_sim_gate *gate, const struct lks_sim_stray *stray,
-                            uint64_t due_ns)
-{
-    if (gate->strays_count == gate->strays_capacity) {
-        const uint32_t capacity =
-            gate->strays_capacity == 0 ? STRAYS_FIRST : gate->strays_capacity * 2;
-        LKS_ASSERT(capacity <= LKS_SIM_STRAYS_MAX);
-        gate->strays = realloc(gate->strays, capacity * sizeof *gate->strays);
-        LKS_ASSERT(gate->strays != NULL);
-        gate->strays_capacity = capacity;
-    }
-    struct lks_sim_stray *added = &gate->strays[gate->strays_count++];
-    *added = *stray;
-    added->serial = ++gate->strays_serial;
-    added->data = malloc(stray->bytes);
-    LKS_ASSERT(added->data != NULL);
-    memcpy(added->data, stray->data, stray->bytes);
-    lks_sim_timeline_post(gate->network->options.timeline, due_ns, stray_lands, gate,
-                          added->serial);
-}
-
-/* From now on nothing passes the check: a first part of the strays has passed it already. */
-static void close_now(struct lks_sim_gate *gate)
-{
-    gate->closing = true;
-    for (uint32_t i = 0; i < gate->strays_count; i++) {
-        if (!gate->strays[i].passed &&
-            !lks_sim_random_chance(&gate->network->random, PASSES_PPM)) {
-            break;
-        }
-        gate->strays[i].passed = true;
-    }
+    return store->bytes + offset;
 }
 
 void lks_sim_gate_close(struct lks_sim_gate *gate)
 {
     if (gate->standing) {
-        close_now(gate);
+        gate->closing = true;
+        lks_sim_strays_close(gate);
     }
-}
-
-/* Everything that has passed lands, up to a random point, and nothing else ever will. */
-static void fence_strays(struct lks_sim_gate *gate)
-{
-    const uint64_t landing =
-        lks_sim_random_below(&gate->network->random, (uint64_t)gate->strays_count + 1);
-    for (uint32_t i = 0; i < landing && gate->strays[i].passed; i++) {
-        lks_sim_gate_land(gate, gate->strays[i].offset, gate->strays[i].data,
-                          gate->strays[i].bytes);
-        gate->network->counts.strays_landed++;
-    }
-    lks_sim_gate_drop_strays(gate);
+    gate->generation_stored = true;
+    lks_sim_section_drain_owner(gate);
 }
 
 /* ---- posted changes ----------------------------------------------------------------------- */
@@ -275,6 +199,8 @@ static void grant_takes_effect(void *ctx, uint64_t unused)
         LKS_ASSERT(!gate->standing);
         gate->standing = true;
         gate->closing = false;
+        gate->generation_stored = false;
+        gate->generation = control->key.grant;
         gate->grant = control->key.grant;
         gate->epoch = control->epoch;
         if (network->options.observer.granted != NULL) {
@@ -284,6 +210,17 @@ static void grant_takes_effect(void *ctx, uint64_t unused)
         control_done(control, 0);
     }
     change_ends(control);
+}
+
+/* As many as the fabric's contract allows are under way with one peer. */
+static bool is_full(const struct lks_sim_network *network, uint32_t self, uint32_t peer)
+{
+    uint32_t count = 0;
+    for (const struct lks_sim_control *control = network->controls; control != NULL;
+         control = control->next) {
+        count += control->self == self && control->peer == peer && !is_stale(control);
+    }
+    return count >= LKS_FABRIC_CHANGES_MAX;
 }
 
 static void misuse(struct lks_sim_network *network, uint32_t replica, const char *text)
@@ -300,6 +237,9 @@ int lks_sim_gate_grant(struct lks_sim_network *network, uint32_t owner, uint32_t
         misuse(network, owner, "grant while an earlier grant to the peer is not revoked");
         return -EINVAL;
     }
+    if (is_full(network, owner, writer)) {
+        return -LKS_EBUSY;
+    }
     struct lks_sim_control *control = control_new(network, owner, writer, LKS_FABRIC_GRANTED);
     control->id = id;
     if (!network->sides[owner][writer].announced) {
@@ -313,52 +253,102 @@ int lks_sim_gate_grant(struct lks_sim_network *network, uint32_t owner, uint32_t
     return 0;
 }
 
+static void revoked(struct lks_sim_control *control)
+{
+    struct lks_sim_network *network = control->network;
+    struct lks_sim_gate *gate = &network->gates[control->self][control->peer];
+    if (gate->grant == control->key.grant) {
+        gate->standing = gate->closing = false;
+    }
+    if (network->options.observer.revoked != NULL) {
+        network->options.observer.revoked(network->options.observer.ctx, control->self,
+                                          control->peer);
+    }
+    control_done(control, 0);
+    change_ends(control);
+}
+
+/* Everything that has passed the check lands now, or never. */
+static void fence(struct lks_sim_gate *gate)
+{
+    struct lks_sim_channel *path = &gate->network->sides[gate->writer][gate->owner].path;
+    if (path->grant == gate->grant) {
+        lks_sim_channel_fence(path);
+    }
+    lks_sim_strays_fence(gate);
+}
+
 static void revocation_completes(void *ctx, uint64_t unused)
 {
     (void)unused;
     struct lks_sim_control *control = ctx;
     struct lks_sim_network *network = control->network;
-    if (!is_stale(control)) {
-        struct lks_sim_gate *gate = &network->gates[control->self][control->peer];
-        if (gate->grant == control->key.grant) {
-            if (!network->options.profile.untrusted_fence) {
-                struct lks_sim_channel *path = &network->sides[gate->writer][gate->owner].path;
-                if (path->grant == gate->grant) {
-                    lks_sim_channel_fence(path);
-                }
-                fence_strays(gate);
-            }
-            gate->standing = gate->closing = false;
-        }
-        if (network->options.observer.revoked != NULL) {
-            network->options.observer.revoked(network->options.observer.ctx, control->self,
-                                              control->peer);
-        }
-        control_done(control, 0);
+    if (is_stale(control)) {
+        change_ends(control);
+        return;
     }
-    change_ends(control);
+    struct lks_sim_gate *gate = &network->gates[control->self][control->peer];
+    if (gate->grant == control->key.grant && !network->options.profile.untrusted_fence) {
+        fence(gate);
+    }
+    revoked(control);
+}
+
+static void generation_is_seen(void *ctx, uint64_t unused)
+{
+    (void)unused;
+    lks_sim_section_drain_owner(ctx);
+}
+
+/* The same on shared memory, one step at a time. */
+static void revocation_goes_on(void *ctx, uint64_t unused)
+{
+    (void)unused;
+    struct lks_sim_control *control = ctx;
+    struct lks_sim_network *network = control->network;
+    if (is_stale(control)) {
+        change_ends(control);
+        return;
+    }
+    if (!lks_sim_section_revoke_step(control)) {
+        lks_sim_later(network, &network->options.profile.step, revocation_goes_on, control, 0);
+        return;
+    }
+    struct lks_sim_gate *gate = &network->gates[control->self][control->peer];
+    if (gate->generation_stored) {
+        lks_sim_later(network, &network->options.profile.control, generation_is_seen, gate, 0);
+    }
+    revoked(control);
 }
 
 static void revocation_takes_effect(void *ctx, uint64_t unused)
 {
     (void)unused;
     struct lks_sim_control *control = ctx;
+    struct lks_sim_network *network = control->network;
     if (is_stale(control)) {
         change_ends(control);
         return;
     }
-    struct lks_sim_gate *gate = &control->network->gates[control->self][control->peer];
+    struct lks_sim_gate *gate = &network->gates[control->self][control->peer];
     control->key.grant = gate->grant;
     if (gate->standing && !gate->closing) {
-        close_now(gate);
+        gate->closing = true;
+        lks_sim_strays_close(gate);
     }
-    lks_sim_later(control->network, &control->network->options.profile.fence,
-                  revocation_completes, control, 0);
+    if (network->options.profile.gate_steps) {
+        revocation_goes_on(control, 0);
+        return;
+    }
+    lks_sim_later(network, &network->options.profile.fence, revocation_completes, control, 0);
 }
 
 int lks_sim_gate_revoke(struct lks_sim_network *network, uint32_t owner, uint32_t writer,
                         uint64_t id)
 {
+    if (is_full(network, owner, writer)) {
+        return -LKS_EBUSY;
+    }
     struct lks_sim_control *control = control_new(network, owner, writer, LKS_FABRIC_REVOKED);
     control->id = id;
     change_post(control);
@@ -405,6 +395,9 @@ int lks_sim_gate_open(struct lks_sim_network *network, uint32_t writer, uint32_t
                       const struct lks_fabric_key *key, uint64_t id)
 {
     struct lks_sim_side *side = &network->sides[writer][owner];
+    if (is_full(network, writer, owner)) {
+        return -LKS_EBUSY;
+    }
     lks_sim_channel_fail(&side->path, -LKS_EBROKEN, side->announced);
     for (struct lks_sim_control *control = network->controls; control != NULL;
          control = control->next) {

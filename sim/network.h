@@ -30,10 +30,31 @@ struct lks_sim_network_profile {
     struct lks_sim_delay stray;      /* how long writes of a broken path stay under way */
     uint64_t transport_timeout_ns;   /* blocked this long: the connection breaks */
     uint32_t pieces_max;             /* at most 8: a write becomes visible in this many pieces */
+    uint32_t scatter_ppm;            /* chance that two of them are made of single words */
+    uint32_t passes_ppm;             /* chance that a write does not wait for reads and flushes */
+    uint32_t busy_ppm;               /* chance of -LKS_EBUSY while something is under way */
+    bool writes_when_posted;         /* bytes are copied when posted, most of them land then */
+    uint32_t lags_ppm;               /* ... and this chance that they land later */
+    bool gate_steps; /* paths go by the steps of shared memory's gates, store buffers included */
+    uint32_t gate_steps_left_out; /* bits of enum lks_sim_gate_step: for proving that the checkers
+                                     see what each of them is there for */
     uint32_t carries_ppm;            /* chance that a broken side still works until it notices */
     uint32_t outlives_ppm;           /* chance that a dead process's log still takes writes */
     uint32_t death_known_ppm; /* chance that a break tells that the peer's process has ended */
     bool untrusted_fence;            /* REVOKED comes early: for proving that checkers see it */
+};
+
+/* What a writer and an owner do on shared memory (the design's 3.2), in this order. */
+enum lks_sim_gate_step {
+    LKS_SIM_WRITER_STORES_BUSY,
+    LKS_SIM_WRITER_FENCES,
+    LKS_SIM_WRITER_LOOKS, /* at the generation */
+    LKS_SIM_WRITER_COPIES,
+    LKS_SIM_WRITER_DRAINS, /* non-temporal stores */
+    LKS_SIM_WRITER_LEAVES,
+    LKS_SIM_OWNER_STORES_GENERATION,
+    LKS_SIM_OWNER_FENCES,
+    LKS_SIM_OWNER_AWAITS /* busy to be 0, or the writer's death */
 };
 
 /* A quick, mildly adverse network. */
@@ -46,6 +67,12 @@ struct lks_sim_network_observer {
     /* From now on writer may write owner's log; until the REVOKED event for it (_revoked). */
     void (*granted)(void *ctx, uint32_t owner, uint32_t writer);
     void (*revoked)(void *ctx, uint32_t owner, uint32_t writer);
+    /* The network is about to store to these bytes of owner's log memory: a write of a peer, or a
+     * read of its own. */
+    void (*stores)(void *ctx, uint32_t owner, uint64_t offset, uint64_t bytes);
+    /* A write of writer is about to land in owner's log though its revocation has completed. Not
+     * told where untrusted_fence is set: then others have to find what follows from it. */
+    void (*unfenced)(void *ctx, uint32_t owner, uint32_t writer);
     /* A flush made these bytes of owner's log memory durable. */
     void (*durable)(void *ctx, uint32_t owner, uint64_t offset, uint64_t bytes);
     /* A caller broke the fabric's contract. */
@@ -93,13 +120,19 @@ void lks_sim_network_lose_power(struct lks_sim_network *network, uint32_t replic
 /* The log memory of a replica, also while its process is down; NULL before its first life. */
 void *lks_sim_network_log(struct lks_sim_network *network, uint32_t replica, uint64_t *bytes);
 
-/* Writes that have landed, and that were refused, since the start. */
+/* What has happened since the start. */
 struct lks_sim_network_counts {
-    uint64_t landed;
-    uint64_t refused;
+    uint64_t landed;        /* pieces of writes to logs */
+    uint64_t refused;       /* operations behind a permission that was gone */
+    uint64_t busy;          /* -LKS_EBUSY without need */
+    uint64_t passed;        /* writes that did not wait for a read or flush before them */
+    uint64_t scattered;     /* writes of which single words landed by themselves */
+    uint64_t from_shared;   /* pieces read from a ring that another replica could write then */
+    uint64_t disconnected;  /* connections that ended, each side counted */
     uint64_t strays_landed; /* after their path or their writer was gone */
     uint64_t late_landed;   /* between the effect of a revocation and its completion */
-    uint64_t unfenced_landed; /* after its completion: only with untrusted_fence */
+    uint64_t unfenced_landed; /* after its completion: only with untrusted_fence, or a step of the
+                                 gate left out */
 };
 void lks_sim_network_counts(const struct lks_sim_network *network,
                             struct lks_sim_network_counts *counts);

@@ -1,18 +1,19 @@
 /*
- * What the files of the simulated network share: hosts (network.c), their ends of connections
- * (network.c), ordered operations (channel.c), write permission (gate.c) and the calls of a
- * process (fabric.c). Everything lives as long as the network, so that timeline actions may name
- * it; generations tell old actions from new ones.
+ * What the files of the simulated network share: links (network.c), hosts (host.c), their ends of
+ * connections (connection.c), ordered operations (channel.c) and how they land (pieces.c), writes
+ * that outlive their path (strays.c), write permission (gate.c), the steps by which shared memory
+ * keeps to it (section.c), and the calls of a process (fabric.c). Everything lives as long as the
+ * network, so that timeline actions may name it; generations tell old actions from new ones.
  */
 #ifndef LKS_SIM_NETWORK_INTERNAL_H
 #define LKS_SIM_NETWORK_INTERNAL_H
 
+#include "sim/memory.h"
 #include "sim/network.h"
 #include "verbs/fabric.h"
 
 #define LKS_SIM_PIECES_MAX 8u
 #define LKS_SIM_POOL_MAX 4u /* operations of one channel that land at the same time */
-#define LKS_SIM_DISORDER_BYTES (32u << 10) /* a writer is never further ahead of itself */
 #define LKS_SIM_STRAYS_MAX 65536u
 
 enum lks_sim_op_kind {
@@ -24,13 +25,15 @@ enum lks_sim_op_kind {
 
 enum lks_sim_op_state {
     LKS_SIM_QUEUED,   /* posted; nothing of it has left */
-    LKS_SIM_ADMITTED, /* passed the permission check; its pieces land one by one */
+    LKS_SIM_ADMITTED, /* has left: passed the permission check; its pieces land one by one */
     LKS_SIM_SETTLED   /* landed or failed; the completion is under way */
 };
 
+/* A part of an operation's bytes that lands at one instant. */
 struct lks_sim_piece {
-    uint64_t from; /* within the operation */
-    uint64_t to;
+    uint32_t from; /* within the operation */
+    uint32_t to;
+    uint8_t words; /* which of its words: 0 all, else those whose bit in `scatter` is words - 1 */
     bool landed;
 };
 
@@ -42,9 +45,11 @@ struct lks_sim_op {
     enum lks_fabric_region region;
     uint64_t offset;
     uint64_t bytes;
-    const uint8_t *source; /* read when admitted, or when the process dies */
-    uint8_t *data;         /* the bytes on their way; owned */
-    void *destination;
+    const uint8_t *source; /* a write's bytes: memory of the process, or `data` */
+    uint8_t *data;         /* bytes copied when posted; owned; NULL: read from source at landing */
+    uint8_t *destination;  /* a read's */
+    uint64_t flush_end;    /* a flush: how many unflushed ranges of the path it covers */
+    uint64_t scatter;
     struct lks_sim_piece pieces[LKS_SIM_PIECES_MAX];
     uint32_t pieces_count;
     uint32_t pieces_left;
@@ -60,6 +65,26 @@ struct lks_sim_range {
 
 struct lks_sim_side;
 
+/* A piece in a writer's write-combining buffers: stored, not yet to be seen. */
+struct lks_sim_combined {
+    uint8_t *data; /* owned */
+    uint64_t offset;
+    uint64_t bytes;
+};
+
+#define LKS_SIM_BUSY_STORES_MAX 4u
+#define LKS_SIM_COMBINED_MAX 32u
+
+/* A writer on shared memory, at the gate of one owner; see section.c. */
+struct lks_sim_section {
+    uint32_t step;     /* of the writer's list that comes next */
+    uint64_t from;     /* of the operation in front: copied already */
+    uint64_t busy_stores[LKS_SIM_BUSY_STORES_MAX]; /* to the busy word, still in the store buffer */
+    uint32_t busy_stores_count;
+    struct lks_sim_combined combined[LKS_SIM_COMBINED_MAX];
+    uint32_t combined_count;
+};
+
 /* The operations of one connection, or of one path, in one direction. */
 struct lks_sim_channel {
     struct lks_sim_side *side;
@@ -67,8 +92,9 @@ struct lks_sim_channel {
     bool open;       /* posting is allowed */
     bool refused;    /* the target refused a write: everything behind it fails */
     uint64_t grant;  /* path: the number of the grant that was opened */
-    struct lks_sim_op *ops; /* ring of capacity */
-    uint32_t capacity;
+    struct lks_sim_op *ops; /* ring of `room` */
+    uint32_t room;          /* grows, up to capacity or a little above */
+    uint32_t capacity;      /* operations that may be posted and not yet polled */
     uint32_t head;
     uint32_t count;
     uint32_t settled;  /* ops in front that landed or failed */
@@ -77,9 +103,12 @@ struct lks_sim_channel {
     bool stepping;   /* an action of this generation is on the timeline */
     bool completing; /* likewise */
     uint64_t completed_ns; /* time of the last completion handed out */
-    struct lks_sim_range *unflushed; /* landed with LKS_FABRIC_DURABLE since the last flush */
+    struct lks_sim_range *unflushed; /* sent with LKS_FABRIC_DURABLE since the last flush */
     uint32_t unflushed_count;
     uint32_t unflushed_capacity;
+    uint64_t unflushed_begin; /* number of the first one */
+    bool unflushed_closed;    /* a flush has left: what comes does not join the last one */
+    struct lks_sim_section section;
 };
 
 /* One replica's view of its connection with one peer. */
@@ -102,14 +131,15 @@ struct lks_sim_side {
     struct lks_sim_channel path;
 };
 
-/* A write whose path or writer has gone and that may still land. */
+/* A piece whose path or writer has gone and that may still land. */
 struct lks_sim_stray {
     uint64_t serial;
     uint64_t grant;
-    uint64_t offset;
-    uint64_t bytes;
-    uint8_t *data;
-    bool passed; /* the permission check; else it is made at landing */
+    uint64_t op_offset; /* of the write that it belongs to */
+    uint64_t scatter;
+    struct lks_sim_piece piece;
+    uint8_t *data; /* of the piece; owned */
+    bool passed;   /* the permission check; else it is made at landing */
 };
 
 /* The right of `writer` to write the log of `owner`. */
@@ -126,6 +156,10 @@ struct lks_sim_gate {
     uint32_t strays_count;
     uint32_t strays_capacity;
     uint64_t strays_serial;
+    /* Shared memory's words, as everybody sees them; see section.c. */
+    uint64_t generation;
+    uint64_t busy;
+    bool generation_stored; /* in the owner's store buffer: 0, for revoked */
 };
 
 /* The log memory of a replica: it outlives the process. */
@@ -135,12 +169,6 @@ struct lks_sim_store {
     bool mapped; /* ours to unmap */
     uint64_t device;
     uint64_t inode;
-};
-
-/* Memory of one process, page by page, zero where it was not touched. */
-struct lks_sim_memory {
-    uint8_t *bytes;
-    uint64_t size;
 };
 
 struct lks_sim_queued_event {
@@ -185,6 +213,7 @@ struct lks_sim_control {
     uint64_t epoch;
     struct lks_fabric_key key;
     bool cancelled; /* its event has been handed out */
+    uint32_t step;  /* a revocation on shared memory: of the owner's list that comes next */
 };
 
 struct lks_sim_network {
@@ -203,24 +232,38 @@ struct lks_sim_network {
 /* ---- network.c ---- */
 
 uint64_t lks_sim_now(const struct lks_sim_network *network);
-/* Makes memory `size` zero bytes; _release gives it back. */
-void lks_sim_memory_renew(struct lks_sim_memory *memory, uint64_t size);
-void lks_sim_memory_release(struct lks_sim_memory *memory);
 /* Posts an action after a delay drawn from `delay`. */
 void lks_sim_later(struct lks_sim_network *network, const struct lks_sim_delay *delay,
                    lks_sim_action action, void *ctx, uint64_t argument);
 void lks_sim_trace_network(struct lks_sim_network *network, const struct lks_sim_record *record);
+
+/* ---- host.c ---- */
+
 /* Queues an event for a living host; channel may be NULL. */
 void lks_sim_host_push(struct lks_sim_network *network, uint32_t replica,
                        const struct lks_fabric_event *event, struct lks_sim_channel *channel);
 /* A peer's write asks to wake the host. */
 void lks_sim_host_wake(struct lks_sim_network *network, uint32_t replica);
-/* The link in this direction carries nothing: starts the transport's timeout. */
-void lks_sim_side_blocked(struct lks_sim_side *side);
-/* Tries to connect two replicas if both want it. */
-void lks_sim_pair_kick(struct lks_sim_network *network, uint32_t a, uint32_t b);
+/* A life begins. The log memory is set already. */
+void lks_sim_host_start(struct lks_sim_network *network, struct lks_sim_host *host,
+                        const struct lks_fabric_options *options);
 /* The process of a host ends; its peers will notice. */
 void lks_sim_host_end(struct lks_sim_network *network, uint32_t replica, bool power_cut);
+/* What was under way to its log memory goes nowhere: the memory is not its log any more. */
+void lks_sim_host_forget_writes(struct lks_sim_network *network, uint32_t replica);
+void lks_sim_store_release(struct lks_sim_store *store);
+void lks_sim_host_fini(struct lks_sim_network *network, struct lks_sim_host *host);
+
+/* ---- connection.c ---- */
+
+/* The link in this direction carries nothing: starts the transport's timeout. */
+void lks_sim_side_blocked(struct lks_sim_side *side);
+/* The side's connection is broken; it will notice. carries: until then operations work. */
+void lks_sim_side_break(struct lks_sim_side *side, bool carries);
+/* This side knows at once; the other one will. Must be connected. */
+void lks_sim_side_break_now(struct lks_sim_side *side);
+/* Tries to connect two replicas if both want it. */
+void lks_sim_pair_kick(struct lks_sim_network *network, uint32_t a, uint32_t b);
 
 /* ---- channel.c ---- */
 
@@ -229,6 +272,7 @@ void lks_sim_channel_init(struct lks_sim_channel *channel, struct lks_sim_side *
 void lks_sim_channel_fini(struct lks_sim_channel *channel);
 /* Empties the channel for a new connection or grant with room for capacity operations. */
 void lks_sim_channel_open(struct lks_sim_channel *channel, uint32_t capacity);
+/* Takes over op->data if it is posted. -LKS_EBUSY. */
 int lks_sim_channel_post(struct lks_sim_channel *channel, const struct lks_sim_op *op);
 /* Gives the channel a push: a link or process works again. */
 void lks_sim_channel_kick(struct lks_sim_channel *channel);
@@ -241,18 +285,66 @@ void lks_sim_channel_fence(struct lks_sim_channel *channel);
 /* Nothing on this path lands any more. */
 void lks_sim_channel_drop(struct lks_sim_channel *channel);
 
+struct lks_sim_op *lks_sim_channel_at(struct lks_sim_channel *channel, uint32_t place);
+/* How many operations behind the settled ones have left. */
+uint32_t lks_sim_channel_pooled(struct lks_sim_channel *channel);
+/* Operations can act on the peer's memory now; if not, a kick or a break follows. */
+bool lks_sim_channel_reachable(struct lks_sim_channel *channel);
+/* Whatever of the operation has not landed never will, and all behind it fails. */
+void lks_sim_channel_refuse(struct lks_sim_channel *channel, struct lks_sim_op *op, int status);
+struct lks_sim_gate *lks_sim_gate_of(const struct lks_sim_channel *channel);
+
+/* ---- pieces.c ---- */
+
+/* Lets operations leave, as far as order allows. */
+void lks_sim_pieces_admit(struct lks_sim_channel *channel);
+/* Lands at least one of the pieces under way, in any order. */
+void lks_sim_pieces_land_some(struct lks_sim_channel *channel);
+/* Lands all that is left of an operation that has left. */
+void lks_sim_pieces_land_rest(struct lks_sim_channel *channel, struct lks_sim_op *op);
+/* Cuts an operation that has not left yet into pieces. */
+void lks_sim_pieces_cut(struct lks_sim_network *network, struct lks_sim_op *op);
+/* The last operation of `pool` of which something has landed, + 1: all before it must land. */
+uint32_t lks_sim_pieces_landed_until(struct lks_sim_channel *channel, uint32_t pool);
+/* Copies the bytes of a piece, or of those of its words that it consists of. target_offset: of
+ * the operation's first byte, which decides what its words are. */
+void lks_sim_pieces_copy(const struct lks_sim_op *op, const struct lks_sim_piece *piece,
+                         uint8_t *target, const uint8_t *source);
+bool lks_sim_op_is_write(const struct lks_sim_op *op);
+
+/* ---- strays.c ---- */
+
+/* The path ends while its writes are under way: some of them, in order, may still land. */
+void lks_sim_strays_leave(struct lks_sim_channel *path);
+/* From now on nothing passes the check: a first part of the strays has passed it already. */
+void lks_sim_strays_close(struct lks_sim_gate *gate);
+/* Everything that has passed lands, up to a random point, and nothing else ever will. */
+void lks_sim_strays_fence(struct lks_sim_gate *gate);
+void lks_sim_strays_drop(struct lks_sim_gate *gate);
+
+/* ---- section.c ---- */
+
+/* One step of a writer on shared memory, or of its store buffers. False: nothing is left to do. */
+bool lks_sim_section_step(struct lks_sim_channel *path);
+/* Stores that were done are seen, all of them, and no step follows: the path or writer is gone. */
+void lks_sim_section_end(struct lks_sim_channel *path);
+/* Stores that were done are lost with the memory that they went to. */
+void lks_sim_section_drop(struct lks_sim_channel *path);
+/* True while stores wait in its buffers. */
+bool lks_sim_section_buffers(const struct lks_sim_channel *path);
+/* One step of an owner that revokes, or of its store buffer; true: revoked. */
+bool lks_sim_section_revoke_step(struct lks_sim_control *control);
+/* What the owner has stored is seen. */
+void lks_sim_section_drain_owner(struct lks_sim_gate *gate);
+
 /* ---- gate.c ---- */
 
 void lks_sim_gate_fini(struct lks_sim_gate *gate);
 /* True if a write under this grant passes the check now. */
 bool lks_sim_gate_passes(const struct lks_sim_gate *gate, uint64_t grant);
-/* Puts bytes into the owner's log memory. */
-void lks_sim_gate_land(struct lks_sim_gate *gate, uint64_t offset, const uint8_t *data,
-                       uint64_t bytes);
-/* Takes over a write that is still under way; copies. due_ns: when it lands unless fenced. */
-void lks_sim_gate_add_stray(struct lks_sim_gate *gate, const struct lks_sim_stray *stray,
-                            uint64_t due_ns);
-void lks_sim_gate_drop_strays(struct lks_sim_gate *gate);
+/* The log memory to land bytes of a writer in; NULL: there is none. Counts them and tells the
+ * observer, so that what follows must be the copying. */
+uint8_t *lks_sim_gate_landing(struct lks_sim_gate *gate, uint64_t offset, uint64_t bytes);
 /* A new life of the owner: nothing passes any more. */
 void lks_sim_gate_close(struct lks_sim_gate *gate);
 int lks_sim_gate_grant(struct lks_sim_network *network, uint32_t owner, uint32_t writer,

@@ -1,6 +1,10 @@
 # The simulator's own tests, and short runs of it.
 lks_test(unit/sim/test_timeline.c lks_sim_network)
-lks_test(unit/sim/test_network.c lks_sim_network)
+add_library(lks_network_rig STATIC unit/sim/network_rig.c)
+target_link_libraries(lks_network_rig PUBLIC lks_sim_network PkgConfig::CMOCKA)
+lks_test(unit/sim/test_network.c lks_network_rig)
+lks_test(unit/sim/test_network_order.c lks_network_rig)
+lks_test(unit/sim/test_network_gate.c lks_network_rig)
 if(TARGET lks_sim)
   lks_test(unit/sim/test_checkers.c lks_sim)
   lks_test(unit/sim/test_operation.c lks_sim)

@@ -14,7 +14,17 @@
  * Operations of a connection and of a path are not ordered with one another.
  *
  * An aligned 8-byte write is single-copy atomic and is seen only after all earlier writes of the
- * same connection or path; longer writes may become visible in any order, in pieces.
+ * same connection or path. Longer writes become visible in pieces of any number of aligned words,
+ * in any order: within one write, and also between a write and those posted after it. But nothing
+ * is seen LKS_FABRIC_DISORDER_BYTES or more behind a byte that is still missing.
+ *
+ * A read or a flush waits for the writes posted before it, not the other way round: a write may
+ * land before a read, or a flush, that was posted earlier has taken effect. The read may then
+ * return what that write wrote; a flush covers the writes before it, whatever else has landed.
+ *
+ * Where writes_when_posted is false, the bytes of a write without LKS_FABRIC_INLINE are read from
+ * their source when they leave, piece by piece, at any time until it completes: also after the
+ * source was handed to another writer. What lands then is what stands there then.
  */
 #ifndef LKS_VERBS_FABRIC_H
 #define LKS_VERBS_FABRIC_H
@@ -28,6 +38,8 @@
 #define LKS_REPLICAS_MAX 7u
 #define LKS_FABRIC_HELLO_BYTES 64u
 #define LKS_FABRIC_INLINE_MAX 256u /* bytes that a write copies when posted, if asked to */
+#define LKS_FABRIC_DISORDER_BYTES (64u << 10)
+#define LKS_FABRIC_CHANGES_MAX 8u /* grants, revocations and openings under way with one peer */
 
 enum lks_fabric_region {
     LKS_FABRIC_LOG,   /* read by every peer; written by the holder of the grant */
@@ -192,7 +204,7 @@ static inline int lks_fabric_grant(struct lks_fabric *fabric, uint32_t peer, uin
 
 /* Posts: take every permission of peer on the own log away. Ends with REVOKED, always; never
  * needs the peer's help or a connection. Ends also when nothing was granted. Of grant, revoke and
- * open together 8 may be under way with one peer; more: -LKS_EBUSY. */
+ * open together LKS_FABRIC_CHANGES_MAX may be under way with one peer; more: -LKS_EBUSY. */
 static inline int lks_fabric_revoke(struct lks_fabric *fabric, uint32_t peer, uint64_t id)
 {
     return fabric->ops->revoke(fabric, peer, id);
@@ -209,10 +221,13 @@ static inline int lks_fabric_open(struct lks_fabric *fabric, uint32_t peer,
 /*
  * Posts a write of [source, source + bytes) to the peer's log memory at offset (from its start,
  * head included; the head itself is refused). Without LKS_FABRIC_INLINE source must lie in the
- * own log memory and stay unchanged until completion. id 0: no completion event unless it fails,
- * in which case the failure shows in the next operation with an id. A path that a refused write
- * broke still takes operations, and completes them with errors, until it is opened anew.
- * Returns 0, -LKS_EBUSY (poll first), -LKS_EBROKEN (no path), -EINVAL (bounds, flags, no bytes).
+ * own log memory and not be changed by this replica until completion. id 0: no completion event
+ * unless it fails, in which case the failure shows in the next operation with an id. A path that
+ * a refused write broke still takes operations, and completes them with errors, until it is opened
+ * anew.
+ * Returns 0, -LKS_EBUSY (poll first: something is under way or unpolled, at most outstanding_max
+ * operations; a fabric may refuse earlier), -LKS_EBROKEN (no path), -EINVAL (bounds, flags, no
+ * bytes).
  */
 static inline int lks_fabric_write_log(struct lks_fabric *fabric, uint32_t peer, uint64_t offset,
                                        const void *source, uint64_t bytes, uint32_t flags,

@@ -1,0 +1,113 @@
+/* Zeroed memory for regions; see memory.h. */
+#include "sim/memory.h"
+
+#include "base/assert.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define PAGE_BYTES 4096u
+#define POOL_MAX 256u
+#define ZEROED_BY_HAND_MAX 64u /* touched pages; above that the kernel takes them all back */
+
+static struct lks_sim_memory g_pool[POOL_MAX]; /* all zero, nothing touched */
+static uint32_t g_pool_count;
+
+static uint64_t pages_of(uint64_t size)
+{
+    return (size + PAGE_BYTES - 1) / PAGE_BYTES;
+}
+
+static uint64_t marks_of(uint64_t size)
+{
+    return (pages_of(size) + 63) / 64;
+}
+
+static void zero_by_hand(struct lks_sim_memory *memory)
+{
+    for (uint64_t mark = 0; mark < marks_of(memory->size); mark++) {
+        while (memory->touched[mark] != 0) {
+            const uint64_t page = mark * 64 + (uint64_t)__builtin_ctzll(memory->touched[mark]);
+            memory->touched[mark] &= memory->touched[mark] - 1;
+            const uint64_t left = memory->size - page * PAGE_BYTES;
+            memset(memory->bytes + page * PAGE_BYTES, 0, left < PAGE_BYTES ? left : PAGE_BYTES);
+        }
+    }
+}
+
+static void zero(struct lks_sim_memory *memory)
+{
+    uint64_t touched = 0;
+    for (uint64_t mark = 0; mark < marks_of(memory->size); mark++) {
+        touched += (uint64_t)__builtin_popcountll(memory->touched[mark]);
+    }
+    if (touched <= ZEROED_BY_HAND_MAX) {
+        zero_by_hand(memory);
+        return;
+    }
+    const int emptied = madvise(memory->bytes, memory->size, MADV_DONTNEED);
+    LKS_ASSERT(emptied == 0);
+    memset(memory->touched, 0, marks_of(memory->size) * sizeof *memory->touched);
+}
+
+static struct lks_sim_memory take(uint64_t size)
+{
+    for (uint32_t i = g_pool_count; i > 0; i--) {
+        if (g_pool[i - 1].size == size) {
+            const struct lks_sim_memory found = g_pool[i - 1];
+            g_pool_count--;
+            g_pool[i - 1] = g_pool[g_pool_count];
+            return found;
+        }
+    }
+    void *mapped = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    LKS_ASSERT(mapped != MAP_FAILED);
+    uint64_t *touched = calloc(marks_of(size), sizeof *touched);
+    LKS_ASSERT(touched != NULL);
+    return (struct lks_sim_memory){.bytes = mapped, .size = size, .touched = touched};
+}
+
+void lks_sim_memory_release(struct lks_sim_memory *memory)
+{
+    if (memory->bytes != NULL && g_pool_count < POOL_MAX) {
+        zero(memory);
+        g_pool[g_pool_count] = *memory;
+        g_pool_count++;
+    } else if (memory->bytes != NULL) {
+        const int unmapped = munmap(memory->bytes, memory->size);
+        LKS_ASSERT(unmapped == 0);
+        free(memory->touched);
+    }
+    *memory = (struct lks_sim_memory){0};
+}
+
+void lks_sim_memory_renew(struct lks_sim_memory *memory, uint64_t size)
+{
+    if (memory->bytes != NULL && memory->size == size) {
+        zero(memory);
+        return;
+    }
+    lks_sim_memory_release(memory);
+    if (size > 0) {
+        *memory = take(size);
+    }
+}
+
+void lks_sim_memory_touch(struct lks_sim_memory *memory, uint64_t offset, uint64_t bytes)
+{
+    LKS_ASSERT(bytes > 0 && bytes <= memory->size && offset <= memory->size - bytes);
+    const uint64_t last = (offset + bytes - 1) / PAGE_BYTES;
+    for (uint64_t page = offset / PAGE_BYTES; page <= last; page++) {
+        memory->touched[page / 64] |= UINT64_C(1) << (page % 64);
+    }
+}
+
+void lks_sim_memory_touch_all(struct lks_sim_memory *memory)
+{
+    const uint64_t pages = pages_of(memory->size);
+    for (uint64_t page = 0; page < pages; page++) {
+        memory->touched[page / 64] |= UINT64_C(1) << (page % 64);
+    }
+}
