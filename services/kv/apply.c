@@ -15,6 +15,7 @@
 /* What is left of a command, and where it runs. */
 struct cursor {
     struct lks_kv *kv;
+    const struct lks_command *command;
     const uint8_t *in;
     const uint8_t *end;
     struct lks_reply *reply;
@@ -26,6 +27,7 @@ struct key {
     size_t bytes;
     uint64_t hash;
     struct lks_kv_table *table;
+    bool included; /* false: the command must leave it alone */
 };
 
 static void malformed(const struct cursor *cursor)
@@ -44,6 +46,7 @@ static struct key take_key(struct cursor *cursor, size_t bytes)
     struct key key = {.data = (const char *)cursor->in, .bytes = bytes};
     key.hash = lks_kv_hash(key.data, key.bytes);
     key.table = &cursor->kv->partitions[lks_kv_partition(key.hash)];
+    key.included = lks_command_includes(cursor->command, lks_kv_partition(key.hash));
     if (cursor->collect) {
         (void)lks_kv_table_collect(key.table);
     }
@@ -190,6 +193,9 @@ static void apply_keys(struct cursor *cursor, bool remove)
     int64_t count = 0;
     struct key key;
     while (cursor->in < cursor->end && take_prefixed_key(cursor, &key)) {
+        if (!key.included) {
+            continue;
+        }
         const bool present = remove ? lks_kv_table_remove(key.table, key.hash, key.data, key.bytes)
                                     : find(&key) != NULL;
         count += present ? 1 : 0;
@@ -206,15 +212,19 @@ static void apply_dbsize(struct cursor *cursor)
     lks_reply_integer(cursor->reply, (int64_t)count);
 }
 
-/* The rest of the memory is given back by later commands, each in the partitions of its keys. */
+/* The rest of the memory is given back by later commands and ticks. */
 static void apply_flushall(struct cursor *cursor)
 {
     for (uint32_t i = 0; i < LKS_KV_PARTITIONS; i++) {
         struct lks_kv_table *table = &cursor->kv->partitions[i];
+        if (!lks_command_includes(cursor->command, i)) {
+            continue;
+        }
         lks_kv_table_empty(table);
         for (int j = 0; j < FLUSH_COLLECTS && lks_kv_table_collect(table); j++) {
         }
     }
+    cursor->kv->litter = true;
     lks_reply_status(cursor->reply, "OK");
 }
 
@@ -237,7 +247,7 @@ static void execute(struct lks_kv *kv, const struct lks_command *command, bool c
         lks_reply_error(reply, "ERR malformed command");
         return;
     }
-    struct cursor cursor = {kv, data + 1, data + command->bytes, reply, collect};
+    struct cursor cursor = {kv, command, data + 1, data + command->bytes, reply, collect};
     switch (data[0]) {
     case LKS_KV_GET:
         apply_get(&cursor);
@@ -274,8 +284,24 @@ static void execute(struct lks_kv *kv, const struct lks_command *command, bool c
     }
 }
 
+/* The command finds a partition that it touches as it should be; otherwise it must not run. */
+static bool touches_included(const struct lks_command *command)
+{
+    struct lks_footprint footprint;
+    lks_kv_footprint(command->data, command->bytes, &footprint);
+    bool included = footprint.count == 0 || footprint.count == LKS_FOOTPRINT_ALL;
+    for (uint32_t i = 0; !included && i < footprint.count; i++) {
+        included = lks_command_includes(command, footprint.partitions[i]);
+    }
+    return included;
+}
+
 void lks_kv_apply(void *state, const struct lks_command *command, struct lks_reply *reply)
 {
+    if (command->only != NULL && !touches_included(command)) {
+        lks_reply_null(reply);
+        return;
+    }
     execute(state, command, true, reply);
 }
 

@@ -13,6 +13,12 @@ static int kv_open(void **state, const struct lks_service_options *options)
     if (kv == NULL) {
         return -ENOMEM;
     }
+    kv->chunk_capacity = LKS_SNAPSHOT_CHUNK_BYTES;
+    kv->chunk = malloc(kv->chunk_capacity);
+    if (kv->chunk == NULL) {
+        free(kv);
+        return -ENOMEM;
+    }
     *state = kv;
     return 0;
 }
@@ -26,7 +32,29 @@ static void kv_close(void *state)
     for (uint32_t i = 0; i < LKS_KV_PARTITIONS; i++) {
         lks_kv_table_fini(&kv->partitions[i]);
     }
+    free(kv->chunk);
     free(kv);
+}
+
+/* Gives back memory of emptied tables, of one partition a call. */
+static bool kv_tick(void *state, uint64_t time_ns)
+{
+    struct lks_kv *kv = state;
+    (void)time_ns;
+    for (uint32_t i = 0; kv->litter && i < LKS_KV_PARTITIONS; i++) {
+        if (lks_kv_table_collect(&kv->partitions[kv->litter_at])) {
+            return true;
+        }
+        kv->litter_at = (kv->litter_at + 1) % LKS_KV_PARTITIONS;
+    }
+    kv->litter = false;
+    return false;
+}
+
+static uint64_t kv_next_expiry_ns(void *state)
+{
+    (void)state;
+    return UINT64_MAX;
 }
 
 static int add_hash(void *ctx, struct lks_kv_entry *entry)
@@ -53,10 +81,18 @@ const struct lks_service lks_kv_service = {
     .partitions = LKS_KV_PARTITIONS,
     .open = kv_open,
     .close = kv_close,
+    .footprint = lks_kv_footprint,
     .apply = lks_kv_apply,
     .read = lks_kv_read,
     .is_read = lks_kv_is_read,
-    .snapshot = lks_kv_snapshot,
-    .restore = lks_kv_restore,
+    .tick = kv_tick,
+    .next_expiry_ns = kv_next_expiry_ns,
+    .snapshot_begin = lks_kv_snapshot_begin,
+    .snapshot_step = lks_kv_snapshot_step,
+    .snapshot_end = lks_kv_snapshot_end,
+    .snapshot_kept = lks_kv_snapshot_kept,
+    .restore_begin = lks_kv_restore_begin,
+    .restore_chunk = lks_kv_restore_chunk,
+    .restore_end = lks_kv_restore_end,
     .hash = kv_hash,
 };

@@ -1,14 +1,6 @@
-/*
- * Writes and reads one partition of the key-value service; see state.h. Little-endian:
- *
- *   head    64 bytes: magic, version, partition, number of partitions, entries, bytes of all
- *           records, and the XXH3 of all that
- *   records each: key bytes (4), value bytes (4), key, value; in no order
- *   tail    8 bytes: XXH3 of all records
- *
- * Nothing read is trusted: a head must be whole before anything in it is used, a record must fit
- * in what the head announced, a key must belong to this partition and come once.
- */
+/* Writes and reads partitions of the key-value service in steps; see snapshot.h. */
+#include "services/kv/snapshot.h"
+
 #include "services/kv/state.h"
 
 #include <errno.h>
@@ -18,20 +10,18 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#define MAGIC UINT64_C(0x31564B534B434F4C) /* "LOCKSKV1" */
-#define VERSION 1u
-#define CHUNK_BYTES (64u << 10)
+#define MAGIC UINT32_C(0x31534B4C) /* "LKS1" */
+#define FLAG_LAST 1u
+#define RECORDS_PER_COLLECT 16u
 
 struct head {
-    uint64_t magic;
-    uint32_t version;
-    uint32_t partition;
-    uint32_t partitions;
-    uint32_t reserved;
-    uint64_t count;
-    uint64_t records_bytes;
-    uint64_t unused[2];
-    uint64_t checksum; /* of all before */
+    uint64_t checksum;
+    uint32_t magic;
+    uint16_t partition;
+    uint16_t flags;
+    uint64_t before;
+    uint32_t count;
+    uint32_t zero;
 };
 
 struct record {
@@ -39,212 +29,232 @@ struct record {
     uint32_t value_bytes;
 };
 
-_Static_assert(sizeof(struct head) == 64, "the head is 64 bytes");
-_Static_assert(offsetof(struct head, checksum) == 56, "the checksum ends the head");
+_Static_assert(sizeof(struct head) == 32, "a chunk begins with 32 bytes");
+_Static_assert(offsetof(struct head, magic) == 8, "the checksum begins a head");
+_Static_assert(offsetof(struct head, before) == 16, "numbers of records end a head");
 _Static_assert(sizeof(struct record) == 8, "a record begins with 8 bytes");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "snapshots are little-endian");
 
-/* Collects what is written into chunks and adds it to the checksum. */
+/* A chunk being filled; `bytes` of the state's buffer, the head included, are in use. */
 struct output {
+    struct lks_kv *kv;
     const struct lks_snapshot_writer *writer;
-    XXH3_state_t checksum;
-    size_t used;
-    unsigned char chunk[CHUNK_BYTES];
+    struct lks_kv_progress *progress;
+    uint32_t partition;
+    uint32_t count;
+    size_t bytes;
 };
 
-static uint64_t head_checksum(const struct head *head)
+static uint64_t checksum(const void *chunk, size_t bytes, uint64_t chain)
 {
-    return XXH3_64bits(head, offsetof(struct head, checksum));
+    const size_t begin = offsetof(struct head, magic);
+    return XXH3_64bits_withSeed((const char *)chunk + begin, bytes - begin, chain);
 }
 
-static int flush(struct output *output)
+static int write_chunk(struct output *output, uint16_t flags)
 {
-    const size_t bytes = output->used;
-    output->used = 0;
-    return bytes > 0 ? output->writer->write(output->writer->ctx, output->chunk, bytes) : 0;
+    struct lks_kv_progress *progress = output->progress;
+    char *chunk = output->kv->chunk;
+    struct head head = {
+        .magic = MAGIC,
+        .partition = (uint16_t)output->partition,
+        .flags = flags,
+        .before = progress->records,
+        .count = output->count,
+    };
+    memcpy(chunk, &head, sizeof head);
+    head.checksum = checksum(chunk, output->bytes, progress->chain);
+    memcpy(chunk, &head.checksum, sizeof head.checksum);
+    const int result = output->writer->write(output->writer->ctx, chunk, output->bytes);
+    progress->chain = head.checksum;
+    progress->records += output->count;
+    output->count = 0;
+    output->bytes = sizeof head;
+    return result;
 }
 
-static int put(struct output *output, const void *data, size_t bytes)
+static char *put(char *out, const void *data, size_t bytes)
 {
-    (void)XXH3_64bits_update(&output->checksum, data, bytes);
-    if (bytes > CHUNK_BYTES - output->used) {
-        const int result = flush(output);
-        if (result != 0) {
-            return result;
-        }
-        if (bytes > CHUNK_BYTES) {
-            return output->writer->write(output->writer->ctx, data, bytes);
-        }
-    }
-    if (bytes > 0) {
-        memcpy(output->chunk + output->used, data, bytes);
-    }
-    output->used += bytes;
-    return 0;
+    memcpy(out, data, bytes);
+    return out + bytes;
 }
 
 static int put_entry(void *ctx, struct lks_kv_entry *entry)
 {
     struct output *output = ctx;
     const struct record record = {entry->key_bytes, entry->value_bytes};
-    int result = put(output, &record, sizeof record);
-    if (result == 0) {
-        result = put(output, lks_kv_entry_key(entry), entry->key_bytes);
+    const size_t bytes = sizeof record + (size_t)entry->key_bytes + entry->value_bytes;
+    int result = 0;
+    if (output->count > 0 && bytes > output->kv->chunk_capacity - output->bytes) {
+        result = write_chunk(output, 0);
     }
-    if (result == 0) {
-        result = put(output, lks_kv_entry_value(entry), entry->value_bytes);
-    }
-    return result;
-}
-
-static int add_bytes(void *ctx, struct lks_kv_entry *entry)
-{
-    uint64_t *total = ctx;
-    *total += sizeof(struct record) + entry->key_bytes + entry->value_bytes;
-    return 0;
-}
-
-int lks_kv_snapshot(void *state, uint32_t partition, const struct lks_snapshot_writer *writer)
-{
-    const struct lks_kv *kv = state;
-    const struct lks_kv_table *table = &kv->partitions[partition];
-    struct head head = {.magic = MAGIC,
-                        .version = VERSION,
-                        .partition = partition,
-                        .partitions = LKS_KV_PARTITIONS,
-                        .count = table->count};
-    (void)lks_kv_table_each(table, add_bytes, &head.records_bytes);
-    head.checksum = head_checksum(&head);
-    struct output *output = malloc(sizeof *output);
-    if (output == NULL) {
-        return -ENOMEM;
-    }
-    output->writer = writer;
-    output->used = 0;
-    (void)XXH3_64bits_reset(&output->checksum);
-    int result = writer->write(writer->ctx, &head, sizeof head);
-    if (result == 0) {
-        result = lks_kv_table_each(table, put_entry, output);
-    }
-    if (result == 0) {
-        result = flush(output);
-    }
-    if (result == 0) {
-        const uint64_t tail = XXH3_64bits_digest(&output->checksum);
-        result = writer->write(writer->ctx, &tail, sizeof tail);
-    }
-    free(output);
-    return result;
-}
-
-/* A partition being read; the buffer grows to the longest record. */
-struct input {
-    const struct lks_snapshot_reader *reader;
-    XXH3_state_t checksum;
-    uint64_t left; /* bytes of records still to come */
-    size_t capacity;
-    char *buffer;
-};
-
-/* Reads bytes that the head announced into the buffer. */
-static int take(struct input *input, size_t bytes)
-{
-    if (bytes > input->left) {
-        return -EBADMSG;
-    }
-    if (bytes > input->capacity) {
-        char *grown = realloc(input->buffer, bytes);
+    if (result == 0 && sizeof(struct head) + bytes > output->kv->chunk_capacity) {
+        char *grown = realloc(output->kv->chunk, sizeof(struct head) + bytes);
         if (grown == NULL) {
             return -ENOMEM;
         }
-        input->buffer = grown;
-        input->capacity = bytes;
+        output->kv->chunk = grown;
+        output->kv->chunk_capacity = sizeof(struct head) + bytes;
     }
-    const int result =
-        bytes > 0 ? input->reader->read(input->reader->ctx, input->buffer, bytes) : 0;
     if (result == 0) {
-        (void)XXH3_64bits_update(&input->checksum, input->buffer, bytes);
-        input->left -= bytes;
+        char *out = put(output->kv->chunk + output->bytes, &record, sizeof record);
+        out = put(out, lks_kv_entry_key(entry), entry->key_bytes);
+        (void)put(out, lks_kv_entry_value(entry), entry->value_bytes);
+        output->bytes += bytes;
+        output->count++;
     }
     return result;
 }
 
-static int take_record(uint32_t partition, struct input *input, struct lks_kv_table *table)
+/* A chunk that was grown for one long record shrinks again, so that others are not as long. */
+static void shrink_chunk(struct lks_kv *kv)
 {
-    struct record record;
-    int result = take(input, sizeof record);
-    if (result != 0) {
-        return result;
+    if (kv->chunk_capacity > LKS_SNAPSHOT_CHUNK_BYTES) {
+        char *shrunk = realloc(kv->chunk, LKS_SNAPSHOT_CHUNK_BYTES);
+        kv->chunk = shrunk != NULL ? shrunk : kv->chunk;
+        kv->chunk_capacity = LKS_SNAPSHOT_CHUNK_BYTES;
     }
-    memcpy(&record, input->buffer, sizeof record);
-    result = take(input, (size_t)record.key_bytes + record.value_bytes);
-    if (result != 0) {
-        return result;
-    }
-    const uint64_t hash = lks_kv_hash(input->buffer, record.key_bytes);
-    if (lks_kv_partition(hash) != partition ||
-        lks_kv_table_find(table, hash, input->buffer, record.key_bytes) != NULL) {
-        return -EBADMSG;
-    }
-    lks_kv_table_set(table, NULL, hash, input->buffer, record.key_bytes,
-                     input->buffer + record.key_bytes, record.value_bytes);
-    return 0;
 }
 
-static int read_head(const struct lks_snapshot_reader *reader, uint32_t partition,
-                     struct head *head)
-{
-    const int result = reader->read(reader->ctx, head, sizeof *head);
-    if (result != 0) {
-        return result;
-    }
-    const bool good = head->checksum == head_checksum(head) && head->magic == MAGIC &&
-                      head->version == VERSION && head->partition == partition &&
-                      head->partitions == LKS_KV_PARTITIONS;
-    return good ? 0 : -EBADMSG;
-}
-
-static int read_records(const struct head *head, struct input *input, struct lks_kv_table *table)
-{
-    int result = 0;
-    for (uint64_t i = 0; result == 0 && i < head->count; i++) {
-        result = take_record(head->partition, input, table);
-    }
-    uint64_t tail = 0;
-    if (result == 0 && input->left > 0) {
-        result = -EBADMSG;
-    }
-    if (result == 0) {
-        result = input->reader->read(input->reader->ctx, &tail, sizeof tail);
-    }
-    if (result == 0 && tail != XXH3_64bits_digest(&input->checksum)) {
-        result = -EBADMSG;
-    }
-    return result;
-}
-
-int lks_kv_restore(void *state, uint32_t partition, const struct lks_snapshot_reader *reader)
+uint64_t lks_kv_snapshot_begin(void *state, uint32_t partition)
 {
     struct lks_kv *kv = state;
     struct lks_kv_table *table = &kv->partitions[partition];
-    lks_kv_table_fini(table);
-    struct head head;
-    int result = read_head(reader, partition, &head);
-    if (result != 0) {
-        return result;
+    lks_kv_table_thaw(table);
+    lks_kv_table_freeze(table);
+    kv->progress[partition] = (struct lks_kv_progress){.writing = true};
+    return sizeof(struct head) + table->data_bytes + table->count * sizeof(struct record);
+}
+
+int lks_kv_snapshot_step(void *state, uint32_t partition,
+                         const struct lks_snapshot_writer *writer, size_t bytes_max, bool *done)
+{
+    struct lks_kv *kv = state;
+    struct lks_kv_progress *progress = &kv->progress[partition];
+    struct output output = {kv, writer, progress, partition, 0, sizeof(struct head)};
+    bool all = false;
+    int result = lks_kv_table_visit_frozen(&kv->partitions[partition], bytes_max, put_entry,
+                                           &output, &all);
+    const bool last = all && !progress->complete;
+    if (result == 0 && (output.count > 0 || last)) {
+        result = write_chunk(&output, last ? FLAG_LAST : 0);
     }
-    struct input *input = calloc(1, sizeof *input);
-    if (input == NULL) {
-        return -ENOMEM;
+    shrink_chunk(kv);
+    if (result == 0) {
+        progress->complete = all;
+        *done = all;
     }
-    input->reader = reader;
-    input->left = head.records_bytes;
-    (void)XXH3_64bits_reset(&input->checksum);
-    result = read_records(&head, input, table);
-    if (result != 0) {
-        lks_kv_table_fini(table);
-    }
-    free(input->buffer);
-    free(input);
     return result;
+}
+
+void lks_kv_snapshot_end(void *state, uint32_t partition)
+{
+    struct lks_kv *kv = state;
+    lks_kv_table_thaw(&kv->partitions[partition]);
+    kv->progress[partition] = (struct lks_kv_progress){0};
+    kv->litter = true;
+}
+
+uint64_t lks_kv_snapshot_kept(void *state)
+{
+    const struct lks_kv *kv = state;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < LKS_KV_PARTITIONS; i++) {
+        bytes += kv->partitions[i].kept_bytes;
+    }
+    return bytes;
+}
+
+void lks_kv_restore_begin(void *state, uint32_t partition)
+{
+    struct lks_kv *kv = state;
+    lks_kv_table_thaw(&kv->partitions[partition]);
+    lks_kv_table_empty(&kv->partitions[partition]);
+    kv->litter = true;
+    kv->progress[partition] = (struct lks_kv_progress){.reading = true};
+}
+
+static int give_up(struct lks_kv *kv, uint32_t partition, int result)
+{
+    lks_kv_table_empty(&kv->partitions[partition]);
+    kv->litter = true;
+    kv->progress[partition] = (struct lks_kv_progress){0};
+    return result;
+}
+
+/* Takes one record from *in; false: it is not one of this partition. */
+static bool take_record(struct lks_kv_table *table, uint32_t partition, const char **in,
+                        const char *end)
+{
+    struct record record;
+    if ((size_t)(end - *in) < sizeof record) {
+        return false;
+    }
+    memcpy(&record, *in, sizeof record);
+    const char *key = *in + sizeof record;
+    const size_t left = (size_t)(end - key);
+    if (record.key_bytes > left || record.value_bytes > left - record.key_bytes) {
+        return false;
+    }
+    const uint64_t hash = lks_kv_hash(key, record.key_bytes);
+    if (lks_kv_partition(hash) != partition ||
+        lks_kv_table_find(table, hash, key, record.key_bytes) != NULL) {
+        return false;
+    }
+    lks_kv_table_set(table, NULL, hash, key, record.key_bytes, key + record.key_bytes,
+                     record.value_bytes);
+    *in = key + record.key_bytes + record.value_bytes;
+    return true;
+}
+
+static bool head_fits(const struct head *head, uint32_t partition,
+                      const struct lks_kv_progress *progress)
+{
+    return progress->reading && !progress->complete && head->magic == MAGIC &&
+           head->partition == partition && (head->flags & ~FLAG_LAST) == 0 && head->zero == 0 &&
+           head->before == progress->records;
+}
+
+int lks_kv_restore_chunk(void *state, uint32_t partition, const void *data, size_t bytes)
+{
+    struct lks_kv *kv = state;
+    struct lks_kv_table *table = &kv->partitions[partition];
+    struct lks_kv_progress *progress = &kv->progress[partition];
+    struct head head;
+    if (bytes < sizeof head) {
+        return give_up(kv, partition, -EBADMSG);
+    }
+    memcpy(&head, data, sizeof head);
+    if (!head_fits(&head, partition, progress) ||
+        head.checksum != checksum(data, bytes, progress->chain)) {
+        return give_up(kv, partition, -EBADMSG);
+    }
+    for (uint32_t i = 0; i <= head.count / RECORDS_PER_COLLECT; i++) {
+        (void)lks_kv_table_collect(table); /* what was there before goes faster than this comes */
+    }
+    const char *in = (const char *)data + sizeof head;
+    const char *end = (const char *)data + bytes;
+    for (uint32_t i = 0; i < head.count; i++) {
+        if (!take_record(table, partition, &in, end)) {
+            return give_up(kv, partition, -EBADMSG);
+        }
+    }
+    if (in != end) {
+        return give_up(kv, partition, -EBADMSG);
+    }
+    progress->chain = head.checksum;
+    progress->records += head.count;
+    progress->complete = (head.flags & FLAG_LAST) != 0;
+    return 0;
+}
+
+int lks_kv_restore_end(void *state, uint32_t partition)
+{
+    struct lks_kv *kv = state;
+    struct lks_kv_progress *progress = &kv->progress[partition];
+    if (!progress->reading || !progress->complete) {
+        return give_up(kv, partition, -EBADMSG);
+    }
+    *progress = (struct lks_kv_progress){0};
+    return 0;
 }

@@ -4,90 +4,104 @@
  * bucket does not exist yet. Adding bucket b therefore only splits bucket b & m / 2, and taking
  * the last one away only joins those two again.
  */
+#include "services/kv/garbage.h"
 #include "services/kv/table.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define SEGMENT_BITS 9
-#define SEGMENT_BUCKETS (1u << SEGMENT_BITS)
+#define SEGMENT_BUCKETS LKS_KV_SEGMENT_BUCKETS
 #define SEGMENTS_FIRST 8u
 #define BUCKETS_MAX (1u << 31)
 #define SHRINK_FACTOR 4u     /* a bucket goes when there are this many buckets an entry */
-#define COLLECT_STEPS 64u    /* entries and buckets looked at by one call of _collect */
 #define SPARE_SHIFT 3        /* an appended value keeps an eighth of its size spare */
 #define WASTE_BYTES_MAX 256u /* a shorter value stays in its block up to this or half of it */
 
-/* An emptied table; its buckets from the last one down are freed step by step. */
-struct lks_kv_garbage {
-    struct lks_kv_garbage *older;
-    struct lks_kv_entry ***segments;
-    uint32_t segments_count;
-    uint32_t buckets;
-};
-
-static void *allocate(void *old, size_t bytes)
+static struct lks_kv_entry **bucket_at(const struct lks_kv_index *index, uint32_t bucket)
 {
-    void *block = realloc(old, bytes);
-    if (block == NULL) {
-        abort(); /* see table.h */
+    return &index->segments[bucket / SEGMENT_BUCKETS][bucket % SEGMENT_BUCKETS];
+}
+
+static struct lks_kv_entry **bucket_of(const struct lks_kv_index *index, uint32_t hash)
+{
+    uint32_t bucket = hash & index->mask;
+    if (bucket >= index->buckets) {
+        bucket = hash & (index->mask >> 1);
     }
-    return block;
+    return bucket_at(index, bucket);
 }
 
-static struct lks_kv_entry **bucket_at(const struct lks_kv_table *table, uint32_t bucket)
+/* Bits the other way round: then an interval is what a bucket holds. */
+static uint32_t reverse(uint32_t bits)
 {
-    return &table->segments[bucket >> SEGMENT_BITS][bucket & (SEGMENT_BUCKETS - 1)];
+    bits = (bits >> 1 & 0x55555555u) | (bits & 0x55555555u) << 1;
+    bits = (bits >> 2 & 0x33333333u) | (bits & 0x33333333u) << 2;
+    bits = (bits >> 4 & 0x0f0f0f0fu) | (bits & 0x0f0f0f0fu) << 4;
+    return __builtin_bswap32(bits);
 }
 
-static struct lks_kv_entry **bucket_of(const struct lks_kv_table *table, uint32_t hash)
+uint64_t lks_kv_position(uint32_t hash)
 {
-    uint32_t bucket = hash & table->mask;
-    if (bucket >= table->buckets) {
-        bucket = hash & (table->mask >> 1);
+    return reverse(hash);
+}
+
+struct lks_kv_entry *lks_kv_index_at(const struct lks_kv_index *index, uint64_t position,
+                                     uint64_t *end)
+{
+    if (index->buckets == 0) {
+        *end = LKS_KV_POSITIONS;
+        return NULL;
     }
-    return bucket_at(table, bucket);
+    const uint32_t half = index->mask >> 1;
+    uint32_t bucket = reverse((uint32_t)position) & index->mask;
+    uint32_t bits = index->mask; /* of the hash that all entries of the bucket share */
+    if (bucket >= index->buckets || (bucket <= half && bucket + half + 1 >= index->buckets)) {
+        bucket &= half;
+        bits = half;
+    }
+    *end = (position | ~reverse(bits)) + 1;
+    return *bucket_at(index, bucket);
 }
 
-static void add_segment(struct lks_kv_table *table)
+static void add_segment(struct lks_kv_index *index)
 {
-    if (table->segments_count == table->segments_capacity) {
+    if (index->segments_count == index->segments_capacity) {
         const uint32_t capacity =
-            table->segments_capacity != 0 ? table->segments_capacity * 2 : SEGMENTS_FIRST;
-        table->segments = allocate(table->segments, capacity * sizeof *table->segments);
-        table->segments_capacity = capacity;
+            index->segments_capacity != 0 ? index->segments_capacity * 2 : SEGMENTS_FIRST;
+        index->segments = lks_kv_allocate(index->segments, capacity * sizeof *index->segments);
+        index->segments_capacity = capacity;
     }
     const size_t bytes = SEGMENT_BUCKETS * sizeof(struct lks_kv_entry *);
-    table->segments[table->segments_count] = allocate(NULL, bytes);
-    memset(table->segments[table->segments_count], 0, bytes);
-    table->segments_count++;
+    index->segments[index->segments_count] = lks_kv_allocate(NULL, bytes);
+    memset(index->segments[index->segments_count], 0, bytes);
+    index->segments_count++;
 }
 
 /* Adds one bucket and splits the one that its hashes lay in so far. */
-static void grow(struct lks_kv_table *table)
+static void grow(struct lks_kv_index *index, uint64_t count)
 {
-    if (table->buckets == 0) {
-        add_segment(table);
-        table->buckets = SEGMENT_BUCKETS;
-        table->mask = SEGMENT_BUCKETS - 1;
+    if (index->buckets == 0) {
+        add_segment(index);
+        index->buckets = SEGMENT_BUCKETS;
+        index->mask = SEGMENT_BUCKETS - 1;
         return;
     }
-    if (table->count <= table->buckets || table->buckets == BUCKETS_MAX) {
+    if (count <= index->buckets || index->buckets == BUCKETS_MAX) {
         return;
     }
-    const uint32_t added = table->buckets;
-    if (added == table->segments_count << SEGMENT_BITS) {
-        add_segment(table);
+    const uint32_t added = index->buckets;
+    if (added == index->segments_count * SEGMENT_BUCKETS) {
+        add_segment(index);
     }
-    if (added > table->mask) {
-        table->mask = table->mask * 2 + 1;
+    if (added > index->mask) {
+        index->mask = index->mask * 2 + 1;
     }
-    table->buckets++;
-    struct lks_kv_entry **from = bucket_at(table, added & (table->mask >> 1));
-    struct lks_kv_entry **to = bucket_at(table, added);
+    index->buckets++;
+    struct lks_kv_entry **from = bucket_at(index, added & (index->mask >> 1));
+    struct lks_kv_entry **to = bucket_at(index, added);
     while (*from != NULL) {
         struct lks_kv_entry *entry = *from;
-        if ((entry->hash & table->mask) == added) {
+        if ((entry->hash & index->mask) == added) {
             *from = entry->next;
             entry->next = *to;
             *to = entry;
@@ -98,22 +112,22 @@ static void grow(struct lks_kv_table *table)
 }
 
 /* Takes the last bucket away. */
-static void drop_bucket(struct lks_kv_table *table)
+static void drop_bucket(struct lks_kv_index *index)
 {
-    const uint32_t last = table->buckets - 1;
-    struct lks_kv_entry **to = bucket_at(table, last & (table->mask >> 1));
+    const uint32_t last = index->buckets - 1;
+    struct lks_kv_entry **to = bucket_at(index, last & (index->mask >> 1));
     while (*to != NULL) {
         to = &(*to)->next;
     }
-    *to = *bucket_at(table, last);
-    *bucket_at(table, last) = NULL;
-    table->buckets = last;
-    if (last - 1 <= table->mask >> 1) {
-        table->mask >>= 1;
+    *to = *bucket_at(index, last);
+    *bucket_at(index, last) = NULL;
+    index->buckets = last;
+    if (last - 1 <= index->mask >> 1) {
+        index->mask >>= 1;
     }
     if ((last & (SEGMENT_BUCKETS - 1)) == 0) {
-        table->segments_count--;
-        free(table->segments[table->segments_count]);
+        index->segments_count--;
+        free(index->segments[index->segments_count]);
     }
 }
 
@@ -121,21 +135,21 @@ static void drop_bucket(struct lks_kv_table *table)
 static void shrink(struct lks_kv_table *table)
 {
     for (uint32_t i = 0; i < SHRINK_FACTOR; i++) {
-        if (table->buckets <= SEGMENT_BUCKETS ||
-            table->count > table->buckets / SHRINK_FACTOR) {
+        if (table->index.buckets <= SEGMENT_BUCKETS ||
+            table->count > table->index.buckets / SHRINK_FACTOR) {
             return;
         }
-        drop_bucket(table);
+        drop_bucket(&table->index);
     }
 }
 
 struct lks_kv_entry *lks_kv_table_find(const struct lks_kv_table *table, uint64_t hash,
                                        const void *key, size_t key_bytes)
 {
-    if (table->buckets == 0) {
+    if (table->index.buckets == 0) {
         return NULL;
     }
-    struct lks_kv_entry *entry = *bucket_of(table, (uint32_t)hash);
+    struct lks_kv_entry *entry = *bucket_of(&table->index, (uint32_t)hash);
     while (entry != NULL) {
         if (entry->hash == (uint32_t)hash && entry->key_bytes == key_bytes &&
             memcmp(entry->data, key, key_bytes) == 0) {
@@ -149,39 +163,52 @@ struct lks_kv_entry *lks_kv_table_find(const struct lks_kv_table *table, uint64_
 /* The pointer that leads to this entry. */
 static struct lks_kv_entry **link_to(struct lks_kv_table *table, const struct lks_kv_entry *entry)
 {
-    struct lks_kv_entry **link = bucket_of(table, entry->hash);
+    struct lks_kv_entry **link = bucket_of(&table->index, entry->hash);
     while (*link != entry) {
         link = &(*link)->next;
     }
     return link;
 }
 
-/* Gives the entry's value room for exactly `capacity` bytes, keeping what it holds. */
+/* Gives the entry's value room for exactly `capacity` bytes, keeping the first `bytes` bytes. What
+ * is returned may be changed, also while the table is frozen. */
 static struct lks_kv_entry *resize(struct lks_kv_table *table, struct lks_kv_entry *entry,
-                                   size_t capacity)
+                                   size_t capacity, size_t bytes)
 {
     struct lks_kv_entry **link = link_to(table, entry);
-    entry = allocate(entry, sizeof *entry + entry->key_bytes + capacity);
+    const size_t size = sizeof *entry + entry->key_bytes + capacity;
+    if (lks_kv_table_must_keep(table, entry)) {
+        struct lks_kv_entry *changed = lks_kv_allocate(NULL, size);
+        memcpy(changed, entry, sizeof *entry + entry->key_bytes + bytes);
+        changed->version = table->version;
+        *link = changed;
+        lks_kv_table_keep(table, entry);
+        entry = changed;
+    } else {
+        entry = lks_kv_allocate(entry, size);
+        *link = entry;
+    }
     entry->value_capacity = (uint32_t)capacity;
-    *link = entry;
     return entry;
 }
 
 static void insert(struct lks_kv_table *table, uint64_t hash, const void *key, size_t key_bytes,
                    const void *value, size_t value_bytes)
 {
-    grow(table);
-    struct lks_kv_entry *entry = allocate(NULL, sizeof *entry + key_bytes + value_bytes);
-    struct lks_kv_entry **bucket = bucket_of(table, (uint32_t)hash);
+    grow(&table->index, table->count);
+    struct lks_kv_entry *entry = lks_kv_allocate(NULL, sizeof *entry + key_bytes + value_bytes);
+    struct lks_kv_entry **bucket = bucket_of(&table->index, (uint32_t)hash);
     entry->next = *bucket;
     entry->hash = (uint32_t)hash;
     entry->key_bytes = (uint32_t)key_bytes;
     entry->value_bytes = (uint32_t)value_bytes;
     entry->value_capacity = (uint32_t)value_bytes;
+    entry->version = table->version;
     memcpy(entry->data, key, key_bytes);
     memcpy(entry->data + key_bytes, value, value_bytes);
     *bucket = entry;
     table->count++;
+    table->data_bytes += key_bytes + value_bytes;
 }
 
 void lks_kv_table_set(struct lks_kv_table *table, struct lks_kv_entry *found, uint64_t hash,
@@ -194,10 +221,10 @@ void lks_kv_table_set(struct lks_kv_table *table, struct lks_kv_entry *found, ui
     const size_t spare = found->value_capacity >= value_bytes
                              ? found->value_capacity - value_bytes
                              : SIZE_MAX;
-    if (spare > WASTE_BYTES_MAX && spare > value_bytes) {
-        found->value_bytes = 0; /* nothing of it needs to be kept */
-        found = resize(table, found, value_bytes);
+    if ((spare > WASTE_BYTES_MAX && spare > value_bytes) || lks_kv_table_must_keep(table, found)) {
+        found = resize(table, found, value_bytes, 0);
     }
+    table->data_bytes += value_bytes - (uint64_t)found->value_bytes;
     memcpy(lks_kv_entry_value(found), value, value_bytes);
     found->value_bytes = (uint32_t)value_bytes;
 }
@@ -206,9 +233,10 @@ struct lks_kv_entry *lks_kv_table_append(struct lks_kv_table *table, struct lks_
                                          const void *data, size_t bytes)
 {
     const size_t total = (size_t)entry->value_bytes + bytes;
-    if (total > entry->value_capacity) {
-        entry = resize(table, entry, total + (total >> SPARE_SHIFT));
+    if (total > entry->value_capacity || lks_kv_table_must_keep(table, entry)) {
+        entry = resize(table, entry, total + (total >> SPARE_SHIFT), entry->value_bytes);
     }
+    table->data_bytes += bytes;
     memcpy(lks_kv_entry_value(entry) + entry->value_bytes, data, bytes);
     entry->value_bytes = (uint32_t)total;
     return entry;
@@ -222,57 +250,42 @@ bool lks_kv_table_remove(struct lks_kv_table *table, uint64_t hash, const void *
         return false;
     }
     *link_to(table, entry) = entry->next;
-    free(entry);
     table->count--;
+    table->data_bytes -= (uint64_t)entry->key_bytes + entry->value_bytes;
+    if (lks_kv_table_must_keep(table, entry)) {
+        lks_kv_table_keep(table, entry);
+    } else {
+        free(entry);
+    }
     shrink(table);
     return true;
 }
 
 void lks_kv_table_empty(struct lks_kv_table *table)
 {
-    if (table->buckets == 0) {
+    if (table->index.buckets == 0) {
         return;
     }
-    struct lks_kv_garbage *garbage = allocate(NULL, sizeof *garbage);
-    garbage->older = table->garbage;
-    garbage->segments = table->segments;
-    garbage->segments_count = table->segments_count;
-    garbage->buckets = table->segments_count << SEGMENT_BITS;
-    memset(table, 0, sizeof *table);
-    table->garbage = garbage;
+    struct lks_kv_garbage *garbage = lks_kv_garbage_of_index(&table->index);
+    if (table->frozen && table->emptied == NULL) {
+        table->emptied = garbage; /* the visit goes on there */
+        table->kept_bytes += table->data_bytes + table->count * sizeof(struct lks_kv_entry);
+    } else {
+        lks_kv_garbage_push(&table->garbage, garbage);
+    }
+    memset(&table->index, 0, sizeof table->index);
+    table->count = 0;
+    table->data_bytes = 0;
 }
 
 bool lks_kv_table_collect(struct lks_kv_table *table)
 {
-    struct lks_kv_garbage *garbage = table->garbage;
-    if (garbage == NULL) {
-        return false;
-    }
-    for (uint32_t step = 0; step < COLLECT_STEPS && garbage->buckets > 0; step++) {
-        const uint32_t last = garbage->buckets - 1;
-        struct lks_kv_entry **segment = garbage->segments[last >> SEGMENT_BITS];
-        struct lks_kv_entry **bucket = &segment[last & (SEGMENT_BUCKETS - 1)];
-        if (*bucket != NULL) {
-            struct lks_kv_entry *entry = *bucket;
-            *bucket = entry->next;
-            free(entry);
-            continue;
-        }
-        garbage->buckets = last;
-        if ((last & (SEGMENT_BUCKETS - 1)) == 0) {
-            free(segment);
-        }
-    }
-    if (garbage->buckets == 0) {
-        table->garbage = garbage->older;
-        free(garbage->segments);
-        free(garbage);
-    }
-    return true;
+    return lks_kv_garbage_collect(&table->garbage);
 }
 
 void lks_kv_table_fini(struct lks_kv_table *table)
 {
+    lks_kv_table_thaw(table);
     lks_kv_table_empty(table);
     while (lks_kv_table_collect(table)) {
     }
@@ -281,8 +294,8 @@ void lks_kv_table_fini(struct lks_kv_table *table)
 int lks_kv_table_each(const struct lks_kv_table *table,
                       int (*visit)(void *ctx, struct lks_kv_entry *entry), void *ctx)
 {
-    for (uint32_t bucket = 0; bucket < table->buckets; bucket++) {
-        struct lks_kv_entry *entry = *bucket_at(table, bucket);
+    for (uint32_t bucket = 0; bucket < table->index.buckets; bucket++) {
+        struct lks_kv_entry *entry = *bucket_at(&table->index, bucket);
         while (entry != NULL) {
             const int result = visit(ctx, entry);
             if (result != 0) {

@@ -59,22 +59,95 @@ static bool service_is_read(const void *data, size_t bytes)
     return false;
 }
 
-static int service_snapshot(void *state, uint32_t partition,
-                            const struct lks_snapshot_writer *writer)
+static void service_footprint(const void *data, size_t bytes, struct lks_footprint *footprint)
 {
-    (void)state;
-    (void)partition;
-    (void)writer;
-    return -ENOSYS;
+    (void)data;
+    (void)bytes;
+    footprint->count = 1;
+    footprint->tied = false;
+    footprint->partitions[0] = 0;
 }
 
-static int service_restore(void *state, uint32_t partition,
-                           const struct lks_snapshot_reader *reader)
+static bool service_tick(void *state, uint64_t time_ns)
+{
+    (void)state;
+    (void)time_ns;
+    return false;
+}
+
+static uint64_t service_next_expiry_ns(void *state)
+{
+    (void)state;
+    return UINT64_MAX;
+}
+
+/* What was executed only grows: to freeze it is to remember how much there was. */
+static uint64_t service_snapshot_begin(void *state, uint32_t partition)
+{
+    struct rig_replica *self = state;
+    (void)partition;
+    self->frozen_count = self->executed_count;
+    self->written_count = 0;
+    return self->frozen_count * sizeof self->executed[0];
+}
+
+static int service_snapshot_step(void *state, uint32_t partition,
+                                 const struct lks_snapshot_writer *writer, size_t bytes_max,
+                                 bool *done)
+{
+    struct rig_replica *self = state;
+    (void)partition;
+    const uint32_t left = self->frozen_count - self->written_count;
+    const size_t most = (bytes_max < LKS_SNAPSHOT_CHUNK_BYTES ? bytes_max
+                                                              : LKS_SNAPSHOT_CHUNK_BYTES) /
+                        sizeof self->executed[0];
+    const uint32_t count = most == 0 ? 1 : (most < left ? (uint32_t)most : left);
+    const int result = left == 0 ? 0
+                                 : writer->write(writer->ctx, self->executed + self->written_count,
+                                                 count * sizeof self->executed[0]);
+    if (result == 0) {
+        self->written_count += left == 0 ? 0 : count;
+        *done = self->written_count == self->frozen_count;
+    }
+    return result;
+}
+
+static void service_snapshot_end(void *state, uint32_t partition)
 {
     (void)state;
     (void)partition;
-    (void)reader;
-    return -ENOSYS;
+}
+
+static uint64_t service_snapshot_kept(void *state)
+{
+    (void)state;
+    return 0;
+}
+
+static void service_restore_begin(void *state, uint32_t partition)
+{
+    struct rig_replica *self = state;
+    (void)partition;
+    self->executed_count = 0;
+}
+
+static int service_restore_chunk(void *state, uint32_t partition, const void *data, size_t bytes)
+{
+    struct rig_replica *self = state;
+    (void)partition;
+    const size_t count = bytes / sizeof self->executed[0];
+    assert_int_equal(bytes % sizeof self->executed[0], 0);
+    assert_true(self->executed_count + count <= RIG_SUBMITTED_MAX);
+    memcpy(self->executed + self->executed_count, data, bytes);
+    self->executed_count += (uint32_t)count;
+    return 0;
+}
+
+static int service_restore_end(void *state, uint32_t partition)
+{
+    (void)state;
+    (void)partition;
+    return 0;
 }
 
 static uint64_t service_hash(void *state, uint32_t partition)
@@ -93,11 +166,19 @@ static const struct lks_service g_service = {
     .partitions = 1,
     .open = service_open,
     .close = service_close,
+    .footprint = service_footprint,
     .apply = service_apply,
     .read = service_apply,
     .is_read = service_is_read,
-    .snapshot = service_snapshot,
-    .restore = service_restore,
+    .tick = service_tick,
+    .next_expiry_ns = service_next_expiry_ns,
+    .snapshot_begin = service_snapshot_begin,
+    .snapshot_step = service_snapshot_step,
+    .snapshot_end = service_snapshot_end,
+    .snapshot_kept = service_snapshot_kept,
+    .restore_begin = service_restore_begin,
+    .restore_chunk = service_restore_chunk,
+    .restore_end = service_restore_end,
     .hash = service_hash,
 };
 

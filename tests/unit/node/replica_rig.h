@@ -55,6 +55,8 @@ struct rig_replica {
     /* Numbers of the commands that its service executed in this life, in order. */
     uint64_t *executed;
     uint32_t executed_count;
+    uint32_t frozen_count; /* of them, in the snapshot under way, and written of these */
+    uint32_t written_count;
     uint32_t replies; /* to its own clients, in this life */
 };
 

@@ -102,8 +102,8 @@ static void check_all(struct lks_kv_table *table)
     uint64_t visited = 0;
     assert_int_equal(lks_kv_table_each(table, count_entry, &visited), 0);
     assert_int_equal(visited, there);
-    assert_true(table->buckets - 1 <= table->mask);
-    assert_true(table->buckets == 0 || table->buckets - 1 > table->mask >> 1);
+    assert_true(table->index.buckets - 1 <= table->index.mask);
+    assert_true(table->index.buckets == 0 || table->index.buckets - 1 > table->index.mask >> 1);
 }
 
 static void random_steps__as_a_plain_array(void **state)
@@ -131,7 +131,7 @@ static void random_steps__as_a_plain_array(void **state)
     }
     assert_int_equal(table.count, 0);
     lks_kv_table_fini(&table);
-    assert_null(table.segments);
+    assert_null(table.index.segments);
 }
 
 /* Buckets and segments follow the number of entries up and down, one at a time. */
@@ -143,18 +143,18 @@ static void size__follows_entries(void **state)
     char key[32];
     for (int i = 0; i < keys; i++) {
         const size_t bytes = make_key(key, i);
-        const uint32_t before = table.buckets;
+        const uint32_t before = table.index.buckets;
         lks_kv_table_set(&table, NULL, lks_kv_hash(key, bytes), key, bytes, "v", 1);
-        assert_true(table.buckets <= before + 1 || before == 0);
+        assert_true(table.index.buckets <= before + 1 || before == 0);
     }
-    assert_true(table.buckets + 1 >= (uint32_t)keys);
+    assert_true(table.index.buckets + 1 >= (uint32_t)keys);
     for (int i = 0; i < keys; i++) {
         const size_t bytes = make_key(key, i);
-        const uint32_t before = table.buckets;
+        const uint32_t before = table.index.buckets;
         assert_true(lks_kv_table_remove(&table, lks_kv_hash(key, bytes), key, bytes));
-        assert_true(before - table.buckets <= 4);
+        assert_true(before - table.index.buckets <= 4);
     }
-    assert_true(table.buckets < 600);
+    assert_true(table.index.buckets < 600);
     lks_kv_table_fini(&table);
 }
 

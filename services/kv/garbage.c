@@ -1,0 +1,85 @@
+/* Memory to be given back in steps; see garbage.h. */
+#include "services/kv/garbage.h"
+
+#include <stdlib.h>
+
+#define COLLECT_STEPS 64u /* entries and buckets looked at by one call of _collect */
+
+void *lks_kv_allocate(void *old, size_t bytes)
+{
+    void *block = realloc(old, bytes);
+    if (block == NULL) {
+        abort(); /* see table.h */
+    }
+    return block;
+}
+
+static struct lks_kv_garbage *new_garbage(void)
+{
+    struct lks_kv_garbage *garbage = lks_kv_allocate(NULL, sizeof *garbage);
+    *garbage = (struct lks_kv_garbage){0};
+    return garbage;
+}
+
+struct lks_kv_garbage *lks_kv_garbage_of_index(const struct lks_kv_index *index)
+{
+    struct lks_kv_garbage *garbage = new_garbage();
+    garbage->index = *index;
+    garbage->buckets_left = index->segments_count * LKS_KV_SEGMENT_BUCKETS;
+    return garbage;
+}
+
+struct lks_kv_garbage *lks_kv_garbage_of_entries(struct lks_kv_entry *entries)
+{
+    struct lks_kv_garbage *garbage = new_garbage();
+    garbage->loose = entries;
+    return garbage;
+}
+
+void lks_kv_garbage_push(struct lks_kv_garbage **newest, struct lks_kv_garbage *garbage)
+{
+    garbage->older = *newest;
+    *newest = garbage;
+}
+
+/* Frees one entry, or one bucket that is empty; false: there is nothing left. */
+static bool collect_one(struct lks_kv_garbage *garbage)
+{
+    struct lks_kv_entry **first = &garbage->loose;
+    if (*first == NULL && garbage->buckets_left > 0) {
+        const uint32_t last = garbage->buckets_left - 1;
+        struct lks_kv_entry **segment = garbage->index.segments[last / LKS_KV_SEGMENT_BUCKETS];
+        first = &segment[last % LKS_KV_SEGMENT_BUCKETS];
+        if (*first == NULL) {
+            garbage->buckets_left = last;
+            if (last % LKS_KV_SEGMENT_BUCKETS == 0) {
+                free(segment);
+            }
+            return true;
+        }
+    }
+    struct lks_kv_entry *entry = *first;
+    if (entry == NULL) {
+        return false;
+    }
+    *first = entry->next;
+    free(entry);
+    return true;
+}
+
+bool lks_kv_garbage_collect(struct lks_kv_garbage **newest)
+{
+    struct lks_kv_garbage *garbage = *newest;
+    if (garbage == NULL) {
+        return false;
+    }
+    for (uint32_t step = 0; step < COLLECT_STEPS; step++) {
+        if (!collect_one(garbage)) {
+            *newest = garbage->older;
+            free(garbage->index.segments);
+            free(garbage);
+            break;
+        }
+    }
+    return true;
+}
