@@ -25,13 +25,22 @@ void lks_adoption_begin(struct lks_core *core)
     lks_adoption_choose(core);
 }
 
+/*
+ * Reads what is missing from the best grantor's log, into the own ring; never over the own
+ * unrecycled prefix. Where that log no longer reaches down to the point where the two part, or
+ * reaches further up than the own ring has room for, its snapshot is installed first: its own base
+ * lies low enough for its tail, and nothing above the base that the two have in common is lost.
+ */
 static void read_from(struct lks_core *core, uint32_t best)
 {
     const struct lks_message *report = &core->peers[best].report;
-    const uint64_t from = lks_runs_common(
-        core->runs.items, core->runs.count, core->view.tail.offset, report->runs,
-        report->runs_count, report->tail.offset, core->view.commit_offset);
+    const uint64_t from = lks_core_common(core, report, core->view.commit_offset);
     LKS_ASSERT(from >= core->view.commit_offset); /* never over an unrecycled committed prefix */
+    if (from < report->base.offset ||
+        report->tail.offset > core->view.base.offset + core->options.ring_bytes) {
+        lks_install_begin(core, best, report->base.offset);
+        return;
+    }
     core->reading = true;
     core->reading_peer = best;
     core->cancelled = false;
@@ -72,8 +81,7 @@ static bool grants_stand_together(struct lks_core *core)
         struct peer *peer = &core->peers[p];
         peer->confirming = peer->path_open && peer->probes < CONFIRM_PROBES_MAX;
         if (peer->confirming) {
-            peer->probes++;
-            lks_core_emit(core, LKS_EFFECT_PROBE, p)->grant = peer->grant;
+            lks_reads_probe(core, p);
         }
     }
     return false;
@@ -89,7 +97,7 @@ void lks_adoption_probed(struct lks_core *core)
 void lks_adoption_choose(struct lks_core *core)
 {
     LKS_ASSERT(core->view.role == LKS_CORE_ADOPTING);
-    if (core->reading || core->handover.phase != HANDOVER_IDLE) {
+    if (lks_core_ring_busy(core) || core->handover.phase != HANDOVER_IDLE) {
         return;
     }
     uint32_t standing = 1;
@@ -118,11 +126,19 @@ void lks_adoption_choose(struct lks_core *core)
 
 void lks_adoption_path_lost(struct lks_core *core, uint32_t peer)
 {
-    if (core->reading && core->reading_peer == peer && !core->cancelled) {
-        core->cancelled = true;
-        lks_core_emit(core, LKS_EFFECT_CANCEL_READ, peer);
+    if (core->reading_peer == peer) {
+        lks_core_cancel(core);
     }
     lks_adoption_choose(core);
+}
+
+static void read_ended(struct lks_core *core, uint32_t peer, int status)
+{
+    if (status != 0 && core->peers[peer].path_open) {
+        lks_election_path_lost(core, peer);
+    } else {
+        lks_adoption_choose(core);
+    }
 }
 
 void lks_adoption_read(struct lks_core *core, const struct lks_core_event *event)
@@ -137,14 +153,17 @@ void lks_adoption_read(struct lks_core *core, const struct lks_core_event *event
         lks_handover_drained(core);
         return;
     }
-    if (event->status == 0) {
-        lks_adoption_choose(core);
-    } else if (event->status == -EPERM) {
+    if (event->status == -EPERM) {
         /* An entry of the own term or a higher one: somebody newer writes there. */
         lks_election_step_down(core, core->options.election_timeout_ns);
-    } else if (core->peers[peer].path_open) {
-        lks_election_path_lost(core, peer);
     } else {
-        lks_adoption_choose(core);
+        read_ended(core, peer, event->status);
     }
+}
+
+/* The own log is the grantor's snapshot now, and what followed it: go on reading, or, if the
+ * grantor is gone, choose again. */
+void lks_adoption_installed(struct lks_core *core, int status)
+{
+    read_ended(core, core->reading_peer, status);
 }

@@ -97,7 +97,53 @@ void lks_core_set_log(struct lks_core *core, const struct lks_position *tail,
     core->view.tail = *tail;
     if (runs != NULL) {
         core->runs = *runs;
+        lks_runs_raise(&core->runs, core->view.base.offset, tail->offset);
     }
+}
+
+/* Everything below a base is committed. */
+void lks_core_set_base(struct lks_core *core, const struct lks_position *base)
+{
+    LKS_ASSERT(base->offset >= core->view.base.offset);
+    core->view.base = *base;
+    if (core->view.commit_offset < base->offset) {
+        lks_core_raise_commit(core, base->offset);
+    }
+}
+
+/* What the own log is, for whoever is about to write it. */
+void lks_core_report_log(const struct lks_core *core, struct lks_message *message)
+{
+    message->base = core->view.base;
+    message->tail = core->view.tail;
+    message->commit_offset = core->view.commit_offset;
+    const uint32_t skip =
+        core->runs.count > LKS_MESSAGE_RUNS_MAX ? core->runs.count - LKS_MESSAGE_RUNS_MAX : 0;
+    message->runs_count = core->runs.count - skip;
+    for (uint32_t i = 0; i < message->runs_count; i++) {
+        message->runs[i] = core->runs.items[skip + i];
+    }
+}
+
+/* Where the own log and the reported one part; floor: known to be common. */
+uint64_t lks_core_common(const struct lks_core *core, const struct lks_message *report,
+                         uint64_t floor)
+{
+    const struct lks_outline own = {
+        .base = core->view.base.offset,
+        .base_term = core->view.base.term,
+        .tail = core->view.tail.offset,
+        .runs = core->runs.items,
+        .count = core->runs.count,
+    };
+    const struct lks_outline other = {
+        .base = report->base.offset,
+        .base_term = report->base.term,
+        .tail = report->tail.offset,
+        .runs = report->runs,
+        .count = report->runs_count,
+    };
+    return lks_runs_common(&own, &other, floor);
 }
 
 void lks_core_raise_commit(struct lks_core *core, uint64_t offset)
@@ -114,6 +160,8 @@ struct lks_core *lks_core_init(void *memory, const struct lks_core_options *opti
     LKS_ASSERT(options->replica >= 1);
     LKS_ASSERT(options->replica <= options->replicas);
     LKS_ASSERT(options->heartbeat_ns > 0);
+    LKS_ASSERT(options->writes_max >= 1);
+    LKS_ASSERT(options->writes_max <= LKS_CORE_WRITES_MAX);
     struct lks_core *core = memory;
     memset(core, 0, sizeof *core);
     core->options = *options;
@@ -158,6 +206,7 @@ static void starting_step(struct lks_core *core, const struct lks_core_event *ev
         }
     } else if (event->kind == LKS_EVENT_TAIL_PERSISTED) {
         LKS_ASSERT(core->revokes_left == 0);
+        lks_core_set_base(core, &event->base);
         lks_core_set_log(core, &event->position, event->runs);
         core->own_durable = event->position.offset;
         core->tail_from = 0;
@@ -194,8 +243,32 @@ static void disconnected(struct lks_core *core, const struct lks_core_event *eve
     }
 }
 
+/* No cluster has had that many elections more than this replica knows of. */
+#define TERM_JUMP_MAX (UINT64_C(1) << 32)
+
+bool lks_core_plausible_term(const struct lks_core *core, uint64_t term)
+{
+    const uint64_t known =
+        core->term_seen > core->promise_term ? core->term_seen : core->promise_term;
+    return term < LKS_MESSAGE_NUMBER_MAX && term <= known + TERM_JUMP_MAX;
+}
+
+bool lks_core_plausible(const struct lks_core *core, const struct lks_message *message)
+{
+    const bool reports =
+        message->kind == LKS_MESSAGE_VOTE_REPLY || message->kind == LKS_MESSAGE_INSTALLED;
+    return lks_core_plausible_term(core, message->term) &&
+           lks_core_plausible_term(core, message->tail.term) &&
+           lks_core_plausible_term(core, message->base.term) &&
+           (!reports ||
+            message->tail.offset - message->base.offset <= core->options.ring_bytes);
+}
+
 static void message_step(struct lks_core *core, uint32_t peer, const struct lks_message *message)
 {
+    if (!lks_core_plausible(core, message)) {
+        return;
+    }
     if (message->term > core->term_seen && message->kind != LKS_MESSAGE_PREVOTE_REQUEST) {
         core->term_seen = message->term;
     }
@@ -236,6 +309,12 @@ static void message_step(struct lks_core *core, uint32_t peer, const struct lks_
     case LKS_MESSAGE_AMNESIA_CLEARED:
         lks_leader_amnesia_cleared(core, peer, message);
         break;
+    case LKS_MESSAGE_INSTALL:
+        lks_install_requested(core, peer, message);
+        break;
+    case LKS_MESSAGE_INSTALLED:
+        lks_install_answered(core, peer, message);
+        break;
     case LKS_MESSAGE_KIND_END:
         break;
     }
@@ -263,6 +342,21 @@ static void tick(struct lks_core *core)
         break;
     case LKS_CORE_ROLES:
         LKS_ASSERT(false);
+    }
+}
+
+static void base_moved(struct lks_core *core, const struct lks_position *base)
+{
+    LKS_ASSERT(core->view.role != LKS_CORE_STARTING);
+    LKS_ASSERT(base->offset <= core->view.commit_offset);
+    lks_core_set_base(core, base);
+    if (core->view.tail.offset >= base->offset) { /* (a follower's was read at its hand-over) */
+        lks_runs_raise(&core->runs, base->offset, core->view.tail.offset);
+    } else {
+        core->runs.count = 0;
+    }
+    if (core->view.role == LKS_CORE_LEADER) {
+        lks_leader_base_moved(core);
     }
 }
 
@@ -326,6 +420,15 @@ static void dispatch(struct lks_core *core, const struct lks_core_event *event)
     case LKS_EVENT_TRANSFER:
         lks_leader_transfer(core);
         break;
+    case LKS_EVENT_BASE_MOVED:
+        base_moved(core, &event->base);
+        break;
+    case LKS_EVENT_INSTALLED:
+        lks_install_ended(core, event);
+        break;
+    case LKS_EVENT_READ:
+        lks_reads_begin(core);
+        break;
     }
 }
 
@@ -336,6 +439,8 @@ static void mirror_peers(struct lks_core *core)
         core->view.peers[p].connected = peer->connected;
         core->view.peers[p].path_open = peer->path_open;
         core->view.peers[p].counted = peer->counted;
+        core->view.peers[p].installing = peer->path_open && peer->behind;
+        core->view.peers[p].base_offset = peer->base;
         core->view.peers[p].written_offset = peer->written;
         core->view.peers[p].durable_offset = peer->durable;
     }
@@ -359,6 +464,7 @@ void lks_core_step(struct lks_core *core, const struct lks_core_event *event,
     } else {
         dispatch(core, event);
     }
+    lks_leader_limits(core);
     lks_core_check_invariants(core);
     core->update = NULL;
 }

@@ -14,6 +14,8 @@
 #include "consensus/runs.h"
 #include "consensus/types.h"
 
+#define LKS_CORE_WRITES_MAX 8u
+
 struct lks_core;
 
 struct lks_core_options {
@@ -27,9 +29,9 @@ struct lks_core_options {
     bool promise_lost;
     uint64_t election_timeout_ns;
     uint64_t heartbeat_ns;
-    uint64_t ring_bytes;
+    uint64_t ring_bytes;      /* the same on all replicas */
     uint64_t write_bytes_max; /* one WRITE effect moves at most this much */
-    uint32_t writes_max;      /* flushes in flight to one peer */
+    uint32_t writes_max;      /* flushes in flight to one peer, 1..LKS_CORE_WRITES_MAX */
     uint64_t seed;
     uint64_t now_ns;
 };
@@ -50,12 +52,13 @@ enum lks_core_event_kind {
     LKS_EVENT_DISCONNECTED,   /* peer, dead */
     LKS_EVENT_MESSAGE,        /* peer, message */
     LKS_EVENT_HEARTBEAT_READ, /* peer, status, beat, term, leading, amnesiac, waits,
-                                 dead */
+                                 dead; offset: the base that the peer publishes */
     LKS_EVENT_REVOKED,        /* peer */
     LKS_EVENT_GRANTED,        /* peer, status, key */
     LKS_EVENT_OPENED,         /* peer, grant, status */
     LKS_EVENT_PROMISE_PERSISTED,
-    LKS_EVENT_TAIL_PERSISTED, /* position: the tail; runs; offset: what the commit word says */
+    LKS_EVENT_TAIL_PERSISTED, /* position: the tail; runs; offset: what the commit word says; the
+                                 first one of a life also brings base: the own base, recovered */
     LKS_EVENT_LOG_PERSISTED,  /* offset, term: own log durable below it, appended in term */
     LKS_EVENT_FLUSHED,        /* end of a WRITE: peer, grant, status; offset: durable there below
                                  it, or 0 if the peer itself will say so (pmem-ack) */
@@ -66,7 +69,14 @@ enum lks_core_event_kind {
                                  the same as position's if they are durable already, else 0 */
     LKS_EVENT_COMMIT_SEEN,    /* offset: the commit word in own memory (followers) */
     LKS_EVENT_AMNESIA_CLEARED, /* the journal has recorded it */
-    LKS_EVENT_TRANSFER        /* the owner wants to stop: hand over leadership */
+    LKS_EVENT_TRANSFER,       /* the owner wants to stop: hand over leadership */
+    LKS_EVENT_BASE_MOVED,     /* base: the own base, moved forward by own snapshots; durable, and
+                                 not above the commit offset */
+    LKS_EVENT_INSTALLED,      /* end of INSTALL, however it ended: status; base, position, runs: own
+                                 base and own log as they now are, all of it durable. After success
+                                 base lies at or above the INSTALL's `from`; after a failure it may
+                                 have moved too, and never moves back; runs NULL: log unchanged */
+    LKS_EVENT_READ            /* the node wants a linearizable point: see view.reads */
 };
 
 struct lks_core_event {
@@ -86,7 +96,9 @@ struct lks_core_event {
         uint64_t key[LKS_KEY_WORDS];  /* GRANTED */
         struct lks_position position; /* TAIL_PERSISTED, LOG_READ, APPENDED */
     };
-    const struct lks_runs *runs;       /* valid during the step */
+    struct lks_position base;          /* TAIL_PERSISTED, BASE_MOVED, INSTALLED */
+    const struct lks_runs *runs;       /* valid during the step; of the log above the base (what
+                                          it says below the base is ignored) */
     const struct lks_message *message; /* valid during the step, checked */
 };
 
@@ -94,7 +106,7 @@ enum lks_effect_kind {
     LKS_EFFECT_WRITE,          /* peer, from, to: log bytes and a flush; completes as FLUSHED */
     LKS_EFFECT_COMMIT_WORD,    /* peer, to: write the commit word after the entries */
     LKS_EFFECT_PROBE,          /* peer: zero-effect write; completes as PROBED */
-    LKS_EFFECT_READ_HEARTBEAT, /* peer */
+    LKS_EFFECT_READ_HEARTBEAT, /* peer; may be left out if one is under way */
     LKS_EFFECT_READ_LOG,       /* peer, from, to, expect: read into own ring, check, persist */
     LKS_EFFECT_CANCEL_READ,    /* end the READ_LOG under way; its LOG_READ still comes */
     LKS_EFFECT_REVOKE,         /* peer */
@@ -106,13 +118,22 @@ enum lks_effect_kind {
     LKS_EFFECT_APPEND_NOOP,    /* term; the APPENDED event follows */
     LKS_EFFECT_SEND,           /* peer, message */
     LKS_EFFECT_BEAT,           /* advance the own heartbeat counter */
-    LKS_EFFECT_CLEAR_AMNESIA   /* durably; AMNESIA_CLEARED follows */
+    LKS_EFFECT_CLEAR_AMNESIA,  /* durably; AMNESIA_CLEARED follows */
+    LKS_EFFECT_INSTALL,        /* peer: the donor; from: offset; read its snapshots whose lowest
+                                  point lies at `from` or above, one-sidedly, and put them in the
+                                  place of the own ones: manifest durable, then the base durable,
+                                  then what follows the base by chain in the own ring is the log,
+                                  made durable; completes as INSTALLED. Nobody writes the ring
+                                  meanwhile */
+    LKS_EFFECT_CANCEL_INSTALL  /* end the INSTALL under way as soon as its state is whole: before
+                                  the manifest is written, or after the base is; INSTALLED comes */
 };
 
 struct lks_effect {
     enum lks_effect_kind kind;
     uint32_t peer;
     uint8_t message; /* SEND: its place in update.messages */
+    bool ends_entry; /* WRITE: `to` was the end of the log */
     uint64_t from;
     uint64_t to;
     uint64_t term;
@@ -124,7 +145,7 @@ struct lks_effect {
     };
 };
 
-#define LKS_EFFECTS_MAX 64u
+#define LKS_EFFECTS_MAX 80u
 #define LKS_UPDATE_MESSAGES_MAX 16u
 
 /* What a step wants done. Owned by the caller, filled by the step, valid until the next. */
@@ -142,7 +163,16 @@ struct lks_core_view {
     uint32_t leader;        /* 0: unknown */
     uint64_t commit_offset; /* entries below are committed: apply them */
     uint64_t deadline_ns;   /* send a TICK at the latest then */
+    struct lks_position base; /* own: everything below is committed, and in snapshots */
     struct lks_position tail;
+    /* Leader: appending may not go beyond this offset. What lies a ring
+     * below it is not in the base, or writes in flight are still read from there. */
+    uint64_t append_limit;
+    /* Leader: the lowest offset that a follower, which keeps up or has just installed, still needs
+     * from this log. A base that passes it makes that follower install a snapshot. UINT64_MAX:
+     * nobody needs anything. */
+    uint64_t keep_offset;
+    bool installing;        /* an INSTALL is under way */
     bool accepts;           /* leader: commands may be appended */
     bool established;       /* leader: an entry of the own term has committed */
     bool amnesiac;
@@ -161,9 +191,23 @@ struct lks_core_view {
         bool connected;
         bool path_open;
         bool counted; /* its durability counts towards commits */
+        bool installing; /* told to take a snapshot, and not done */
+        uint64_t base_offset; /* as far as known here */
         uint64_t written_offset;
         uint64_t durable_offset;
     } peers[LKS_CORE_PEERS];
+    /*
+     * Linearizable reads without logging (docs/protocol.md, "Reads"). After the step of a READ
+     * event a read belongs to round `begun` of the present term; 0: refused, this replica is no
+     * established leader. It may be answered from a state in which everything below `point` is
+     * applied once confirmed >= its round, while this replica is still established in that term.
+     * It has failed as soon as that is over; rounds count from 1 again in another term.
+     */
+    struct {
+        uint64_t begun;
+        uint64_t confirmed;
+        uint64_t point; /* of the last confirmed round; only grows within a term */
+    } reads;
 };
 
 /* The bytes a core takes: the caller gives the memory, aligned to 64. */
@@ -181,6 +225,13 @@ void lks_core_step(struct lks_core *core, const struct lks_core_event *event,
 /* The same address for the core's life. Live after every step, but for `peers`, which is filled in
  * by this call. */
 const struct lks_core_view *lks_core_view(struct lks_core *core);
+
+/*
+ * False for a message, checked by lks_message_check, that cannot be true whatever happened: a term
+ * beyond all elections there can have been, a log longer than a ring. It must be dropped, and named
+ * in the log: memory or a wire has garbled it. (lks_core_step ignores it too.)
+ */
+bool lks_core_plausible(const struct lks_core *core, const struct lks_message *message);
 
 const char *lks_core_role_name(enum lks_core_role role);
 const char *lks_effect_name(enum lks_effect_kind kind);

@@ -14,7 +14,7 @@
 /* Steps of giving the own ring to a new holder, in the only safe order (docs/protocol.md). */
 enum handover_phase {
     HANDOVER_IDLE,
-    HANDOVER_DRAINING,  /* own adoption reads must have ended: they write the own ring */
+    HANDOVER_DRAINING,  /* own reads and installations must have ended: they change the own ring */
     HANDOVER_REVOKING,  /* nothing under the old permission may land any more */
     HANDOVER_PROMISING, /* the promise must be durable before anyone learns of it */
     HANDOVER_SCANNING,  /* the whole visible tail must be durable before it is reported */
@@ -42,6 +42,9 @@ enum amnesia_phase {
     AMNESIA_ENDING       /* AMNESIA_OVER sent */
 };
 
+#define PROBES_MAX 8u /* posted to one peer and not completed */
+#define READ_ROUNDS_MAX 4u /* rounds of reads whose probes are posted and not confirmed */
+
 struct peer {
     bool connected;
     bool prevote; /* accepted our present pre-vote */
@@ -64,8 +67,22 @@ struct peer {
     bool counted;
     uint32_t inflight;
     uint32_t probes; /* posted and not completed; they complete in order */
+    uint64_t probe_rounds[PROBES_MAX]; /* of each, the last round of reads begun before it */
+    uint64_t round_posted;    /* of the last probe posted on this path */
+    uint64_t round_confirmed; /* ... and of the last one completed */
     bool confirming; /* the last of them was posted when all present grants were held */
     uint64_t inflight_since_ns;
+    uint64_t sources[LKS_CORE_WRITES_MAX]; /* where each write in flight begins, in order */
+    uint32_t sources_first;
+    uint32_t stale;       /* writes of paths that are gone, posted and not completed ... */
+    uint64_t stale_from;  /* ... and where the lowest of them begins */
+    uint64_t base;        /* the peer's, as far as known */
+    uint64_t base_asked_ns; /* observed time at which its words were last read for that */
+    bool behind;          /* it lacks bytes below this base: nothing is written to it */
+    uint64_t install;     /* number of the INSTALL without an answer; 0: none */
+    uint64_t install_ns;  /* when it was sent, or failed */
+    uint64_t install_from; /* the base that it was told to reach */
+    bool install_elsewhere; /* the next donor is another follower, if there is one */
     uint64_t written;     /* posted on this path, or found equal at its grant */
     uint64_t durable;
     uint64_t commit_sent;
@@ -97,8 +114,15 @@ struct lks_core {
     uint32_t revokes_left; /* STARTING: fences still under way */
 
     bool reading;          /* a READ_LOG is under way */
-    uint32_t reading_peer;
-    bool cancelled;
+    uint32_t reading_peer; /* of that, or of the INSTALL of a candidate */
+    bool cancelled;        /* ... either of them */
+    uint64_t install;      /* INSTALL under way for the holder of the grant: its number; or 0 */
+    uint64_t install_done; /* number of the last one that ended under the standing grant */
+    bool install_failed;   /* ... and how */
+
+    bool reads_wanted;     /* a round is open, its probes are not posted */
+    uint64_t reads_posted; /* rounds whose probes are posted */
+    uint64_t read_points[READ_ROUNDS_MAX]; /* commit offset, taken before the probes of a round */
 
     uint64_t requests;     /* numbers given to own requests */
     uint64_t prevote_request;
@@ -123,6 +147,13 @@ void lks_core_due(struct lks_core *core, uint64_t in_ns);
 bool lks_core_is_peer(const struct lks_core *core, uint32_t peer);
 void lks_core_set_log(struct lks_core *core, const struct lks_position *tail,
                       const struct lks_runs *runs);
+void lks_core_set_base(struct lks_core *core, const struct lks_position *base);
+void lks_core_report_log(const struct lks_core *core, struct lks_message *message);
+uint64_t lks_core_common(const struct lks_core *core, const struct lks_message *report,
+                         uint64_t floor);
+bool lks_core_plausible_term(const struct lks_core *core, uint64_t term);
+bool lks_core_ring_busy(const struct lks_core *core);
+void lks_core_cancel(struct lks_core *core);
 void lks_core_raise_commit(struct lks_core *core, uint64_t offset);
 
 /* handover.c */
@@ -168,6 +199,7 @@ void lks_adoption_begin(struct lks_core *core);
 void lks_adoption_choose(struct lks_core *core);
 void lks_adoption_read(struct lks_core *core, const struct lks_core_event *event);
 void lks_adoption_probed(struct lks_core *core);
+void lks_adoption_installed(struct lks_core *core, int status);
 void lks_adoption_path_lost(struct lks_core *core, uint32_t peer);
 
 /* leader.c */
@@ -184,6 +216,28 @@ void lks_leader_amnesia_cleared(struct lks_core *core, uint32_t peer,
                                 const struct lks_message *message);
 void lks_leader_tick(struct lks_core *core);
 void lks_leader_transfer(struct lks_core *core);
+void lks_leader_report(struct lks_core *core, uint32_t peer);
+void lks_leader_base_moved(struct lks_core *core);
+void lks_leader_base_seen(struct lks_core *core, uint32_t peer, uint64_t offset);
+void lks_leader_limits(struct lks_core *core);
+void lks_leader_void_writes(struct peer *peer);
+
+/* install.c */
+void lks_install_begin(struct lks_core *core, uint32_t donor, uint64_t from);
+void lks_install_ended(struct lks_core *core, const struct lks_core_event *event);
+void lks_install_requested(struct lks_core *core, uint32_t peer,
+                           const struct lks_message *message);
+void lks_install_ask(struct lks_core *core, uint32_t peer);
+void lks_install_answered(struct lks_core *core, uint32_t peer,
+                          const struct lks_message *message);
+void lks_install_tick(struct lks_core *core, uint32_t peer);
+
+/* reads.c */
+void lks_reads_begin(struct lks_core *core);
+void lks_reads_probe(struct lks_core *core, uint32_t peer);
+void lks_reads_probed(struct lks_core *core, uint32_t peer);
+void lks_reads_progress(struct lks_core *core);
+void lks_reads_end(struct lks_core *core);
 
 /* invariants.c */
 void lks_core_check_invariants(const struct lks_core *core);

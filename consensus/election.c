@@ -72,7 +72,9 @@ static void forget_grants(struct lks_core *core)
         peer->granted = false;
         peer->path_open = false;
         peer->counted = false;
-        peer->inflight = 0;
+        lks_leader_void_writes(peer);
+        peer->behind = false;
+        peer->install = 0;
         peer->probes = 0;
         peer->confirming = false;
         peer->amnesia = AMNESIA_NONE;
@@ -197,7 +199,7 @@ void lks_election_opened(struct lks_core *core, const struct lks_core_event *eve
     }
     peer->path_open = true;
     peer->ok_ns = core->observed_ns;
-    peer->inflight = 0;
+    LKS_ASSERT(peer->inflight == 0);
     peer->probes = 0;
     peer->confirming = false;
     if (core->view.role == LKS_CORE_LEADER) {
@@ -221,8 +223,12 @@ void lks_election_path_lost(struct lks_core *core, uint32_t peer)
     struct peer *state = &core->peers[peer];
     state->granted = false;
     state->path_open = false;
-    state->inflight = 0;
+    lks_leader_void_writes(state);
+    state->behind = false;
+    state->install = 0;
     state->probes = 0;
+    state->round_posted = 0;
+    state->round_confirmed = 0;
     state->confirming = false;
     state->amnesia = AMNESIA_NONE;
     state->retry_ns = core->observed_ns + core->options.heartbeat_ns / 2;
@@ -236,10 +242,7 @@ void lks_election_step_down(struct lks_core *core, uint64_t patience_ns)
     if (core->view.role == LKS_CORE_LEADER) {
         lks_leader_leave(core);
     }
-    if (core->reading && !core->cancelled) {
-        core->cancelled = true;
-        lks_core_emit(core, LKS_EFFECT_CANCEL_READ, core->reading_peer);
-    }
+    lks_core_cancel(core);
     forget_grants(core);
     lks_core_set_leader(core, 0);
     core->leaderless_ns = core->observed_ns;
@@ -291,8 +294,17 @@ static void probe_idle(struct lks_core *core)
     for (uint32_t p = 1; p <= core->options.replicas; p++) {
         struct peer *peer = &core->peers[p];
         if (peer->path_open && peer->inflight == 0 && peer->probes == 0) {
-            peer->probes = 1;
-            lks_core_emit(core, LKS_EFFECT_PROBE, p)->grant = peer->grant;
+            lks_reads_probe(core, p);
+        }
+    }
+}
+
+/* The peers' bases: how far their rings may be written. */
+static void read_words(struct lks_core *core)
+{
+    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+        if (lks_core_is_peer(core, p) && core->peers[p].connected) {
+            lks_core_emit(core, LKS_EFFECT_READ_HEARTBEAT, p);
         }
     }
 }
@@ -313,6 +325,9 @@ void lks_election_beat(struct lks_core *core)
             return;
         }
         probe_idle(core);
+    }
+    if (core->view.role == LKS_CORE_LEADER) {
+        read_words(core);
     }
     request_missing(core);
 }

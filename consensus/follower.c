@@ -107,7 +107,7 @@ static void count_amnesiacs(struct lks_core *core)
 void lks_follower_heartbeat(struct lks_core *core, const struct lks_core_event *event)
 {
     struct peer *peer = &core->peers[event->peer];
-    if (event->status != 0 || !peer->connected) {
+    if (event->status != 0 || !peer->connected || !lks_core_plausible_term(core, event->term)) {
         return;
     }
     const bool first = peer->beat == 0;
@@ -119,6 +119,7 @@ void lks_follower_heartbeat(struct lks_core *core, const struct lks_core_event *
     peer->amnesiac = event->amnesiac;
     peer->waits = event->waits && !moved && !stopped_leading;
     count_amnesiacs(core);
+    lks_leader_base_seen(core, event->peer, event->offset);
     if (event->term > core->term_seen && event->leading) {
         core->term_seen = event->term;
     }

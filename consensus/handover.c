@@ -2,8 +2,8 @@
  * Handing the own ring to a new holder: another replica that asks for it, or this one as a
  * candidate. The order of the steps is the heart of safety (design 3.4):
  *
- *   own adoption reads ended -> old permission revoked, completion seen -> promise durable ->
- *   whole visible tail durable -> grant -> reply with key, tail and runs
+ *   own reads and installations ended -> old permission revoked, completion seen -> promise
+ *   durable -> whole visible tail durable -> grant -> reply with key, tail and runs
  *
  * Why this order: a write that lands after the tail was reported would be durable nowhere the new
  * leader knows of (revoke first); a restart between grant and promise could grant twice in a term
@@ -51,12 +51,9 @@ void lks_handover_begin(struct lks_core *core, const struct handover_target *tar
         lks_election_step_down(core, core->options.election_timeout_ns); /* appends end here */
     }
     core->handover.target = *target;
-    if (core->reading) {
+    if (lks_core_ring_busy(core)) {
         core->handover.phase = HANDOVER_DRAINING;
-        if (!core->cancelled) {
-            core->cancelled = true;
-            lks_core_emit(core, LKS_EFFECT_CANCEL_READ, core->reading_peer);
-        }
+        lks_core_cancel(core);
         return;
     }
     revoke(core);
@@ -144,20 +141,13 @@ static void reply(struct lks_core *core, const struct lks_core_event *event)
     struct lks_message *message =
         lks_core_send(core, target->candidate, LKS_MESSAGE_VOTE_REPLY);
     message->request = target->request;
-    message->tail = core->view.tail;
-    message->commit_offset = core->view.commit_offset;
+    lks_core_report_log(core, message);
     if (core->view.amnesiac) {
         message->flags |= LKS_MESSAGE_AMNESIAC;
         message->flags |= core->options.promise_lost ? LKS_MESSAGE_PROMISE_LOST : 0;
     }
     for (uint32_t i = 0; i < LKS_KEY_WORDS; i++) {
         message->key[i] = event->key[i];
-    }
-    const uint32_t skip =
-        core->runs.count > LKS_MESSAGE_RUNS_MAX ? core->runs.count - LKS_MESSAGE_RUNS_MAX : 0;
-    message->runs_count = core->runs.count - skip;
-    for (uint32_t i = 0; i < message->runs_count; i++) {
-        message->runs[i] = core->runs.items[skip + i];
     }
 }
 
@@ -178,6 +168,7 @@ void lks_handover_granted(struct lks_core *core, const struct lks_core_event *ev
     core->view.grant.term = target->term;
     core->view.grant.incarnation = target->incarnation;
     core->view.grant.commit_offset = core->view.commit_offset;
+    core->install_done = 0;
     reply(core, event);
     lks_core_set_leader(core, event->peer);
     core->peers[event->peer].beat_term = target->term;

@@ -8,6 +8,8 @@ void lks_core_check_invariants(const struct lks_core *core)
 {
     const struct lks_core_view *view = &core->view;
     LKS_ASSERT(core->tail_from <= view->commit_offset);
+    LKS_ASSERT(view->base.offset <= view->commit_offset); /* below a base all is committed */
+    LKS_ASSERT(core->runs.count == 0 || core->runs.items[0].first_offset >= view->base.offset);
     LKS_ASSERT(core->granted_to != core->options.replica);
     LKS_ASSERT(view->grant.peer == 0 || view->grant.peer == core->granted_to);
 
@@ -26,11 +28,18 @@ void lks_core_check_invariants(const struct lks_core *core)
     }
     if (view->role == LKS_CORE_LEADER) {
         LKS_ASSERT(core->own_durable <= view->tail.offset);
-        LKS_ASSERT(!core->reading);
+        LKS_ASSERT(!lks_core_ring_busy(core));
+        LKS_ASSERT(view->tail.offset <= view->base.offset + core->options.ring_bytes);
         LKS_ASSERT(view->leader == core->options.replica);
         for (uint32_t p = 1; p <= core->options.replicas; p++) {
             const struct peer *peer = &core->peers[p];
             LKS_ASSERT(peer->written <= view->tail.offset);
+            /* Nothing that the peer may still need is overwritten in its ring. */
+            LKS_ASSERT(peer->written <= peer->base + core->options.ring_bytes);
+            /* A write's source is in the own ring, and the peer is told where its log begins. */
+            LKS_ASSERT(!peer->path_open || peer->behind ||
+                       peer->written >= view->base.offset);
+            LKS_ASSERT(!peer->behind || peer->inflight == 0);
             LKS_ASSERT(peer->commit_sent <= peer->written);
             LKS_ASSERT(peer->durable <= view->tail.offset);
         }

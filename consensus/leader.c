@@ -7,6 +7,7 @@
  */
 #include "consensus/core_internal.h"
 
+#define BASE_READS_PER_BEAT 16u
 #define DROP_TIMEOUTS 50u /* election timeouts after which a silent follower is dropped */
 
 static void send_commit_word(struct lks_core *core, uint32_t p)
@@ -26,30 +27,75 @@ static void send_commit_word(struct lks_core *core, uint32_t p)
     effect->grant = peer->grant;
 }
 
+/* Writes of a path that is gone are still read from the own ring until they have completed. */
+void lks_leader_void_writes(struct peer *peer)
+{
+    if (peer->inflight == 0) {
+        return;
+    }
+    const uint64_t from = peer->sources[peer->sources_first];
+    peer->stale_from = peer->stale == 0 || from < peer->stale_from ? from : peer->stale_from;
+    peer->stale += peer->inflight;
+    peer->inflight = 0;
+}
+
+/* How far the peer's ring may be written: what it keeps from its base on is never overwritten. */
+static uint64_t write_limit(const struct lks_core *core, const struct peer *peer)
+{
+    const uint64_t tail = core->view.tail.offset;
+    const uint64_t room = peer->base + core->options.ring_bytes;
+    return tail < room ? tail : room;
+}
+
+/* A peer whose ring fills up publishes its base when that moves: look more often than each beat. */
+static void ask_for_base(struct lks_core *core, uint32_t p)
+{
+    struct peer *peer = &core->peers[p];
+    const uint64_t ring = core->options.ring_bytes;
+    const uint64_t every = core->options.heartbeat_ns / BASE_READS_PER_BEAT;
+    if (core->view.tail.offset <= peer->base + ring - ring / 4) {
+        return;
+    }
+    if (core->observed_ns - peer->base_asked_ns >= every) {
+        peer->base_asked_ns = core->observed_ns;
+        lks_core_emit(core, LKS_EFFECT_READ_HEARTBEAT, p);
+    }
+    lks_core_due(core, every);
+}
+
+static void write_to(struct lks_core *core, uint32_t p, uint64_t limit)
+{
+    struct peer *peer = &core->peers[p];
+    const uint64_t rest = limit - peer->written;
+    const uint64_t most = core->options.write_bytes_max;
+    struct lks_effect *effect = lks_core_emit(core, LKS_EFFECT_WRITE, p);
+    effect->from = peer->written;
+    effect->to = peer->written + (rest < most ? rest : most);
+    effect->ends_entry = effect->to == core->view.tail.offset;
+    effect->grant = peer->grant;
+    peer->written = effect->to;
+    if (peer->inflight == 0) {
+        peer->inflight_since_ns = core->observed_ns;
+    }
+    peer->sources[(peer->sources_first + peer->inflight) % LKS_CORE_WRITES_MAX] = effect->from;
+    peer->inflight++;
+}
+
 /* At most one write a step and peer; the commit word rides behind it, or goes by itself when
  * nothing is in flight that it could follow. */
 static void replicate(struct lks_core *core, uint32_t p)
 {
     struct peer *peer = &core->peers[p];
-    if (!peer->path_open) {
+    if (!peer->path_open || peer->behind) {
         return;
     }
-    const uint64_t tail = core->view.tail.offset;
     bool wrote = false;
-    if (peer->written < tail && peer->inflight < core->options.writes_max) {
-        const uint64_t rest = tail - peer->written;
-        const uint64_t most = core->options.write_bytes_max;
-        struct lks_effect *effect = lks_core_emit(core, LKS_EFFECT_WRITE, p);
-        effect->from = peer->written;
-        effect->to = peer->written + (rest < most ? rest : most);
-        effect->grant = peer->grant;
-        peer->written = effect->to;
-        if (peer->inflight == 0) {
-            peer->inflight_since_ns = core->observed_ns;
-        }
-        peer->inflight++;
+    const uint64_t limit = write_limit(core, peer);
+    if (peer->written < limit && peer->inflight < core->options.writes_max) {
+        write_to(core, p, limit);
         wrote = true;
     }
+    ask_for_base(core, p);
     if (wrote || peer->inflight == 0) {
         send_commit_word(core, p);
     }
@@ -145,26 +191,45 @@ static void append_noop(struct lks_core *core)
     }
 }
 
-/* Where writing to p begins, and what it already holds, from the report of its grant. */
-static void begin_path(struct lks_core *core, uint32_t p)
+/*
+ * Where writing to p begins, and what it already holds, from its report. Where the two logs part
+ * below the own base, the bytes in between are gone here: a snapshot comes first.
+ */
+static void begin_writing(struct lks_core *core, uint32_t p)
 {
     struct peer *peer = &core->peers[p];
     const struct lks_message *report = &peer->report;
     /* Everything below the follower's commit word is in this log too (invariant 3). */
     LKS_ASSERT(report->commit_offset <= core->view.tail.offset);
-    const uint64_t common = lks_runs_common(
-        core->runs.items, core->runs.count, core->view.tail.offset, report->runs,
-        report->runs_count, report->tail.offset, report->commit_offset);
+    LKS_ASSERT(peer->inflight == 0);
+    const uint64_t common = lks_core_common(core, report, report->commit_offset);
     LKS_ASSERT(common >= report->commit_offset); /* no overwriting below a commit word ever seen */
-    const bool amnesiac = (report->flags & LKS_MESSAGE_AMNESIAC) != 0;
+    LKS_ASSERT(common >= report->base.offset);
+    peer->base = report->base.offset;
     peer->written = common;
     peer->commit_sent = 0;
-    peer->inflight = 0;
+    if (peer->durable < common) {
+        peer->durable = common; /* its whole visible tail was durable before it was reported */
+    }
+    peer->behind = common < core->view.base.offset;
+    if (peer->behind) {
+        lks_install_ask(core, p);
+    }
+}
+
+/* A path begins: a grant was given. */
+static void begin_path(struct lks_core *core, uint32_t p)
+{
+    struct peer *peer = &core->peers[p];
+    const struct lks_message *report = &peer->report;
+    const bool amnesiac = (report->flags & LKS_MESSAGE_AMNESIAC) != 0;
     peer->ok_ns = core->observed_ns;
     peer->counted = !amnesiac;
-    if (amnesiac || peer->durable < common) {
-        peer->durable = common; /* its whole visible tail was durable before the grant */
+    peer->install_elsewhere = true;
+    if (amnesiac) {
+        peer->durable = 0; /* what it acknowledged before, it may have forgotten */
     }
+    begin_writing(core, p);
     if (amnesiac) {
         LKS_ASSERT(core->view.established);
         peer->amnesia = AMNESIA_CATCHING_UP;
@@ -179,11 +244,76 @@ static void begin_path(struct lks_core *core, uint32_t p)
     }
 }
 
+/* It has installed a snapshot under the standing grant. What it must reach to end an amnesia was
+ * fixed at the hand-over. */
+void lks_leader_report(struct lks_core *core, uint32_t p)
+{
+    begin_writing(core, p);
+    progress(core);
+}
+
+/* Followers that still wanted what lies below the base now take the way of those that come back
+ * late: a new grant, and a snapshot if their log does not reach. */
+void lks_leader_base_moved(struct lks_core *core)
+{
+    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+        const struct peer *peer = &core->peers[p];
+        if (peer->path_open && !peer->behind && peer->written < core->view.base.offset) {
+            lks_election_path_lost(core, p);
+        }
+    }
+}
+
+void lks_leader_base_seen(struct lks_core *core, uint32_t p, uint64_t offset)
+{
+    struct peer *peer = &core->peers[p];
+    if (core->view.role != LKS_CORE_LEADER || offset <= peer->base ||
+        offset > core->view.tail.offset || !peer->path_open) {
+        return;
+    }
+    peer->base = offset;
+    progress_of(core, p);
+}
+
+static uint64_t lower(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* What the own ring must still hold, for writes in flight and for followers that keep up. */
+void lks_leader_limits(struct lks_core *core)
+{
+    if (core->view.role != LKS_CORE_LEADER) {
+        core->view.append_limit = 0;
+        core->view.keep_offset = UINT64_MAX;
+        return;
+    }
+    uint64_t sources = core->view.base.offset;
+    uint64_t keep = UINT64_MAX;
+    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+        const struct peer *peer = &core->peers[p];
+        if (peer->stale != 0) {
+            sources = lower(sources, peer->stale_from);
+        }
+        if (!peer->path_open) {
+            continue;
+        }
+        uint64_t needed = peer->behind ? peer->install_from : peer->written;
+        if (peer->inflight != 0) {
+            needed = peer->sources[peer->sources_first];
+            sources = lower(sources, needed);
+        }
+        keep = lower(keep, needed);
+    }
+    core->view.append_limit = sources + core->options.ring_bytes;
+    core->view.keep_offset = keep;
+}
+
 void lks_leader_enter(struct lks_core *core)
 {
     LKS_ASSERT(core->promise_candidate == core->options.replica);
     LKS_ASSERT(core->granted_to == 0);
-    LKS_ASSERT(!core->reading);
+    LKS_ASSERT(!lks_core_ring_busy(core));
     lks_core_set_role(core, LKS_CORE_LEADER);
     lks_core_set_leader(core, core->options.replica);
     core->view.elected_count++;
@@ -199,6 +329,7 @@ void lks_leader_enter(struct lks_core *core)
         peer->durable = 0;
         peer->commit_sent = 0;
         peer->written = 0;
+        peer->base = 0;
         if (peer->path_open) {
             begin_path(core, p);
         }
@@ -216,12 +347,14 @@ void lks_leader_leave(struct lks_core *core)
     core->view.established = false;
     core->view.transferring = false;
     core->view.noop_offset = 0;
+    lks_reads_end(core);
 }
 
 void lks_leader_path_open(struct lks_core *core, uint32_t p)
 {
     begin_path(core, p);
     progress(core);
+    lks_reads_progress(core);
 }
 
 void lks_leader_appended(struct lks_core *core, const struct lks_core_event *event)
@@ -277,14 +410,16 @@ void lks_leader_flushed(struct lks_core *core, const struct lks_core_event *even
 {
     struct peer *peer = &core->peers[event->peer];
     if (core->view.role != LKS_CORE_LEADER || !peer->path_open || event->grant != peer->grant) {
+        peer->stale -= peer->stale > 0 ? 1 : 0;
         return; /* of a path that is gone: void, whatever it says */
     }
     LKS_ASSERT(peer->inflight > 0);
+    peer->inflight--;
+    peer->sources_first = (peer->sources_first + 1) % LKS_CORE_WRITES_MAX;
     if (event->status != 0) {
         lks_election_path_lost(core, event->peer);
         return;
     }
-    peer->inflight--;
     peer->inflight_since_ns = core->observed_ns;
     peer->ok_ns = core->observed_ns;
     LKS_ASSERT(event->offset <= peer->written);
@@ -300,14 +435,16 @@ void lks_leader_probed(struct lks_core *core, const struct lks_core_event *event
     if (!peer->path_open || event->grant != peer->grant) {
         return;
     }
-    LKS_ASSERT(peer->probes > 0);
-    peer->probes--;
     if (event->status != 0) {
         lks_election_path_lost(core, event->peer);
         return;
     }
+    lks_reads_probed(core, event->peer);
     peer->ok_ns = core->observed_ns;
     lks_adoption_probed(core);
+    if (core->view.role == LKS_CORE_LEADER) {
+        lks_reads_progress(core);
+    }
 }
 
 void lks_leader_durable_message(struct lks_core *core, uint32_t p,
@@ -358,6 +495,7 @@ void lks_leader_tick(struct lks_core *core)
                 DROP_TIMEOUTS * core->options.election_timeout_ns) {
             lks_election_path_lost(core, p); /* asked again, and granted into anew, by the tick */
         }
+        lks_install_tick(core, p);
     }
     lks_election_beat(core);
     if (core->view.role == LKS_CORE_LEADER) {

@@ -16,6 +16,10 @@
 #define LKS_MESSAGE_RUNS_MAX 16u
 #define LKS_KEY_WORDS 4u
 
+/* No term, index, offset or number in a message reaches this: nothing that is computed from them
+ * overflows. */
+#define LKS_MESSAGE_NUMBER_MAX (UINT64_C(1) << 62)
+
 /* The point behind an entry. The zeroed one is the beginning of the log. */
 struct lks_position {
     uint64_t index;
@@ -40,6 +44,8 @@ enum lks_message_kind {
     LKS_MESSAGE_TRANSFER,            /* leader to follower: become candidate now */
     LKS_MESSAGE_AMNESIA_OVER,        /* leader to amnesiac: you hold what you may have forgotten */
     LKS_MESSAGE_AMNESIA_CLEARED,     /* amnesiac to leader: recorded durably */
+    LKS_MESSAGE_INSTALL,             /* leader to a granted follower: take a snapshot first */
+    LKS_MESSAGE_INSTALLED,           /* follower to leader: done (or not); what the log now is */
     LKS_MESSAGE_KIND_END
 };
 
@@ -48,7 +54,8 @@ enum lks_message_flags {
     LKS_MESSAGE_ESTABLISHED = 2,  /* VOTE_REQUEST: the sender leads, its no-op has committed */
     LKS_MESSAGE_AMNESIAC = 4,     /* VOTE_REPLY, VOTE_REFUSAL: the sender is amnesiac */
     LKS_MESSAGE_PROMISE_LOST = 8, /* VOTE_REPLY: and may have forgotten its promise */
-    LKS_MESSAGE_TERM_TAKEN = 16   /* VOTE_REFUSAL: this very term is promised to another one */
+    LKS_MESSAGE_TERM_TAKEN = 16,  /* VOTE_REFUSAL: this very term is promised to another one */
+    LKS_MESSAGE_FAILED = 32       /* INSTALLED: no snapshot could be installed */
 };
 
 struct lks_message {
@@ -57,19 +64,22 @@ struct lks_message {
     uint64_t term;
     uint64_t incarnation;   /* requests: the candidate's; DURABLE: the leader's, as granted */
     uint64_t request;       /* requests count up per sender's life; replies repeat theirs */
+    struct lks_position base; /* VOTE_REPLY, INSTALLED: the sender's; INSTALL: the least wanted */
     struct lks_position tail;
     uint64_t commit_offset; /* greatest commit word the sender has seen */
     uint64_t durable_offset; /* DURABLE */
-    uint64_t key[LKS_KEY_WORDS]; /* VOTE_REPLY: key[0] is the grant's number; DURABLE: key[0] */
+    uint64_t key[LKS_KEY_WORDS]; /* VOTE_REPLY: key[0] is the grant's number; DURABLE, AMNESIA_*,
+                                    INSTALL, INSTALLED: key[0]; INSTALL: key[1] is the donor */
     uint32_t runs_count;
     uint32_t reserved;
-    struct lks_run runs[LKS_MESSAGE_RUNS_MAX]; /* the last ones, rising */
+    struct lks_run runs[LKS_MESSAGE_RUNS_MAX]; /* the last ones, rising, above the base */
 };
 
-_Static_assert(sizeof(struct lks_message) == 120 + 16 * LKS_MESSAGE_RUNS_MAX, "message layout");
-_Static_assert(offsetof(struct lks_message, runs) == 120, "message layout");
+_Static_assert(sizeof(struct lks_message) == 152 + 16 * LKS_MESSAGE_RUNS_MAX, "message layout");
+_Static_assert(offsetof(struct lks_message, runs) == 152, "message layout");
 
-/* True if a received message is well-formed; says nothing about its truth. */
+/* True if a received message is well-formed and no number in it is absurd; says nothing about its
+ * truth. */
 bool lks_message_check(const struct lks_message *message);
 
 #endif

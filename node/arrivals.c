@@ -172,6 +172,7 @@ static void heartbeat_read(struct lks_replica *replica, uint32_t p, int status)
         event->term = lks_word_read(&peer->seen->term);
         event->leading = (flags & LKS_PUBLIC_LEADING) != 0;
         event->amnesiac = (flags & LKS_PUBLIC_AMNESIAC) != 0;
+        event->offset = lks_word_read(&peer->seen->base_offset);
         event->dead = lks_fabric_peer_ends(replica->options.fabric, p);
         if (event->beat != peer->beat_seen || peer->beat_seen_ns == 0) {
             peer->beat_seen = event->beat;
@@ -275,7 +276,8 @@ static void take_message(struct lks_replica *replica, uint32_t p, const struct e
 {
     const size_t head = offsetof(struct envelope, body);
     if (bytes == head + sizeof(struct lks_message) && envelope->type == ENVELOPE_CORE &&
-        lks_message_check(&envelope->body.core)) {
+        lks_message_check(&envelope->body.core) &&
+        lks_core_plausible(replica->core, &envelope->body.core)) {
         /* The message lives in the buffer of the caller: it is fed to the core at once. */
         lks_replica_event(replica, LKS_EVENT_MESSAGE, p)->message = &envelope->body.core;
         (void)lks_replica_drain(replica);
@@ -285,7 +287,10 @@ static void take_message(struct lks_replica *replica, uint32_t p, const struct e
     } else if (bytes == head && envelope->type == ENVELOPE_OFFER_REQUEST) {
         replica->peers[p].offered_term = 0;
     } else {
-        lks_log_warn(replica->options.log_sink, "replica %u sent a message of unknown form", p);
+        lks_log_warn(replica->options.log_sink,
+                     "replica %u sent a message of unknown form, or with impossible numbers: "
+                     "dropped",
+                     p);
     }
 }
 

@@ -41,8 +41,9 @@ static int write_word(struct lks_replica *replica, uint32_t peer, size_t field, 
 
 /*
  * Notes the end of the last entry that will lie wholly in the peer's ring after this write. A
- * write of full length may end inside an entry; but whatever is said about a log (written,
- * durable, committed) is said of whole entries: the peer could not find its log's end there.
+ * write that does not reach the end of the log may end inside an entry; but whatever is said about
+ * a log (written, durable, committed) is said of whole entries: the peer could not find its log's
+ * end there.
  */
 static void note_whole(struct lks_replica *replica, const struct lks_effect *effect)
 {
@@ -52,8 +53,8 @@ static void note_whole(struct lks_replica *replica, const struct lks_effect *eff
         peer->whole = effect->from; /* a path begins between two entries */
     }
     LKS_ASSERT(peer->whole <= effect->from);
-    if (effect->to - effect->from < replica->options.write_bytes_max) {
-        peer->whole = effect->to; /* up to the tail, as it was then */
+    if (effect->ends_entry) {
+        peer->whole = effect->to;
         return;
     }
     while (peer->whole < effect->to) { /* own entries: at least 64 bytes each, up to 1 MiB */
@@ -292,13 +293,6 @@ static void clear_amnesia(struct lks_replica *replica)
 static void beat(struct lks_replica *replica)
 {
     lks_word_publish(&replica->words->beat, lks_word_read(&replica->words->beat) + 1);
-    if (replica->view->role == LKS_CORE_LEADER) {
-        for (uint32_t p = 1; p <= replica->options.replicas; p++) {
-            if (lks_replica_is_peer(replica, p)) {
-                lks_replica_read_words(replica, p); /* applied indices, for `status` */
-            }
-        }
-    }
 }
 
 static void carry_out(struct lks_replica *replica, const struct lks_update *update,
@@ -353,6 +347,12 @@ static void carry_out(struct lks_replica *replica, const struct lks_update *upda
         break;
     case LKS_EFFECT_CLEAR_AMNESIA:
         clear_amnesia(replica);
+        break;
+    case LKS_EFFECT_INSTALL:
+        lks_install_start(replica, effect);
+        break;
+    case LKS_EFFECT_CANCEL_INSTALL:
+        lks_install_cancel(replica);
         break;
     }
 }

@@ -148,6 +148,9 @@ static void tail_persisted(struct lks_replica *replica)
     event->position = replica->tail_event.position;
     event->offset = replica->tail_event.offset;
     event->runs = &replica->tail_runs;
+    struct lks_log_point base;
+    lks_journal_base(replica->options.journal, &base);
+    event->base = lks_replica_position(&base);
     lks_word_publish(&replica->words->durable_offset, event->position.offset);
     replica->durable_mark = 0; /* the next holder may write from the commit word on */
     if (event->offset > replica->floor && replica->options.durability != LKS_DURABILITY_MEMORY) {

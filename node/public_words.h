@@ -21,7 +21,9 @@ struct lks_public_words {
     lks_word applied_index;
     lks_word applied_offset;
     lks_word durable_offset;    /* for `status` only */
-    lks_word reserved[2];
+    lks_word base_offset;       /* what lies below it in the owner's ring may be overwritten;
+                                   published when the base slot is durable, never before */
+    lks_word reserved;
 };
 
 _Static_assert(sizeof(struct lks_public_words) == 64, "public words are one cache line");

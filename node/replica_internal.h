@@ -5,6 +5,7 @@
  *   effects.c   what the core wants done      apply.c    log -> service -> answers
  *   arrivals.c  completions and messages      forward.c  commands -> leader (gateway)
  *   persist.c   making ranges durable         log_read.c reading a peer's log (adoption)
+ *   install.c   a peer's snapshots into the own area
  *
  * One thread. Completions become events in a queue; lks_replica_drain feeds them to the core and
  * carries out what comes back, until nothing is left.
@@ -242,6 +243,10 @@ void lks_log_read_start(struct lks_replica *replica, const struct lks_effect *ef
 void lks_log_read_cancel(struct lks_replica *replica);
 void lks_log_read_arrived(struct lks_replica *replica, const struct lks_op *op, int status);
 void lks_log_read_persisted(struct lks_replica *replica);
+
+/* install.c */
+void lks_install_start(struct lks_replica *replica, const struct lks_effect *effect);
+void lks_install_cancel(struct lks_replica *replica);
 
 /* propose.c */
 int lks_replica_propose(struct lks_replica *replica);

@@ -317,6 +317,9 @@ void rig_execute(struct rig *rig, uint32_t n)
         case LKS_EFFECT_BEAT:
             node->beat++;
             break;
+        case LKS_EFFECT_INSTALL:
+        case LKS_EFFECT_CANCEL_INSTALL:
+            rig_fail(rig, "replica %u installs", n);
         }
     }
 }

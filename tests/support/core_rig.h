@@ -104,7 +104,7 @@ struct rig_node {
     uint64_t hint; /* pmem-ack: how far the holder of the grant says it has written */
     /* of the process */
     struct lks_core *core;
-    _Alignas(64) uint8_t memory[8192];
+    _Alignas(64) uint8_t memory[12288];
     struct lks_update update;
     uint64_t beat;
     struct lks_position tail; /* where the own log ends, as the owner knows it */

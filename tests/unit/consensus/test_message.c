@@ -76,6 +76,45 @@ static void check__commit_word_behind_the_tail__false(void **state)
     assert_false(lks_message_check(&message));
 }
 
+static void check__numbers_that_could_overflow__false(void **state)
+{
+    (void)state;
+    struct lks_message message = good();
+    uint64_t *const numbers[] = {
+        &message.term,          &message.incarnation, &message.request,    &message.commit_offset,
+        &message.durable_offset, &message.base.index, &message.base.term,  &message.base.offset,
+        &message.tail.index,    &message.tail.term,   &message.tail.offset,
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        message = good();
+        message.kind = LKS_MESSAGE_VOTE_REQUEST;
+        message.runs_count = 0;
+        *numbers[i] = LKS_MESSAGE_NUMBER_MAX - 1;
+        assert_true(lks_message_check(&message));
+        *numbers[i] = LKS_MESSAGE_NUMBER_MAX;
+        assert_false(lks_message_check(&message));
+        *numbers[i] = UINT64_MAX;
+        assert_false(lks_message_check(&message));
+    }
+}
+
+static void check__base_above_what_it_must_lie_below__false(void **state)
+{
+    (void)state;
+    struct lks_message message = good();
+    message.runs[0].first_offset = 64;
+    message.base = (struct lks_position){.index = 1, .term = 1, .offset = 64};
+    assert_true(lks_message_check(&message));
+    message.base.offset = 65; /* a run begins below it */
+    assert_false(lks_message_check(&message));
+    message.base.offset = 64;
+    message.base.term = 2; /* an entry above it has a lower term */
+    assert_false(lks_message_check(&message));
+    message.base.term = 1;
+    message.commit_offset = 63; /* not committed */
+    assert_false(lks_message_check(&message));
+}
+
 static void names__every_value__has_one(void **state)
 {
     (void)state;
@@ -85,8 +124,8 @@ static void names__every_value__has_one(void **state)
     for (uint32_t role = 0; role < LKS_CORE_ROLES; role++) {
         assert_string_not_equal(lks_core_role_name((enum lks_core_role)role), "unknown");
     }
-    assert_string_equal(lks_effect_name(LKS_EFFECT_CLEAR_AMNESIA), "clear-amnesia");
-    assert_string_equal(lks_core_event_name(LKS_EVENT_TRANSFER), "transfer");
+    assert_string_equal(lks_effect_name(LKS_EFFECT_CANCEL_INSTALL), "cancel-install");
+    assert_string_equal(lks_core_event_name(LKS_EVENT_READ), "read");
     assert_string_equal(lks_message_name(0), "unknown");
     assert_string_equal(lks_message_name(UINT32_MAX), "unknown");
 }
@@ -98,6 +137,8 @@ int main(void)
         cmocka_unit_test(check__unknown_kind__false),
         cmocka_unit_test(check__bad_runs__false),
         cmocka_unit_test(check__commit_word_behind_the_tail__false),
+        cmocka_unit_test(check__numbers_that_could_overflow__false),
+        cmocka_unit_test(check__base_above_what_it_must_lie_below__false),
         cmocka_unit_test(names__every_value__has_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
