@@ -3,8 +3,8 @@
  * is left over, a command that is not whole or one that cannot be carried out yet, is kept with
  * the connection. Commands for the backend are given on at once, many at a time. Whatever must
  * be answered here (a local command, an error, a refusal) waits until all earlier commands of the
- * connection have been answered and is then looked at again: so replies keep their order, and
- * no reply is ever queued anywhere but in the output.
+ * connection have been answered and is then looked at again: so replies keep their order. An
+ * answer that the backend gives before that of an earlier command is held until its turn.
  */
 #include "server/internal.h"
 
@@ -19,6 +19,7 @@
 #include <sys/uio.h>
 
 #define INPUT_FIRST_BYTES 128u
+#define SEQUENCE_MASK ((1u << LKS_SERVER_SEQUENCE_BITS) - 1)
 
 enum verdict {
     VERDICT_DONE, /* the command is answered or given to the backend */
@@ -30,20 +31,31 @@ static uint32_t pending(const struct lks_connection *connection)
     return connection->submitted - connection->answered;
 }
 
+static size_t buffers_bytes(const struct lks_server *server)
+{
+    return server->pool.bytes + server->input_bytes + server->held_bytes;
+}
+
+/* code 0: the port has no more room. */
+static void overrun(struct lks_server *server, struct lks_connection *connection, int code)
+{
+    server->stats.overruns++;
+    lks_log_warn(server->options.log_sink, "client %llu closed: %s",
+                 (unsigned long long)connection->id,
+                 code != 0 ? lks_error_text(code) : "the buffers of all clients are full");
+    lks_server_close(server, connection);
+}
+
 void lks_connection_answer(struct lks_server *server, struct lks_connection *connection,
                            const void *reply, size_t bytes)
 {
     const int result =
         lks_output_reply(&connection->out, &server->pool, connection->protocol, reply, bytes);
-    if (result == 0 && server->pool.bytes + server->input_bytes <= server->buffers_max) {
+    if (result == 0 && buffers_bytes(server) <= server->buffers_max) {
         lks_server_mark_dirty(server, connection);
         return;
     }
-    server->stats.overruns++;
-    lks_log_warn(server->options.log_sink, "client %llu closed: %s",
-                 (unsigned long long)connection->id,
-                 result != 0 ? lks_error_text(result) : "the buffers of all clients are full");
-    lks_server_close(server, connection);
+    overrun(server, connection, result);
 }
 
 /* Sends what the last handler left in server->reply. */
@@ -102,7 +114,7 @@ static uint64_t make_cookie(const struct lks_server *server,
                             const struct lks_connection *connection, bool large)
 {
     const uint64_t slot = lks_connection_slot(server, connection);
-    const uint64_t sequence = connection->submitted & ((1u << LKS_SERVER_SEQUENCE_BITS) - 1);
+    const uint64_t sequence = connection->submitted & SEQUENCE_MASK;
     return ((slot << LKS_SERVER_GENERATION_BITS | connection->generation)
                 << LKS_SERVER_SEQUENCE_BITS |
             sequence) << 1 |
@@ -306,7 +318,7 @@ static bool resize_input(struct lks_server *server, struct lks_connection *conne
                          size_t capacity)
 {
     const size_t others = server->input_bytes - connection->in_capacity;
-    if (others + capacity + server->pool.bytes > server->buffers_max) {
+    if (buffers_bytes(server) - connection->in_capacity + capacity > server->buffers_max) {
         return false;
     }
     char *grown = realloc(connection->in, capacity);
@@ -337,15 +349,6 @@ static bool keep_input(struct lks_server *server, struct lks_connection *connect
     memcpy(connection->in + connection->in_bytes, data, bytes);
     connection->in_bytes = total;
     return true;
-}
-
-static void overrun(struct lks_server *server, struct lks_connection *connection)
-{
-    server->stats.overruns++;
-    lks_log_warn(server->options.log_sink,
-                 "client %llu closed: the buffers of all clients are full",
-                 (unsigned long long)connection->id);
-    lks_server_close(server, connection);
 }
 
 /* Carries out what the connection's own buffer holds. */
@@ -402,7 +405,7 @@ static void run_received(struct lks_server *server, struct lks_connection *conne
         const size_t direct = bytes < room ? bytes : room;
         connection->in_bytes += direct;
         if (!keep_input(server, connection, server->read_buffer, bytes - direct)) {
-            overrun(server, connection);
+            overrun(server, connection, 0);
             return;
         }
         run_kept(server, connection);
@@ -411,7 +414,7 @@ static void run_received(struct lks_server *server, struct lks_connection *conne
     const size_t done = run_commands(server, connection, server->read_buffer, bytes);
     if (connection->generation == generation && done < bytes &&
         !keep_input(server, connection, server->read_buffer + done, bytes - done)) {
-        overrun(server, connection);
+        overrun(server, connection, 0);
     }
 }
 
@@ -483,11 +486,63 @@ void lks_connection_send(struct lks_server *server, struct lks_connection *conne
     resume_if_possible(server, connection);
 }
 
+/* The answer to the connection's oldest command without one. */
+static void answer_next(struct lks_server *server, struct lks_connection *connection, bool large,
+                        const void *reply, size_t bytes)
+{
+    connection->answered++;
+    connection->pending_large -= large ? 1 : 0;
+    lks_connection_answer(server, connection, reply, bytes);
+}
+
+static void hold(struct lks_server *server, struct lks_connection *connection, uint32_t ahead,
+                 bool large, const void *reply, size_t bytes)
+{
+    const size_t before = connection->held.bytes;
+    const int result = lks_held_add(&connection->held, connection->answered,
+                                    connection->answered + ahead, large, reply, bytes);
+    server->held_bytes += connection->held.bytes - before;
+    if (result != 0 || buffers_bytes(server) > server->buffers_max) {
+        overrun(server, connection, result);
+    }
+}
+
+/* Answers that waited for the one just given. */
+static void answer_held(struct lks_server *server, struct lks_connection *connection)
+{
+    const uint32_t generation = connection->generation;
+    while (connection->generation == generation && connection->held.first != NULL) {
+        const size_t before = connection->held.bytes;
+        struct lks_held_answer *answer =
+            lks_held_take(&connection->held, connection->answered);
+        if (answer == NULL) {
+            return;
+        }
+        server->held_bytes -= before - connection->held.bytes;
+        answer_next(server, connection, answer->large, answer->data, answer->bytes);
+        free(answer);
+    }
+}
+
+/* Whether the command took effect is not known: what is known is sent, then the client must find
+ * out for itself. */
+static void end_unknown(struct lks_server *server, struct lks_connection *connection)
+{
+    const uint32_t generation = connection->generation;
+    lks_log_info(server->options.log_sink,
+                 "client %llu closed: the outcome of a command is not known",
+                 (unsigned long long)connection->id);
+    lks_connection_send(server, connection);
+    if (connection->generation == generation) {
+        lks_server_close(server, connection);
+    }
+}
+
 void lks_server_reply(struct lks_server *server, uint64_t cookie, const void *reply, size_t bytes)
 {
     const bool large = (cookie & 1) != 0;
     cookie >>= 1;
-    const uint32_t sequence = (uint32_t)cookie & ((1u << LKS_SERVER_SEQUENCE_BITS) - 1);
+    const uint32_t sequence = (uint32_t)cookie & SEQUENCE_MASK;
     cookie >>= LKS_SERVER_SEQUENCE_BITS;
     const uint32_t generation = (uint32_t)cookie & ((1u << LKS_SERVER_GENERATION_BITS) - 1);
     const uint64_t slot = cookie >> LKS_SERVER_GENERATION_BITS;
@@ -498,11 +553,20 @@ void lks_server_reply(struct lks_server *server, uint64_t cookie, const void *re
     if (connection->fd < 0 || connection->generation != generation) {
         return;
     }
-    LKS_ASSERT(pending(connection) > 0);
-    LKS_ASSERT(sequence == (connection->answered & ((1u << LKS_SERVER_SEQUENCE_BITS) - 1)));
-    connection->answered++;
-    connection->pending_large -= large ? 1 : 0;
-    lks_connection_answer(server, connection, reply, bytes);
+    const uint32_t ahead = (sequence - connection->answered) & SEQUENCE_MASK;
+    LKS_ASSERT(ahead < pending(connection));
+    if (bytes == 0) {
+        end_unknown(server, connection);
+        return;
+    }
+    if (ahead > 0) {
+        hold(server, connection, ahead, large, reply, bytes);
+        return;
+    }
+    answer_next(server, connection, large, reply, bytes);
+    if (connection->generation == generation) {
+        answer_held(server, connection);
+    }
     if (connection->generation == generation) {
         resume_if_possible(server, connection);
     }

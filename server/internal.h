@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "lockstep/reply.h"
+#include "server/held.h"
 #include "server/output.h"
 #include "server/parser.h"
 #include "server/server.h"
@@ -74,6 +75,7 @@ struct lks_connection {
     size_t in_capacity;
     struct lks_parser parser;
     struct lks_output out;
+    struct lks_held held; /* answers that came before an earlier one's */
     struct lks_connection_names *names;
     const char *last_command;
     uint64_t opened_ns;
@@ -116,7 +118,8 @@ struct lks_server {
     struct lks_slot_list resuming; /* those of the turn under way */
     struct lks_output_pool pool;
     size_t input_bytes;  /* room in all input buffers */
-    size_t buffers_max;  /* for input and output together */
+    size_t held_bytes;   /* in answers that wait for earlier ones */
+    size_t buffers_max;  /* for input, output and held answers together */
     char *read_buffer;
     struct lks_arguments args;
     uint8_t *encoded;

@@ -129,6 +129,8 @@ void lks_server_close(struct lks_server *server, struct lks_connection *connecti
     lks_output_clear(&connection->out, &server->pool);
     server->input_bytes -= connection->in_capacity;
     free(connection->in);
+    server->held_bytes -= connection->held.bytes;
+    lks_held_clear(&connection->held);
     if (connection->names != NULL) {
         free(connection->names->name);
         free(connection->names->library);

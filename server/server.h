@@ -17,8 +17,8 @@ struct lks_server;
 /* What stands behind the port: the replica, or a fake in tests. */
 struct lks_server_backend {
     /* Takes an encoded command (copied during the call); lks_server_reply with this cookie must
-     * follow exactly once, possibly from inside this call (inline execution): in the order of
-     * submission for one connection, in any order between connections. Refusals: -LKS_EBUSY,
+     * follow exactly once, possibly from inside this call (inline execution), in any order: the
+     * port brings the answers of a connection into the order of its commands. Refusals: -LKS_EBUSY,
      * -LKS_ETOOBIG, -LKS_ERINGFULL, -LKS_ENOLEADER, each with its own error reply. */
     int (*submit)(void *ctx, const void *command, size_t bytes, uint64_t cookie);
     /* Appends the replication part of INFO ("# Lockstep\r\nrole:leader\r\n...") to text; returns
@@ -54,7 +54,8 @@ int lks_server_fd(const struct lks_server *server);
 int lks_server_poll(struct lks_server *server);
 
 /* The answer to a submitted command; reply: one RESP3 value, copied. An unknown cookie (its
- * connection has gone) is ignored. Output is sent by the next _flush or _poll. */
+ * connection has gone) is ignored. Output is sent by the next _flush or _poll. With bytes 0 the
+ * outcome of the command is not known: the connection is closed, as RESP has no word for that. */
 void lks_server_reply(struct lks_server *server, uint64_t cookie, const void *reply, size_t bytes);
 
 /* Sends what _reply has queued: once per turn of the loop, so that replies leave in batches. */

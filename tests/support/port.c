@@ -229,3 +229,19 @@ size_t test_port_release(struct test_port *port, size_t count)
     lks_server_flush(port->server);
     return released;
 }
+
+void test_port_release_at(struct test_port *port, size_t place, bool unknown)
+{
+    assert_true(place < port->kept_count);
+    const struct test_port_command command = port->kept[place];
+    port->kept_count--;
+    memmove(port->kept + place, port->kept + place + 1,
+            (port->kept_count - place) * sizeof command);
+    if (unknown) {
+        lks_server_reply(port->server, command.cookie, NULL, 0);
+    } else {
+        apply(port, command.data, command.bytes, command.cookie);
+    }
+    free(command.data);
+    lks_server_flush(port->server);
+}

@@ -71,4 +71,8 @@ void test_port_settle(struct test_port *port);
 /* Applies and answers up to `count` kept commands, oldest first; returns how many. */
 size_t test_port_release(struct test_port *port, size_t count);
 
+/* Answers the kept command at this place (0: the oldest) before the others; unknown: its outcome is
+ * not known. */
+void test_port_release_at(struct test_port *port, size_t place, bool unknown);
+
 #endif

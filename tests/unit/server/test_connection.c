@@ -81,6 +81,41 @@ static void local_command__behind_pending__keeps_order(void **state)
                    "-ERR syntax error\r\n$1\r\n2\r\n");
 }
 
+static void answers__out_of_order__sent_in_order(void **state)
+{
+    struct fixture *f = *state;
+    f->port.delayed = true;
+    send_text(f, "SET a 1\r\nSET b 2\r\nGET a\r\nGET b\r\nGET c\r\nPING\r\n");
+    assert_int_equal(f->port.kept_count, 5);
+    test_port_release_at(&f->port, 1, false); /* SET b */
+    test_port_release_at(&f->port, 3, false); /* GET c */
+    test_port_release_at(&f->port, 2, false); /* GET b */
+    expect_text(f, "");
+    test_port_release_at(&f->port, 0, false); /* SET a */
+    expect_text(f, "+OK\r\n+OK\r\n");
+    test_port_release_at(&f->port, 0, false);
+    test_port_settle(&f->port);
+    expect_text(f, "$1\r\n1\r\n$1\r\n2\r\n$-1\r\n+PONG\r\n");
+}
+
+static void outcome__unknown__known_answers_sent_then_closed(void **state)
+{
+    struct fixture *f = *state;
+    f->port.delayed = true;
+    send_text(f, "SET a 1\r\nGET a\r\nGET a\r\nGET a\r\n");
+    test_port_release_at(&f->port, 2, false); /* held, and forgotten */
+    test_port_release_at(&f->port, 0, false);
+    test_port_release_at(&f->port, 0, true);
+    char got[64] = "";
+    bool closed = false;
+    const size_t bytes =
+        test_port_receive(&f->port, f->fd, got, sizeof got - 1, 2, &closed);
+    assert_int_equal(bytes, 5);
+    assert_string_equal(got, "+OK\r\n");
+    assert_true(closed);
+    test_port_release_at(&f->port, 0, false); /* its connection has gone: ignored */
+}
+
 static void hello__behind_pending__earlier_replies_in_old_protocol(void **state)
 {
     struct fixture *f = *state;
@@ -384,6 +419,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(local_command__behind_pending__keeps_order),
+        TEST(answers__out_of_order__sent_in_order),
+        TEST(outcome__unknown__known_answers_sent_then_closed),
         TEST(hello__behind_pending__earlier_replies_in_old_protocol),
         TEST(refusal__each_code__its_own_error),
         TEST(refusal__behind_pending__tried_again_then_answered),
