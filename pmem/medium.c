@@ -292,6 +292,19 @@ int lks_medium_allocate(int fd, uint64_t bytes)
     return -posix_fallocate(fd, 0, (off_t)bytes);
 }
 
+int lks_medium_extend(int fd, uint64_t from, uint64_t bytes)
+{
+    return -posix_fallocate(fd, (off_t)from, (off_t)bytes);
+}
+
+/* A sparse file grows with what is stored; its holes must not be filled by reading ahead. */
+static bool is_sparse(const struct lks_medium *medium, int fd, uint64_t bytes)
+{
+    struct stat status;
+    return medium->kind != LKS_MEDIUM_DEVDAX && fstat(fd, &status) == 0 &&
+           (uint64_t)status.st_blocks * 512 < bytes;
+}
+
 int lks_medium_map(const struct lks_medium *medium, int fd, uint64_t bytes, bool writable,
                    struct lks_mapping *mapping)
 {
@@ -315,7 +328,7 @@ int lks_medium_map(const struct lks_medium *medium, int fd, uint64_t bytes, bool
         return code;
     }
     (void)madvise(address, bytes, MADV_DONTFORK);
-    if (writable && medium->flush_by_cpu) {
+    if (writable && medium->flush_by_cpu && !is_sparse(medium, fd, bytes)) {
         /* No page fault on the way of a command. A kernel that cannot: the first lap pays. */
         (void)madvise(address, bytes, MADV_POPULATE_WRITE);
     }

@@ -35,8 +35,11 @@ struct lks_mapping {
  * -EDQUOT, -EFBIG and other errno of posix_fallocate. */
 int lks_medium_allocate(int fd, uint64_t bytes);
 
+/* The same for a part of a sparse file, within its size. */
+int lks_medium_extend(int fd, uint64_t from, uint64_t bytes);
+
 /* Maps the first `bytes` of fd, shared, not inherited by fork; a writable mapping of memory-like
- * media has its pages from the beginning. Errors: errno of mmap. */
+ * media has its pages from the beginning, unless the file is sparse. Errors: errno of mmap. */
 int lks_medium_map(const struct lks_medium *medium, int fd, uint64_t bytes, bool writable,
                    struct lks_mapping *mapping);
 void lks_medium_unmap(struct lks_mapping *mapping);

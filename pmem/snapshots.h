@@ -244,12 +244,14 @@ struct lks_snapshot_scan {
     struct lks_snapshot_item item;
     uint32_t partition;
     uint32_t block;     /* the present one */
+    uint32_t next;      /* the one behind it */
     uint32_t sequence;  /* its number in the chain */
     uint32_t at;        /* bytes of its content already read */
     uint32_t filled;    /* bytes of content in it */
     uint32_t checksum;  /* over the blocks so far */
     uint64_t bytes;     /* of content read */
     uint64_t chunks;
+    bool ended;
     uint8_t *assembled; /* a chunk that spans blocks; owned */
     uint64_t assembled_max;
     uint8_t *meta;      /* owned */
