@@ -160,6 +160,7 @@ struct lks_core *lks_core_init(void *memory, const struct lks_core_options *opti
     LKS_ASSERT(options->replica >= 1);
     LKS_ASSERT(options->replica <= options->replicas);
     LKS_ASSERT(options->heartbeat_ns > 0);
+    LKS_ASSERT(options->reserve_bytes < options->ring_bytes / 2);
     LKS_ASSERT(options->writes_max >= 1);
     LKS_ASSERT(options->writes_max <= LKS_CORE_WRITES_MAX);
     struct lks_core *core = memory;

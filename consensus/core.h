@@ -30,6 +30,8 @@ struct lks_core_options {
     uint64_t election_timeout_ns;
     uint64_t heartbeat_ns;
     uint64_t ring_bytes;      /* the same on all replicas */
+    uint64_t reserve_bytes;   /* of each ring, for the no-ops of elections: commands never use it;
+                                 the same on all replicas; a multiple of 64, less than half of it */
     uint64_t write_bytes_max; /* one WRITE effect moves at most this much */
     uint32_t writes_max;      /* flushes in flight to one peer, 1..LKS_CORE_WRITES_MAX */
     uint64_t seed;
@@ -115,7 +117,8 @@ enum lks_effect_kind {
     LKS_EFFECT_PERSIST_PROMISE, /* term, candidate (peer), incarnation */
     LKS_EFFECT_PERSIST_TAIL,   /* from: scan the visible tail, make all of it durable */
     LKS_EFFECT_PERSIST_LOG,    /* from, to, term: own appended entries */
-    LKS_EFFECT_APPEND_NOOP,    /* term; the APPENDED event follows */
+    LKS_EFFECT_APPEND_NOOP,    /* term; as soon as the ring has room for it (the base may have to
+                                  move first), if the term is still led; the APPENDED event follows */
     LKS_EFFECT_SEND,           /* peer, message */
     LKS_EFFECT_BEAT,           /* advance the own heartbeat counter */
     LKS_EFFECT_CLEAR_AMNESIA,  /* durably; AMNESIA_CLEARED follows */
@@ -165,8 +168,8 @@ struct lks_core_view {
     uint64_t deadline_ns;   /* send a TICK at the latest then */
     struct lks_position base; /* own: everything below is committed, and in snapshots */
     struct lks_position tail;
-    /* Leader: appending may not go beyond this offset. What lies a ring
-     * below it is not in the base, or writes in flight are still read from there. */
+    /* Leader: entries may not reach beyond this offset, commands not beyond reserve_bytes below it.
+     * A ring below it lies what is above the base, or what writes in flight are read from. */
     uint64_t append_limit;
     /* Leader: the lowest offset that a follower, which keeps up or has just installed, still needs
      * from this log. A base that passes it makes that follower install a snapshot. UINT64_MAX:

@@ -7,6 +7,7 @@
  */
 #include "consensus/core_internal.h"
 
+#define NOOP_BYTES 64u /* of an entry without contents */
 #define BASE_READS_PER_BEAT 16u
 #define DROP_TIMEOUTS 50u /* election timeouts after which a silent follower is dropped */
 
@@ -39,11 +40,16 @@ void lks_leader_void_writes(struct peer *peer)
     peer->inflight = 0;
 }
 
-/* How far the peer's ring may be written: what it keeps from its base on is never overwritten. */
+/*
+ * How far the peer's ring may be written: what it keeps from its base on is never overwritten. An
+ * established leader also leaves the reserve, as in its own ring: should the peer lead next, with
+ * nobody near who knows what has committed, its base cannot move before its no-op has.
+ */
 static uint64_t write_limit(const struct lks_core *core, const struct peer *peer)
 {
     const uint64_t tail = core->view.tail.offset;
-    const uint64_t room = peer->base + core->options.ring_bytes;
+    const uint64_t reserve = core->view.established ? core->options.reserve_bytes : 0;
+    const uint64_t room = peer->base + core->options.ring_bytes - reserve;
     return tail < room ? tail : room;
 }
 
@@ -192,6 +198,17 @@ static void append_noop(struct lks_core *core)
 }
 
 /*
+ * Whether the peer's ring has no room for this log with the term's first entry. Before that has
+ * committed nothing tells the peer what it may give up, so its base would never move; a snapshot,
+ * which says what is committed, moves it.
+ */
+static bool cannot_take_term(const struct lks_core *core, const struct peer *peer)
+{
+    return !core->view.established && peer->base < core->view.base.offset &&
+           core->view.tail.offset + NOOP_BYTES > peer->base + core->options.ring_bytes;
+}
+
+/*
  * Where writing to p begins, and what it already holds, from its report. Where the two logs part
  * below the own base, the bytes in between are gone here: a snapshot comes first.
  */
@@ -205,13 +222,18 @@ static void begin_writing(struct lks_core *core, uint32_t p)
     const uint64_t common = lks_core_common(core, report, report->commit_offset);
     LKS_ASSERT(common >= report->commit_offset); /* no overwriting below a commit word ever seen */
     LKS_ASSERT(common >= report->base.offset);
+    if (report->commit_offset > core->view.commit_offset) {
+        /* Committed there is committed: a new leader whose ring is full finds room below it. */
+        LKS_ASSERT(!core->view.established);
+        lks_core_raise_commit(core, report->commit_offset);
+    }
     peer->base = report->base.offset;
     peer->written = common;
     peer->commit_sent = 0;
     if (peer->durable < common) {
         peer->durable = common; /* its whole visible tail was durable before it was reported */
     }
-    peer->behind = common < core->view.base.offset;
+    peer->behind = common < core->view.base.offset || cannot_take_term(core, peer);
     if (peer->behind) {
         lks_install_ask(core, p);
     }
@@ -258,7 +280,8 @@ void lks_leader_base_moved(struct lks_core *core)
 {
     for (uint32_t p = 1; p <= core->options.replicas; p++) {
         const struct peer *peer = &core->peers[p];
-        if (peer->path_open && !peer->behind && peer->written < core->view.base.offset) {
+        if (peer->path_open && !peer->behind &&
+            (peer->written < core->view.base.offset || cannot_take_term(core, peer))) {
             lks_election_path_lost(core, p);
         }
     }

@@ -30,10 +30,23 @@ static uint64_t chain_of(uint64_t before, uint64_t term, uint64_t value)
     return x | 1u;
 }
 
+/* Where entry number index (from 0) lies in the ring of n. */
+struct rig_entry *rig_slot(struct rig *rig, uint32_t n, uint64_t index)
+{
+    return &rig->nodes[n].ring[index % rig->slots];
+}
+
+/* A script has room enough; a random schedule has many elections. */
+uint64_t rig_reserve(const struct rig *rig)
+{
+    return rig->slots < RIG_SLOTS ? rig->slots * 3 / 8 * RIG_ENTRY : 0;
+}
+
 /* The entry in slot, if it continues the log that ends at position. */
 static bool continues(const struct rig_entry *entry, const struct lks_position *position)
 {
-    return entry->chain != 0 && entry->before == position->chain &&
+    return entry->chain != 0 && entry->index == position->index &&
+           entry->before == position->chain &&
            entry->term >= position->term &&
            entry->chain == chain_of(entry->before, entry->term, entry->value);
 }
@@ -46,30 +59,34 @@ static void extend(struct lks_position *position, const struct rig_entry *entry)
     position->chain = entry->chain;
 }
 
-static struct lks_position scan_to(const struct rig_entry *ring, struct lks_runs *runs,
-                                   uint64_t limit)
+struct lks_position rig_scan_to(const struct rig *rig, uint32_t n, struct lks_runs *runs,
+                                uint64_t limit)
 {
-    struct lks_position position = {0};
+    const struct rig_node *node = &rig->nodes[n];
+    struct lks_position position = node->base;
     if (runs != NULL) {
         runs->count = 0;
     }
-    for (uint32_t i = 0; i < limit / RIG_ENTRY && continues(&ring[i], &position); i++) {
+    const uint64_t end = node->base.index + rig->slots;
+    while (position.offset < limit && position.index < end &&
+           continues(&node->ring[position.index % rig->slots], &position)) {
+        const struct rig_entry *entry = &node->ring[position.index % rig->slots];
         if (runs != NULL) {
-            lks_runs_note(runs, ring[i].term, position.offset);
+            lks_runs_note(runs, entry->term, position.offset);
         }
-        extend(&position, &ring[i]);
+        extend(&position, entry);
     }
     return position;
 }
 
-struct lks_position rig_scan(const struct rig_entry *ring, struct lks_runs *runs)
+struct lks_position rig_scan(const struct rig *rig, uint32_t n, struct lks_runs *runs)
 {
-    return scan_to(ring, runs, RIG_SLOTS * RIG_ENTRY);
+    return rig_scan_to(rig, n, runs, UINT64_MAX);
 }
 
 uint64_t rig_index(const struct rig *rig, uint32_t n)
 {
-    return rig_scan(rig->nodes[n].ring, NULL).index;
+    return rig_scan(rig, n, NULL).index;
 }
 
 const struct lks_core_view *rig_view(const struct rig *rig, uint32_t n)
@@ -102,8 +119,8 @@ static struct rig_item *pop(struct rig_queue *queue)
     return item;
 }
 
-static void push_event(struct rig *rig, struct rig_queue *queue, enum lks_core_event_kind kind,
-                       uint32_t peer, uint64_t grant, int status)
+void rig_push_event(struct rig *rig, struct rig_queue *queue, enum lks_core_event_kind kind,
+                    uint32_t peer, uint64_t grant, int status)
 {
     struct rig_item *item = rig_push(rig, queue);
     item->event.kind = kind;
@@ -112,11 +129,14 @@ static void push_event(struct rig *rig, struct rig_queue *queue, enum lks_core_e
     item->event.status = status;
 }
 
-static void make_durable(struct rig *rig, uint32_t n, uint64_t from, uint64_t to)
+/* (Below the base the ring holds something else.) */
+void rig_make_durable(struct rig *rig, uint32_t n, uint64_t from, uint64_t to)
 {
     struct rig_node *node = &rig->nodes[n];
-    for (uint64_t i = from / RIG_ENTRY; i < to / RIG_ENTRY; i++) {
-        node->disk[i] = node->ring[i];
+    const uint64_t first = from / RIG_ENTRY > node->base.index ? from / RIG_ENTRY
+                                                               : node->base.index;
+    for (uint64_t i = first; i < to / RIG_ENTRY; i++) {
+        node->disk[i % rig->slots] = node->ring[i % rig->slots];
     }
 }
 
@@ -124,17 +144,19 @@ static struct lks_position append(struct rig *rig, uint32_t n, uint64_t term)
 {
     struct rig_node *node = &rig->nodes[n];
     struct lks_position tail = node->tail;
-    if (tail.index >= RIG_SLOTS) {
+    if (tail.index >= RIG_LOG || tail.index >= node->base.index + rig->slots) {
         rig_fail(rig, "the log of %u is full", n);
     }
     const uint64_t value = ++rig->values;
     const struct rig_entry entry = {
+        .index = tail.index,
         .term = term,
         .value = value,
         .before = tail.chain,
         .chain = chain_of(tail.chain, term, value),
     };
-    rig_write_slot(rig, n, (uint32_t)tail.index, &entry);
+    rig_check_source(rig, n, tail.index);
+    rig_write_slot(rig, n, tail.index, &entry);
     extend(&node->tail, &entry);
     return node->tail;
 }
@@ -143,10 +165,10 @@ void rig_put(struct rig *rig, uint32_t n, uint64_t term, uint64_t value)
 {
     const uint64_t values = rig->values;
     rig->values = value - 1;
-    rig->nodes[n].tail = rig_scan(rig->nodes[n].ring, NULL);
+    rig->nodes[n].tail = rig_scan(rig, n, NULL);
     const struct lks_position tail = append(rig, n, term);
     rig->values = values;
-    make_durable(rig, n, tail.offset - RIG_ENTRY, tail.offset);
+    rig_make_durable(rig, n, tail.offset - RIG_ENTRY, tail.offset);
 }
 
 bool rig_append(struct rig *rig, uint32_t n, uint32_t count)
@@ -154,7 +176,10 @@ bool rig_append(struct rig *rig, uint32_t n, uint32_t count)
     if (!rig->nodes[n].alive || !rig_view(rig, n)->accepts) {
         return false;
     }
-    struct lks_position tail = {0};
+    struct lks_position tail = rig->nodes[n].tail;
+    if (tail.offset + count * RIG_ENTRY + rig_reserve(rig) > rig_view(rig, n)->append_limit) {
+        return false;
+    }
     for (uint32_t i = 0; i < count; i++) {
         tail = append(rig, n, rig_view(rig, n)->term);
     }
@@ -162,7 +187,7 @@ bool rig_append(struct rig *rig, uint32_t n, uint32_t count)
     item->event.kind = LKS_EVENT_APPENDED;
     item->event.position = tail;
     if (rig->exploring && rig_random(rig, 2) == 0) {
-        make_durable(rig, n, tail.offset - count * RIG_ENTRY, tail.offset);
+        rig_make_durable(rig, n, tail.offset - count * RIG_ENTRY, tail.offset);
         item->event.offset = tail.offset;
     }
     return true;
@@ -186,7 +211,9 @@ static void post_op(struct rig *rig, uint32_t n, const struct lks_effect *effect
         const uint64_t first = effect->from / RIG_ENTRY;
         const uint64_t count = (effect->to - effect->from) / RIG_ENTRY;
         LKS_ASSERT(count <= RIG_WRITE_ENTRIES);
-        memcpy(op->bytes, &rig->nodes[n].ring[first], count * sizeof op->bytes[0]);
+        for (uint64_t i = 0; i < count; i++) {
+            op->bytes[i] = *rig_slot(rig, n, first + i);
+        }
     }
 }
 
@@ -217,7 +244,7 @@ static void read_heartbeat(struct rig *rig, uint32_t n, uint32_t p)
         return; /* the read is late */
     }
     const bool reached = side->up && rig->links[n][p].whole;
-    push_event(rig, &side->ctl, LKS_EVENT_HEARTBEAT_READ, p, 0, reached ? 0 : EBROKEN_STATUS);
+    rig_push_event(rig, &side->ctl, LKS_EVENT_HEARTBEAT_READ, p, 0, reached ? 0 : EBROKEN_STATUS);
     if (reached) {
         struct lks_core_event *event = &last(&side->ctl)->event;
         const struct lks_core_view *view = rig_view(rig, p);
@@ -225,6 +252,7 @@ static void read_heartbeat(struct rig *rig, uint32_t n, uint32_t p)
         event->term = view->term;
         event->leading = view->role == LKS_CORE_LEADER;
         event->amnesiac = view->amnesiac;
+        event->offset = rig->nodes[p].base.offset;
         event->waits = rig->nodes[p].waits || (rig->exploring && rig->nodes[p].paused);
     }
 }
@@ -236,7 +264,7 @@ static void open_path(struct rig *rig, uint32_t n, const struct lks_effect *effe
     const bool reached = side->up && rig->links[n][effect->peer].whole;
     side->path = effect->key[0];
     side->path_broken = !reached;
-    push_event(rig, &side->done, LKS_EVENT_OPENED, effect->peer, effect->key[0],
+    rig_push_event(rig, &side->done, LKS_EVENT_OPENED, effect->peer, effect->key[0],
                reached ? 0 : EBROKEN_STATUS);
 }
 
@@ -270,11 +298,35 @@ static void local_work(struct rig *rig, uint32_t n, const struct lks_effect *eff
     struct rig_item *item = rig_push(rig, queue);
     item->work = *effect;
     item->executed = false;
-    if (effect->kind == LKS_EFFECT_APPEND_NOOP) {
-        item->event.kind = LKS_EVENT_APPENDED;
-        item->event.position = append(rig, n, effect->term);
-        item->executed = true;
+}
+
+/* The no-op waits, like any entry, until the ring has room. */
+static bool append_noop(struct rig *rig, uint32_t n)
+{
+    struct rig_node *node = &rig->nodes[n];
+    const struct lks_core_view *view = rig_view(rig, n);
+    if (node->noop_due == 0 || view->role != LKS_CORE_LEADER || view->term != node->noop_due) {
+        node->noop_due = 0;
+        return false;
     }
+    if (node->tail.offset + RIG_ENTRY > view->append_limit) {
+        return false;
+    }
+    struct rig_item *item = rig_push(rig, &node->local);
+    item->event.kind = LKS_EVENT_APPENDED;
+    item->event.position = append(rig, n, node->noop_due);
+    node->noop_due = 0;
+    return true;
+}
+
+static void begin_install(struct rig *rig, uint32_t n, const struct lks_effect *effect)
+{
+    struct rig_install *install = &rig->nodes[n].install;
+    if (install->active || rig->nodes[n].read.active) {
+        rig_fail(rig, "replica %u installs while it changes its ring already", n);
+    }
+    *install =
+        (struct rig_install){.active = true, .peer = effect->peer, .from = effect->from};
 }
 
 void rig_execute(struct rig *rig, uint32_t n)
@@ -307,9 +359,12 @@ void rig_execute(struct rig *rig, uint32_t n)
         case LKS_EFFECT_PERSIST_PROMISE:
         case LKS_EFFECT_PERSIST_TAIL:
         case LKS_EFFECT_PERSIST_LOG:
-        case LKS_EFFECT_APPEND_NOOP:
         case LKS_EFFECT_CLEAR_AMNESIA:
             local_work(rig, n, effect);
+            break;
+        case LKS_EFFECT_APPEND_NOOP:
+            node->noop_due = effect->term;
+            (void)append_noop(rig, n);
             break;
         case LKS_EFFECT_SEND:
             send(rig, n, effect);
@@ -318,8 +373,11 @@ void rig_execute(struct rig *rig, uint32_t n)
             node->beat++;
             break;
         case LKS_EFFECT_INSTALL:
+            begin_install(rig, n, effect);
+            break;
         case LKS_EFFECT_CANCEL_INSTALL:
-            rig_fail(rig, "replica %u installs", n);
+            node->install.cancelled = true;
+            break;
         }
     }
 }
@@ -357,16 +415,18 @@ static void execute_local(struct rig *rig, uint32_t n, struct rig_item *item)
     case LKS_EFFECT_PERSIST_TAIL:
         if (rig_view(rig, n)->role == LKS_CORE_STARTING) {
             node->word = 0;
+            node->base = node->snapshot; /* what is not in the log any more is there */
+            event->base = node->base;
         }
         event->kind = LKS_EVENT_TAIL_PERSISTED;
-        event->position = rig_scan(node->ring, &node->runs);
+        event->position = rig_scan(rig, n, &node->runs);
         node->tail = event->position;
         event->runs = &node->runs;
         event->offset = node->word;
-        make_durable(rig, n, work->from, event->position.offset);
+        rig_make_durable(rig, n, work->from, event->position.offset);
         break;
     case LKS_EFFECT_PERSIST_LOG:
-        make_durable(rig, n, work->from, work->to);
+        rig_make_durable(rig, n, work->from, work->to);
         event->kind = LKS_EVENT_LOG_PERSISTED;
         event->offset = work->to;
         event->term = work->term;
@@ -417,7 +477,11 @@ static bool do_queue(struct rig *rig, uint32_t n, struct rig_queue *queue, bool 
 
 bool rig_do_local(struct rig *rig, uint32_t n, bool at_once)
 {
-    return !rig->nodes[n].hold_local && do_queue(rig, n, &rig->nodes[n].local, at_once);
+    struct rig_node *node = &rig->nodes[n];
+    if (node->noop_due != 0 && node->alive && !node->paused && !node->hold_local) {
+        (void)append_noop(rig, n);
+    }
+    return !node->hold_local && do_queue(rig, n, &node->local, at_once);
 }
 
 bool rig_do_disk(struct rig *rig, uint32_t n, bool at_once)
@@ -459,7 +523,7 @@ void rig_break_path(struct rig *rig, uint32_t n, uint32_t p)
     while (side->ops_count > 0) {
         const struct rig_op *op = &side->ops[side->ops_first];
         if (op->kind == LKS_EFFECT_WRITE || op->kind == LKS_EFFECT_PROBE) {
-            push_event(rig, &side->done,
+            rig_push_event(rig, &side->done,
                        op->kind == LKS_EFFECT_WRITE ? LKS_EVENT_FLUSHED : LKS_EVENT_PROBED, p,
                        side->path, EBROKEN_STATUS);
             last(&side->done)->event.offset = op->to;
@@ -473,14 +537,17 @@ void rig_break_path(struct rig *rig, uint32_t n, uint32_t p)
 /* Lands a random part of the write; true once all of it has. */
 static bool land(struct rig *rig, uint32_t n, uint32_t p, struct rig_op *op, bool whole)
 {
-    const uint32_t first = (uint32_t)(op->from / RIG_ENTRY);
+    const uint64_t first = op->from / RIG_ENTRY;
     const uint32_t count = (uint32_t)((op->to - op->from) / RIG_ENTRY);
     const uint32_t all = (1u << count) - 1;
     const uint32_t now = whole ? all : (uint32_t)rig_random(rig, all + 1);
     for (uint32_t i = 0; i < count; i++) {
         if ((now & 1u << i) != 0 && (op->landed & 1u << i) == 0) {
             const struct rig_entry entry =
-                rig->late_source ? rig->nodes[n].ring[first + i] : op->bytes[i];
+                rig->late_source ? *rig_slot(rig, n, first + i) : op->bytes[i];
+            if (rig->nodes[p].install.active) {
+                rig_fail(rig, "ring %u is written while a snapshot is installed there", p);
+            }
             rig_write_slot(rig, p, first + i, &entry);
             op->landed |= 1u << i;
         }
@@ -505,11 +572,11 @@ bool rig_do_path(struct rig *rig, uint32_t n, uint32_t p, bool whole)
             return true;
         }
         if (rig->durability == RIG_FLUSH) {
-            make_durable(rig, p, op->from, op->to);
+            rig_make_durable(rig, p, op->from, op->to);
         } else if (rig->durability == RIG_ACK) {
             rig->nodes[p].hint = op->to;
         }
-        push_event(rig, &side->done, LKS_EVENT_FLUSHED, p, side->path, 0);
+        rig_push_event(rig, &side->done, LKS_EVENT_FLUSHED, p, side->path, 0);
         last(&side->done)->event.offset = rig->durability == RIG_ACK ? 0 : op->to;
     } else if (op->kind == LKS_EFFECT_COMMIT_WORD) {
         if (op->to < rig->nodes[p].word) {
@@ -517,7 +584,7 @@ bool rig_do_path(struct rig *rig, uint32_t n, uint32_t p, bool whole)
         }
         rig->nodes[p].word = op->to;
     } else {
-        push_event(rig, &side->done, LKS_EVENT_PROBED, p, side->path, 0);
+        rig_push_event(rig, &side->done, LKS_EVENT_PROBED, p, side->path, 0);
     }
     side->ops_first = (side->ops_first + 1) % RIG_QUEUE;
     side->ops_count--;
@@ -532,7 +599,7 @@ bool rig_do_fence(struct rig *rig, uint32_t n, uint32_t p)
     }
     node->sides[p].fencing = false;
     rig->permission[n][p] = 0;
-    push_event(rig, &node->local, LKS_EVENT_REVOKED, p, 0, 0);
+    rig_push_event(rig, &node->local, LKS_EVENT_REVOKED, p, 0, 0);
     return true;
 }
 
@@ -541,9 +608,9 @@ static void end_read(struct rig *rig, uint32_t n, int status)
     struct rig_node *node = &rig->nodes[n];
     node->read.active = false;
     /* All of it was read: the log ends there. Else it is what is visible now. */
-    node->tail = scan_to(node->ring, &node->read_runs,
-                         status == 0 ? node->read.effect.to : RIG_SLOTS * RIG_ENTRY);
-    make_durable(rig, n, node->read.effect.from, node->tail.offset);
+    node->tail = rig_scan_to(rig, n, &node->read_runs,
+                             status == 0 ? node->read.effect.to : UINT64_MAX);
+    rig_make_durable(rig, n, node->read.effect.from, node->tail.offset);
     struct rig_item *item = rig_push(rig, &node->local);
     item->event.kind = LKS_EVENT_LOG_READ;
     item->event.status = status;
@@ -565,21 +632,21 @@ bool rig_do_read(struct rig *rig, uint32_t n, bool whole)
             return true;
         }
         if (read->next == read->effect.to) {
-            const struct lks_position tail = scan_to(node->ring, NULL, read->effect.to);
+            const struct lks_position tail = rig_scan_to(rig, n, NULL, read->effect.to);
             end_read(rig, n, tail.chain == read->effect.expect.chain ? 0 : -EBADMSG);
             return true;
         }
-        struct lks_position before = {0};
-        const uint32_t slot = (uint32_t)(read->next / RIG_ENTRY);
-        for (uint32_t i = 0; i < slot; i++) {
-            extend(&before, &node->ring[i]);
+        const uint64_t index = read->next / RIG_ENTRY;
+        const struct lks_position before = rig_scan_to(rig, n, NULL, read->next);
+        if (before.offset != read->next) {
+            rig_fail(rig, "replica %u reads a log on from where its own does not reach", n);
         }
-        const struct rig_entry *entry = &rig->nodes[read->peer].ring[slot];
+        const struct rig_entry *entry = rig_slot(rig, read->peer, index);
         if (!continues(entry, &before) || entry->term >= read->effect.term) {
             end_read(rig, n, continues(entry, &before) ? -EPERM : -EBADMSG);
             return true;
         }
-        rig_write_slot(rig, n, slot, entry);
+        rig_write_slot(rig, n, index, entry);
         read->next += RIG_ENTRY;
     } while (whole);
     return true;
@@ -612,7 +679,7 @@ bool rig_do_ack(struct rig *rig, uint32_t n)
     if (view->grant.peer == 0 || node->hint <= node->acked) {
         return false;
     }
-    make_durable(rig, n, view->grant.commit_offset, node->hint);
+    rig_make_durable(rig, n, view->grant.commit_offset, node->hint);
     node->acked = node->hint;
     struct lks_effect effect = {.kind = LKS_EFFECT_SEND, .peer = view->grant.peer};
     node->update.messages[0] = (struct lks_message){

@@ -2,10 +2,11 @@
  * A rig for the consensus core alone: up to seven cores in one process over a model of everything
  * around them, which carries their effects out literally as consensus/core.h documents them.
  *
- * The model: a log of 64-byte entries per replica, chained by a hash, each slot with what is
- * visible and what is durable; write permission as grant numbers that a fence ends; one-sided
- * writes that land slot by slot, in any order, until the fence completes; control messages in
- * order per connection, lost with it. Checkers (core_rig_check.c) run after every step. Used by
+ * The model: a log of 64-byte entries per replica, chained by a hash, in a ring of slots, each with
+ * what is visible and what is durable; a snapshot (known by its point) and a base below which the
+ * ring is written anew; write permission as grant numbers that a fence ends; one-sided writes that
+ * land slot by slot, in any order, until the fence completes; control messages in order per
+ * connection, lost with it. Checkers (core_rig_check.c) run after every step. Used by
  * tests only, one thread. Driven by a script (settle, advance, hold) or by a seed (explore).
  */
 #ifndef LKS_TESTS_SUPPORT_CORE_RIG_H
@@ -14,7 +15,9 @@
 #include "consensus/core.h"
 
 #define RIG_NODES 8u   /* by replica id, 1..7 */
-#define RIG_SLOTS 96u  /* entries that a log may hold */
+#define RIG_LOG 256u   /* entries that a log may ever have */
+#define RIG_SLOTS 96u  /* entries that a ring may hold; rig.slots: does hold */
+#define RIG_READS 16u  /* reads that wait for their round */
 #define RIG_ENTRY 64u  /* bytes of an entry */
 #define RIG_QUEUE 32u
 #define RIG_TERMS 128u
@@ -27,6 +30,7 @@
 enum rig_durability { RIG_FLUSH, RIG_ACK, RIG_MEMORY };
 
 struct rig_entry {
+    uint64_t index; /* entries before it */
     uint64_t term;
     uint64_t value;
     uint64_t before; /* chain of the entry before */
@@ -80,6 +84,24 @@ struct rig_read {
     struct lks_effect effect;
 };
 
+/* A donor's snapshot on its way into the place of the own one. */
+struct rig_install {
+    bool active;
+    bool cancelled;
+    bool read;    /* the donor's snapshot is here */
+    bool written; /* the own manifest names it: from now on the base must follow */
+    uint32_t peer;
+    uint64_t from;
+    struct lks_position target;
+};
+
+/* A read of a client: what had been committed, by any leader, when it came. */
+struct rig_read_wait {
+    uint64_t term;
+    uint64_t round;
+    uint32_t committed;
+};
+
 struct rig_node {
     bool alive;
     bool paused;
@@ -88,6 +110,7 @@ struct rig_node {
     uint32_t hold_work; /* 1 + kind of own work that is not carried out; 0: none */
     bool hold_fence;
     bool hold_read;
+    bool hold_install;
     bool hold_word;
     /* persistent */
     uint64_t incarnation;
@@ -96,10 +119,12 @@ struct rig_node {
     uint64_t promise_incarnation;
     bool amnesiac;
     bool promise_lost;
+    struct lks_position snapshot; /* everything up to here is in it; durable */
+    struct lks_position base;     /* of the log; durable, never above the snapshot */
     struct rig_entry disk[RIG_SLOTS];
     /* in memory that outlives the process */
     struct rig_entry ring[RIG_SLOTS];
-    uint64_t forgotten[RIG_SLOTS]; /* checkers: chains that it held when it became amnesiac */
+    uint64_t forgotten[RIG_LOG]; /* checkers: chains that it held when it became amnesiac */
     uint64_t word; /* commit word */
     uint64_t hint; /* pmem-ack: how far the holder of the grant says it has written */
     /* of the process */
@@ -110,6 +135,10 @@ struct rig_node {
     struct lks_position tail; /* where the own log ends, as the owner knows it */
     uint64_t acked;
     uint64_t checked_commit;
+    uint64_t noop_due; /* term whose no-op waits for room in the ring; 0: none */
+    uint32_t reads_count;
+    struct rig_read_wait reads[RIG_READS];
+    struct rig_install install;
     struct lks_runs runs;      /* of the TAIL_PERSISTED under way */
     struct lks_runs read_runs; /* of the LOG_READ under way */
     struct rig_read read;
@@ -128,13 +157,15 @@ struct rig_leader {
     uint32_t replica;
     uint64_t incarnation;
     uint32_t length;
-    uint64_t chains[RIG_SLOTS];
+    uint64_t chains[RIG_LOG];
 };
 
 struct rig {
     uint32_t n;
     enum rig_durability durability;
     bool exploring;
+    uint32_t slots;   /* of each ring */
+    bool recycling;   /* snapshots are taken as the rings fill, also when settling */
     bool late_source; /* a write reads its source when it lands, not when it is posted */
     uint32_t writes_max;
     uint64_t now;
@@ -148,7 +179,9 @@ struct rig {
     struct rig_link links[RIG_NODES][RIG_NODES];
     /* checkers */
     uint32_t committed_count;
-    uint64_t committed[RIG_SLOTS]; /* chains */
+    uint64_t committed[RIG_LOG]; /* chains */
+    uint32_t installs;  /* that ended well */
+    uint32_t confirmed; /* reads that were */
     struct rig_leader leaders[RIG_TERMS];
     uint64_t term_max;
     char *trace; /* NULL: none */
@@ -187,7 +220,14 @@ uint32_t rig_leader(const struct rig *rig); /* established, of the highest term;
 void rig_elect(struct rig *rig, uint32_t n);
 /* A follower is told by its leader to take over: an election at any moment. */
 void rig_coup(struct rig *rig, uint32_t n);
-struct lks_position rig_scan(const struct rig_entry *ring, struct lks_runs *runs);
+/* The log that ring n shows, from its base on. */
+struct lks_position rig_scan(const struct rig *rig, uint32_t n, struct lks_runs *runs);
+struct lks_position rig_scan_to(const struct rig *rig, uint32_t n, struct lks_runs *runs,
+                                uint64_t limit);
+/* A snapshot of n up to its first `index` entries, durable; then the base moves there. */
+void rig_snapshot(struct rig *rig, uint32_t n, uint64_t index);
+/* A client's read at n; true if it was taken. rig_check_step judges the answer. */
+bool rig_read_point(struct rig *rig, uint32_t n);
 uint64_t rig_index(const struct rig *rig, uint32_t n); /* entries visible in the own ring */
 /* Puts an entry into a stopped replica's log, visible and durable, as a history to start from. */
 void rig_put(struct rig *rig, uint32_t n, uint64_t term, uint64_t value);
@@ -208,13 +248,24 @@ bool rig_do_disk(struct rig *rig, uint32_t n, bool at_once);
 bool rig_do_path(struct rig *rig, uint32_t n, uint32_t p, bool whole);
 bool rig_do_fence(struct rig *rig, uint32_t n, uint32_t p);
 bool rig_do_read(struct rig *rig, uint32_t n, bool whole);
+bool rig_do_install(struct rig *rig, uint32_t n, bool whole);
+bool rig_do_snapshot(struct rig *rig, uint32_t n, bool whole);
 bool rig_do_word(struct rig *rig, uint32_t n);
 bool rig_do_ack(struct rig *rig, uint32_t n);
 bool rig_do_notice(struct rig *rig, uint32_t n, uint32_t p);
 bool rig_do_tick(struct rig *rig, uint32_t n, bool due_only);
 struct rig_item *rig_push(struct rig *rig, struct rig_queue *queue);
 void rig_break_path(struct rig *rig, uint32_t n, uint32_t p);
-void rig_write_slot(struct rig *rig, uint32_t owner, uint32_t slot, const struct rig_entry *entry);
+void rig_write_slot(struct rig *rig, uint32_t owner, uint64_t index,
+                    const struct rig_entry *entry);
+struct rig_entry *rig_slot(struct rig *rig, uint32_t n, uint64_t index);
+uint64_t rig_reserve(const struct rig *rig); /* bytes of a ring, for no-ops */
+uint64_t rig_chain_at(const struct rig *rig, uint32_t n, uint64_t index, bool durable);
+void rig_check_snapshot(const struct rig *rig, uint32_t n, const struct lks_position *point);
+void rig_check_source(const struct rig *rig, uint32_t n, uint64_t index);
+void rig_make_durable(struct rig *rig, uint32_t n, uint64_t from, uint64_t to);
+void rig_push_event(struct rig *rig, struct rig_queue *queue, enum lks_core_event_kind kind,
+                    uint32_t peer, uint64_t grant, int status);
 void rig_check_step(struct rig *rig, uint32_t n);
 void rig_check_amnesia_over(struct rig *rig, uint32_t n);
 void rig_check_grant(struct rig *rig, uint32_t owner, uint32_t writer);

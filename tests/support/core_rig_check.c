@@ -39,26 +39,73 @@ void rig_check_grant(struct rig *rig, uint32_t owner, uint32_t writer)
     }
 }
 
+/* What replica n holds at a place of the log, in its snapshot or in its ring; 0: nothing. */
+uint64_t rig_chain_at(const struct rig *rig, uint32_t n, uint64_t index, bool durable)
+{
+    const struct rig_node *node = &rig->nodes[n];
+    if (index < node->snapshot.index) {
+        return rig->committed[index]; /* checked when the snapshot came to be */
+    }
+    const struct rig_entry *entry =
+        durable ? &node->disk[index % rig->slots] : &node->ring[index % rig->slots];
+    return entry->index == index ? entry->chain : 0;
+}
+
+/* Everything in a snapshot is committed. */
+void rig_check_snapshot(const struct rig *rig, uint32_t n, const struct lks_position *point)
+{
+    if (point->index > rig->committed_count ||
+        (point->index > 0 && rig->committed[point->index - 1] != point->chain)) {
+        rig_fail(rig, "the snapshot of %u holds what is not committed, up to entry %llu", n,
+                 (unsigned long long)point->index);
+    }
+}
+
+/* Entry number index is appended: no write in flight may still be read from that slot. */
+void rig_check_source(const struct rig *rig, uint32_t n, uint64_t index)
+{
+    for (uint32_t p = 1; p <= rig->n; p++) {
+        const struct rig_side *side = &rig->nodes[n].sides[p];
+        for (uint32_t k = 0; k < side->ops_count; k++) {
+            const struct rig_op *op = &side->ops[(side->ops_first + k) % RIG_QUEUE];
+            for (uint64_t i = op->from / RIG_ENTRY; i < op->to / RIG_ENTRY; i++) {
+                if (op->kind == LKS_EFFECT_WRITE && !op->complete && i != index &&
+                    i % rig->slots == index % rig->slots) {
+                    rig_fail(rig, "replica %u appends over entry %llu, on its way to %u", n,
+                             (unsigned long long)i + 1, p);
+                }
+            }
+        }
+    }
+}
+
 /* An amnesiac's word counts again: it must hold all that was committed with its help. */
 void rig_check_amnesia_over(struct rig *rig, uint32_t n)
 {
     struct rig_node *node = &rig->nodes[n];
-    const struct rig_entry *entries = rig->durability == RIG_MEMORY ? node->ring : node->disk;
     for (uint32_t i = 0; i < rig->committed_count; i++) {
         if (node->amnesiac && node->forgotten[i] == rig->committed[i] &&
-            entries[i].chain != rig->committed[i]) {
+            rig_chain_at(rig, n, i, rig->durability != RIG_MEMORY) != rig->committed[i]) {
             rig_fail(rig, "replica %u has not got committed entry %u back", n, i + 1);
         }
         node->forgotten[i] = 0;
     }
 }
 
-void rig_write_slot(struct rig *rig, uint32_t owner, uint32_t slot, const struct rig_entry *entry)
+/* Entry number index of the log is written, wherever the bytes come from. */
+void rig_write_slot(struct rig *rig, uint32_t owner, uint64_t index,
+                    const struct rig_entry *entry)
 {
-    struct rig_entry *old = &rig->nodes[owner].ring[slot];
-    if (slot < rig->committed_count && old->chain == rig->committed[slot] &&
-        entry->chain != old->chain) {
-        rig_fail(rig, "committed entry %u of ring %u is overwritten", slot + 1, owner);
+    const uint64_t base = rig->nodes[owner].base.index;
+    struct rig_entry *old = rig_slot(rig, owner, index);
+    if (index < base || index >= base + rig->slots) {
+        rig_fail(rig, "entry %llu is written to ring %u, whose base is %llu",
+                 (unsigned long long)index + 1, owner, (unsigned long long)base);
+    }
+    if (old->index >= base && old->index < rig->committed_count &&
+        old->chain == rig->committed[old->index] && entry->chain != old->chain) {
+        rig_fail(rig, "committed entry %llu of ring %u is overwritten",
+                 (unsigned long long)old->index + 1, owner);
     }
     *old = *entry;
 }
@@ -82,8 +129,9 @@ static void check_elected(struct rig *rig, uint32_t n)
     leader->incarnation = node->incarnation;
     leader->length = (uint32_t)(rig_view(rig, n)->tail.offset / RIG_ENTRY);
     for (uint32_t i = 0; i < leader->length; i++) {
-        leader->chains[i] = node->ring[i].chain;
-        if (node->disk[i].chain != node->ring[i].chain && rig->durability != RIG_MEMORY) {
+        leader->chains[i] = rig_chain_at(rig, n, i, false);
+        if (rig_chain_at(rig, n, i, true) != leader->chains[i] &&
+            rig->durability != RIG_MEMORY) {
             rig_fail(rig, "leader %u was elected with entry %u not durable", n, i + 1);
         }
     }
@@ -101,10 +149,11 @@ static void check_durable(struct rig *rig, uint32_t slot, uint64_t chain)
     uint32_t holders = 0;
     for (uint32_t p = 1; p <= rig->n; p++) {
         const struct rig_node *node = &rig->nodes[p];
-        const struct rig_entry *entries = rig->durability == RIG_MEMORY ? node->ring : node->disk;
+        const bool holds =
+            rig_chain_at(rig, p, slot, rig->durability != RIG_MEMORY) == chain;
         /* An amnesiac may have lost it between its flush and the leader's hearing of it. */
         const bool lost = node->amnesiac && node->forgotten[slot] == chain;
-        holders += entries[slot].chain == chain || lost ? 1 : 0;
+        holders += holds || lost ? 1 : 0;
     }
     if (holders <= rig->n / 2) {
         rig_fail(rig, "entry %u was acknowledged, but is durable on %u of %u only", slot + 1,
@@ -118,7 +167,7 @@ static void check_commit(struct rig *rig, uint32_t n)
     const struct lks_core_view *view = rig_view(rig, n);
     const uint64_t count = view->commit_offset / RIG_ENTRY;
     for (uint64_t i = node->checked_commit; i < count; i++) {
-        const uint64_t chain = node->ring[i].chain;
+        const uint64_t chain = rig_chain_at(rig, n, i, false);
         if (i < rig->committed_count) {
             if (chain != rig->committed[i]) {
                 rig_fail(rig, "replica %u commits another entry %llu", n,
@@ -145,6 +194,30 @@ static void check_commit(struct rig *rig, uint32_t n)
     node->checked_commit = count;
 }
 
+/* A confirmed read sees everything that anybody had committed when it came. */
+static void check_reads(struct rig *rig, uint32_t n)
+{
+    struct rig_node *node = &rig->nodes[n];
+    const struct lks_core_view *view = rig_view(rig, n);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < node->reads_count; i++) {
+        const struct rig_read_wait *read = &node->reads[i];
+        if (!view->established || view->term != read->term) {
+            continue; /* failed: to be asked again elsewhere */
+        }
+        if (view->reads.confirmed < read->round) {
+            node->reads[kept++] = *read;
+            continue;
+        }
+        rig->confirmed++;
+        if (view->reads.point / RIG_ENTRY < read->committed) {
+            rig_fail(rig, "a read at %u sees %llu entries, but %u were committed when it came", n,
+                     (unsigned long long)(view->reads.point / RIG_ENTRY), read->committed);
+        }
+    }
+    node->reads_count = kept;
+}
+
 void rig_check_step(struct rig *rig, uint32_t n)
 {
     const struct lks_core_view *view = rig_view(rig, n);
@@ -152,6 +225,7 @@ void rig_check_step(struct rig *rig, uint32_t n)
         check_elected(rig, n);
     }
     check_commit(rig, n);
+    check_reads(rig, n);
     if (view->grant.peer != 0 && rig->permission[n][view->grant.peer] != view->grant.number) {
         rig_fail(rig, "replica %u shows a grant that does not stand", n);
     }

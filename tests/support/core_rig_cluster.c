@@ -22,6 +22,7 @@ void rig_reset(struct rig *rig, const struct rig_options *options)
         memset(node, 0, offsetof(struct rig_node, memory));
         memset(&node->beat, 0, offsetof(struct rig_node, runs) - offsetof(struct rig_node, beat));
         node->read.active = false;
+        node->install.active = false;
         node->local.count = 0;
         node->disk_work.count = 0;
         for (uint32_t p = 1; p <= options->n; p++) {
@@ -40,6 +41,7 @@ void rig_reset(struct rig *rig, const struct rig_options *options)
     rig->seed = options->seed;
     rig->random = options->seed * UINT64_C(0x9E3779B97F4A7C15) | 1u;
     rig->writes_max = 3;
+    rig->slots = RIG_SLOTS;
 }
 
 struct rig *rig_new(const struct rig_options *options)
@@ -77,6 +79,8 @@ void rig_start(struct rig *rig, uint32_t n)
     node->beat = 0;
     node->acked = 0;
     node->checked_commit = 0;
+    node->noop_due = 0;
+    node->reads_count = 0;
     const struct lks_core_options options = {
         .replica = n,
         .replicas = rig->n,
@@ -88,7 +92,8 @@ void rig_start(struct rig *rig, uint32_t n)
         .promise_lost = node->promise_lost,
         .election_timeout_ns = RIG_TIMEOUT,
         .heartbeat_ns = RIG_HEARTBEAT,
-        .ring_bytes = RIG_SLOTS * RIG_ENTRY,
+        .ring_bytes = rig->slots * RIG_ENTRY,
+        .reserve_bytes = rig_reserve(rig),
         .write_bytes_max = RIG_WRITE_ENTRIES * RIG_ENTRY,
         .writes_max = rig->writes_max,
         .seed = rig->seed,
@@ -106,6 +111,7 @@ void rig_crash(struct rig *rig, uint32_t n)
     LKS_ASSERT(node->alive);
     node->alive = false;
     node->read.active = false;
+    node->install.active = false;
     node->local.count = 0;
     node->disk_work.count = 0;
     for (uint32_t p = 1; p <= rig->n; p++) {
@@ -127,8 +133,8 @@ static void note_forgotten(struct rig *rig, uint32_t n)
 {
     struct rig_node *node = &rig->nodes[n];
     const bool memory = rig->durability == RIG_MEMORY;
-    for (uint32_t i = 0; i < RIG_SLOTS; i++) {
-        const uint64_t chain = memory ? node->ring[i].chain : node->disk[i].chain;
+    for (uint32_t i = 0; i < RIG_LOG; i++) {
+        const uint64_t chain = rig_chain_at(rig, n, i, !memory);
         /* (A second loss forgets nothing of the first.) */
         if (!node->amnesiac || (chain != 0 && chain != RIG_TORN)) {
             node->forgotten[i] = chain;
@@ -146,7 +152,7 @@ void rig_power_cut(struct rig *rig, uint32_t n, bool keep)
         rig->permission[n][p] = 0;
     }
     note_forgotten(rig, n);
-    for (uint32_t i = 0; i < RIG_SLOTS; i++) {
+    for (uint32_t i = 0; i < rig->slots; i++) {
         if (node->ring[i].chain == node->disk[i].chain) {
             continue;
         }
@@ -177,6 +183,8 @@ void rig_lose_journal(struct rig *rig, uint32_t n)
     note_forgotten(rig, n);
     memset(node->ring, 0, sizeof node->ring);
     memset(node->disk, 0, sizeof node->disk);
+    node->snapshot = (struct lks_position){0};
+    node->base = (struct lks_position){0};
     node->word = 0;
     node->hint = 0;
     node->promise_term = 0;
@@ -262,6 +270,12 @@ static bool settle_node(struct rig *rig, uint32_t n)
     bool worked = rig_do_local(rig, n, true);
     worked |= rig_do_disk(rig, n, true);
     worked |= rig_do_read(rig, n, true);
+    worked |= rig_do_install(rig, n, true);
+    if (rig->recycling &&
+        rig_view(rig, n)->commit_offset >
+            rig->nodes[n].base.offset + rig->slots / 4 * RIG_ENTRY) {
+        worked |= rig_do_snapshot(rig, n, true);
+    }
     worked |= rig_do_ack(rig, n);
     worked |= rig_do_word(rig, n);
     for (uint32_t p = 1; p <= rig->n; p++) {

@@ -9,12 +9,13 @@ enum action {
     ACT_TIME, ACT_TICK, ACT_CTL, ACT_DONE, ACT_LOCAL, ACT_DISK, ACT_PATH, ACT_FENCE, ACT_READ,
     ACT_WORD, ACT_ACK, ACT_APPEND, ACT_NOTICE, ACT_CONNECT, ACT_BREAK, ACT_BLOCK, ACT_UNBLOCK,
     ACT_CRASH, ACT_POWER, ACT_BLACKOUT, ACT_LOSE, ACT_START, ACT_PAUSE, ACT_TRANSFER, ACT_COUP,
+    ACT_SNAPSHOT, ACT_INSTALL, ACT_CLIENT_READ,
     ACTIONS
 };
 
 #define TABLE 8192u
-#define APPEND_UP_TO 48u
-#define LENGTH_STOP 72u  /* entries in the longest log at which a schedule ends early */
+#define APPEND_UP_TO 64u
+#define LENGTH_STOP 100u  /* entries in the longest log at which a schedule ends early */
 #define TERMS_STOP 60u
 #define HEAL_ROUNDS_MAX 600u
 
@@ -29,7 +30,8 @@ static void draw(struct rig *rig, struct schedule *schedule)
         [ACT_TIME] = 10, [ACT_TICK] = 80, [ACT_CTL] = 120, [ACT_DONE] = 80, [ACT_LOCAL] = 100,
         [ACT_DISK] = 40, [ACT_PATH] = 120, [ACT_FENCE] = 40, [ACT_READ] = 40, [ACT_WORD] = 20,
         [ACT_ACK] = 40, [ACT_APPEND] = 25, [ACT_NOTICE] = 20, [ACT_CONNECT] = 30,
-        [ACT_UNBLOCK] = 8, [ACT_START] = 25,
+        [ACT_UNBLOCK] = 8, [ACT_START] = 25, [ACT_SNAPSHOT] = 30, [ACT_INSTALL] = 40,
+        [ACT_CLIENT_READ] = 10,
     };
     static const uint32_t rare[ACTIONS] = {
         [ACT_BREAK] = 4, [ACT_BLOCK] = 2, [ACT_CRASH] = 2, [ACT_POWER] = 2, [ACT_BLACKOUT] = 1,
@@ -193,7 +195,8 @@ static void act(struct rig *rig, enum action action, uint32_t n, uint32_t p)
         rig_do_ack(rig, n);
         break;
     case ACT_APPEND:
-        if (rig->values < APPEND_UP_TO && rig->nodes[n].local.count < RIG_QUEUE / 2) {
+        if (rig->values < APPEND_UP_TO &&
+            rig->nodes[n].local.count + rig->nodes[n].disk_work.count < RIG_QUEUE / 2) {
             rig_append(rig, n, 1 + (uint32_t)rig_random(rig, 3));
         }
         break;
@@ -209,6 +212,15 @@ static void act(struct rig *rig, enum action action, uint32_t n, uint32_t p)
     case ACT_COUP:
         rig_coup(rig, n);
         break;
+    case ACT_SNAPSHOT:
+        rig_do_snapshot(rig, n, false);
+        break;
+    case ACT_INSTALL:
+        rig_do_install(rig, n, rig_random(rig, 2) == 0);
+        break;
+    case ACT_CLIENT_READ:
+        (void)rig_read_point(rig, n);
+        break;
     default:
         fault(rig, action, n, p);
         break;
@@ -222,12 +234,15 @@ static bool involves_two(enum action action)
            action == ACT_UNBLOCK || action == ACT_CONNECT;
 }
 
-/* Long logs and high terms leave the model's tables: such a schedule stops and heals. */
+/* Long logs and high terms leave the model's tables, and a small ring that is full of what is not
+ * committed has no room for a no-op: such a schedule stops and heals. */
 static bool spent(const struct rig *rig)
 {
     for (uint32_t n = 1; n <= rig->n; n++) {
-        if (rig->nodes[n].alive && (rig_view(rig, n)->tail.index > LENGTH_STOP ||
-                                    rig_view(rig, n)->term > TERMS_STOP)) {
+        const struct rig_node *node = &rig->nodes[n];
+        if (node->alive && (rig_view(rig, n)->tail.index > LENGTH_STOP ||
+                            rig_view(rig, n)->term > TERMS_STOP ||
+                            node->tail.index + 4 > node->base.index + rig->slots)) {
             return true;
         }
     }
@@ -246,7 +261,7 @@ static void run_schedule(struct rig *rig, const struct schedule *schedule, uint3
             continue;
         }
         act(rig, action, n, p);
-        if (tries % 256 == 255 && spent(rig)) {
+        if (tries % 64 == 63 && spent(rig)) {
             return;
         }
     }
@@ -271,8 +286,22 @@ static bool healed(const struct rig *rig)
     return true;
 }
 
+/* A read at the leader is confirmed, once all is well. */
+static void read_at_last(struct rig *rig)
+{
+    const uint32_t before = rig->confirmed;
+    if (!rig_read_point(rig, rig_leader(rig))) {
+        rig_fail(rig, "the leader takes no read");
+    }
+    rig_settle(rig);
+    if (rig->confirmed == before) {
+        rig_fail(rig, "a read is not confirmed");
+    }
+}
+
 static void heal(struct rig *rig)
 {
+    rig->recycling = true;
     for (uint32_t n = 1; n <= rig->n; n++) {
         rig->nodes[n].paused = false;
         for (uint32_t p = 1; p <= rig->n; p++) {
@@ -292,6 +321,7 @@ static void heal(struct rig *rig)
         connect_all(rig);
         rig_advance(rig, RIG_HEARTBEAT / 2);
         if (healed(rig)) {
+            read_at_last(rig);
             return;
         }
     }
@@ -309,6 +339,8 @@ void rig_explore(struct rig *rig, uint64_t seed)
     rig->exploring = true;
     rig->late_source = rig_random(rig, 4) == 0;
     rig->writes_max = 1 + (uint32_t)rig_random(rig, 4);
+    static const uint32_t rings[4] = {RIG_SLOTS, 32, 20, 16};
+    rig->slots = rings[rig_random(rig, 4)];
     struct schedule schedule = {.may_forget = rig_random(rig, 3) == 0};
     for (uint32_t n = 1; n <= rig->n; n++) {
         rig_start(rig, n);

@@ -34,10 +34,18 @@ void rig_trace_line(struct rig *rig, const char *format, ...)
 static void message_words(struct rig *rig, const struct lks_message *message)
 {
     rig_trace_line(rig, " term %" PRIu64, message->term);
-    if (message->kind == LKS_MESSAGE_VOTE_REPLY) {
+    if (message->kind == LKS_MESSAGE_VOTE_REPLY || message->kind == LKS_MESSAGE_INSTALLED) {
         rig_trace_line(rig, " key %" PRIu64 " tail %" PRIu64 ".%" PRIu64 " commit %" PRIu64,
                        message->key[0], message->tail.index, message->tail.term,
                        message->commit_offset / RIG_ENTRY);
+        if (message->base.index > 0) {
+            rig_trace_line(rig, " base %" PRIu64 ".%" PRIu64, message->base.index,
+                           message->base.term);
+        }
+    }
+    if (message->kind == LKS_MESSAGE_INSTALL) {
+        rig_trace_line(rig, " key %" PRIu64 " base %" PRIu64 " donor %" PRIu64, message->key[0],
+                       message->base.index, message->key[1]);
     }
     if (message->kind == LKS_MESSAGE_PREVOTE_REPLY) {
         rig_trace_line(rig, (message->flags & LKS_MESSAGE_ACCEPTED) != 0 ? " accepted" : " no");
@@ -57,6 +65,9 @@ static void message_words(struct rig *rig, const struct lks_message *message)
     }
     if ((message->flags & LKS_MESSAGE_PROMISE_LOST) != 0) {
         rig_trace_line(rig, " promise-lost");
+    }
+    if ((message->flags & LKS_MESSAGE_FAILED) != 0) {
+        rig_trace_line(rig, " failed");
     }
 }
 
@@ -93,9 +104,12 @@ void rig_trace_event(struct rig *rig, uint32_t n, const struct lks_core_event *e
         rig_trace_line(rig, " up to %" PRIu64, event->offset / RIG_ENTRY);
     }
     if (event->kind == LKS_EVENT_TAIL_PERSISTED || event->kind == LKS_EVENT_LOG_READ ||
-        event->kind == LKS_EVENT_APPENDED) {
+        event->kind == LKS_EVENT_APPENDED || event->kind == LKS_EVENT_INSTALLED) {
         rig_trace_line(rig, " tail %" PRIu64 ".%" PRIu64, event->position.index,
                        event->position.term);
+    }
+    if (event->base.index > 0) {
+        rig_trace_line(rig, " base %" PRIu64 ".%" PRIu64, event->base.index, event->base.term);
     }
     rig_trace_line(rig, event->status == 0 ? "\n" : " failed\n");
 }
@@ -133,6 +147,9 @@ static void effect_words(struct rig *rig, const struct rig_node *node,
         rig_trace_line(rig, " term %" PRIu64, effect->term);
         break;
     case LKS_EFFECT_PERSIST_TAIL:
+        rig_trace_line(rig, " from %" PRIu64, effect->from / RIG_ENTRY);
+        break;
+    case LKS_EFFECT_INSTALL:
         rig_trace_line(rig, " from %" PRIu64, effect->from / RIG_ENTRY);
         break;
     case LKS_EFFECT_OPEN:

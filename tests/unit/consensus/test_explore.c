@@ -23,6 +23,9 @@
 
 static struct rig *g_rig;
 static uint64_t g_seed;
+static uint64_t g_installs;
+static uint64_t g_reads;
+static uint64_t g_wrapped; /* schedules in which some ring was written anew */
 
 static void on_assert(const char *message)
 {
@@ -33,11 +36,24 @@ static void on_assert(const char *message)
     fprintf(stderr, "core rig: seed %" PRIu64 ": ", g_seed);
 }
 
+static void add_up(void)
+{
+    g_installs += g_rig->installs;
+    g_reads += g_rig->confirmed;
+    for (uint32_t n = 1; n <= g_rig->n; n++) {
+        if (g_rig->nodes[n].tail.index > g_rig->slots) {
+            g_wrapped++;
+            return;
+        }
+    }
+}
+
 static void run(uint64_t first, uint64_t count)
 {
     for (uint64_t seed = first; seed < first + count; seed++) {
         g_seed = seed;
         rig_explore(g_rig, seed);
+        add_up();
     }
 }
 
@@ -62,6 +78,9 @@ int main(int argc, char **argv)
         fflush(stdout);
         run(fresh, FRESH_COUNT);
     }
+    printf("%" PRIu64 " snapshots installed, %" PRIu64 " reads confirmed, %" PRIu64
+           " schedules with rings written anew\n",
+           g_installs, g_reads, g_wrapped);
     rig_free(g_rig);
     return EXIT_SUCCESS;
 }
