@@ -9,3 +9,5 @@ target_sources(unit_pmem_test_journal_command PRIVATE
 target_link_libraries(unit_pmem_test_journal_command PRIVATE lks_node lks_pmem Threads::Threads)
 target_link_options(unit_pmem_test_snapshot_draft PRIVATE LINKER:--wrap=lks_medium_extend
   LINKER:--wrap=lks_medium_persist)
+target_link_options(unit_pmem_test_snapshot_cut PRIVATE LINKER:--wrap=lks_medium_map
+  LINKER:--wrap=lks_store_copy LINKER:--wrap=lks_store_write_back LINKER:--wrap=lks_store_fence)
