@@ -182,8 +182,7 @@ static void run_until(struct lks_sim_cluster *cluster, uint64_t limit_ns)
     }
 }
 
-/* What still keeps the cluster from being well; "" for nothing. */
-static void find_missing(struct lks_sim_cluster *cluster, char *text, size_t bytes)
+void lks_sim_cluster_missing(struct lks_sim_cluster *cluster, char *text, size_t bytes)
 {
     const uint32_t client = lks_sim_clients_waiting(cluster->clients);
     text[0] = '\0';
@@ -229,7 +228,7 @@ static void run_to_health(struct lks_sim_cluster *cluster, bool commands)
         if (cluster->verdict.broken) {
             return;
         }
-        find_missing(cluster, missing, sizeof missing);
+        lks_sim_cluster_missing(cluster, missing, sizeof missing);
     } while (!lks_sim_progress_done(&cluster->progress,
                                     lks_sim_timeline_now(cluster->timeline), missing));
 }
@@ -254,7 +253,7 @@ static void check_order(struct lks_sim_cluster *cluster)
     free(order);
 }
 
-static void check_end(struct lks_sim_cluster *cluster)
+void lks_sim_cluster_check_end(struct lks_sim_cluster *cluster)
 {
     lks_sim_service_rehash();
     for (uint32_t replica = 1; replica <= cluster->options.replicas; replica++) {
@@ -296,7 +295,7 @@ static void run_all(struct lks_sim_cluster *cluster)
         run_to_health(cluster, false);
     }
     if (!cluster->verdict.broken) {
-        check_end(cluster);
+        lks_sim_cluster_check_end(cluster);
     }
 }
 

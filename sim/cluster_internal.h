@@ -46,6 +46,11 @@ struct lks_sim_cluster {
     struct lks_sim_history history;
 };
 
+/* What still keeps the cluster from being well; "" for nothing. */
+void lks_sim_cluster_missing(struct lks_sim_cluster *cluster, char *text, size_t bytes);
+/* All checks that look at a whole run. */
+void lks_sim_cluster_check_end(struct lks_sim_cluster *cluster);
+
 /* The observers of a cluster's parts. */
 void lks_sim_observe_network(struct lks_sim_cluster *cluster,
                              struct lks_sim_network_observer *observer);

@@ -350,7 +350,7 @@ struct lks_sim_line lks_sim_lines_at(const struct lks_sim_lines *lines, uint32_t
 
 /* What a fate makes of a line. */
 static void fated(const struct lks_sim_lines *lines, const struct dirty *dirty,
-                  const struct lks_sim_line_fate *fate, uint8_t value[LKS_SIM_LINE_BYTES])
+                  const struct lks_sim_line_fate *fate, uint8_t *value)
 {
     LKS_ASSERT(fate->value <= dirty->between + 1);
     LKS_ASSERT(fate->torn == 0 || fate->value <= dirty->between);
@@ -361,6 +361,13 @@ static void fated(const struct lks_sim_lines *lines, const struct dirty *dirty,
                    value_at(lines, dirty, fate->value + 1) + 8 * (size_t)word, 8);
         }
     }
+}
+
+void lks_sim_lines_fated(const struct lks_sim_lines *lines, uint32_t place,
+                         const struct lks_sim_line_fate *fate, uint8_t *value)
+{
+    LKS_ASSERT(place < lines->dirty_count);
+    fated(lines, &lines->dirty[place], fate, value);
 }
 
 uint64_t lks_sim_lines_cut(struct lks_sim_lines *lines, lks_sim_lines_choose choose, void *ctx)

@@ -57,6 +57,10 @@ struct lks_sim_line_fate {
     uint8_t torn;
 };
 
+/* The 64 bytes that a fate makes of the line at place. */
+void lks_sim_lines_fated(const struct lks_sim_lines *lines, uint32_t place,
+                         const struct lks_sim_line_fate *fate, uint8_t *value);
+
 /* Power is cut: each uncertain line meets its fate, and everything is certain then. Returns how
  * many lines do not hold what was seen. */
 typedef struct lks_sim_line_fate (*lks_sim_lines_choose)(void *ctx,

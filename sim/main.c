@@ -5,6 +5,7 @@
  */
 #include "base/assert.h"
 #include "sim/cluster.h"
+#include "sim/crash_command.h"
 #include "sim/profile.h"
 
 #include <errno.h>
@@ -49,6 +50,7 @@ static const char g_help[] =
     "  --hashes          print the hash of each run's trace\n"
     "  --verbose         print every event to standard error\n"
     "  --json            one object with the sums on the last line\n"
+    "  --crash-points    something else: power cuts at every store; --crash-points --help\n"
     "  --help            this text\n\n"
     "Exit code: 0 no violation, 1 violation or failure, 2 wrong usage, 130 interrupted.\n";
 
@@ -267,6 +269,9 @@ static bool run_seed(const struct arguments *arguments, uint64_t seed, struct su
 
 int main(int argc, char **argv)
 {
+    if (lks_sim_crash_command_meant(argc, argv)) {
+        return lks_sim_crash_command(argc, argv);
+    }
     struct arguments arguments = {.first_seed = 1,
                                   .last_seed = 20,
                                   .replicas = 3,

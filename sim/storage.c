@@ -225,18 +225,25 @@ void lks_sim_storage_close(struct lks_sim_storage *storage, bool clean)
     storage->journal = NULL;
 }
 
-void lks_sim_storage_abandon(struct lks_sim_storage *storage)
+/* Takes the locks off all files, whoever holds them: a run has one process in truth. */
+static void unlock_all(void)
 {
-    storage->journal = NULL;
-}
-
-void lks_sim_storage_after_fork(void)
-{
-    /* The locks on the files belong to descriptions that parent and child share. */
     struct flock none = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
     for (int fd = 0; fd < DESCRIPTORS_MAX; fd++) {
         (void)fcntl(fd, F_OFD_SETLK, &none);
     }
+}
+
+void lks_sim_storage_abandon(struct lks_sim_storage *storage)
+{
+    storage->journal = NULL;
+    unlock_all();
+}
+
+void lks_sim_storage_after_fork(void)
+{
+    /* The locks belong to descriptions that parent and child share. */
+    unlock_all();
 }
 
 const char *lks_sim_storage_path(const struct lks_sim_storage *storage)
