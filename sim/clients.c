@@ -74,12 +74,36 @@ static void move_elsewhere(struct client *client)
     }
 }
 
+enum moment { CALLED, REFUSED, ANSWERED, GIVEN_UP };
+
 static void record(struct lks_sim_clients *clients, const struct client *client,
-                   const char *what, uint64_t number)
+                   enum moment moment, uint64_t number)
 {
-    lks_sim_trace_add(clients->options.trace, now_of(clients),
-                      &(struct lks_sim_record){
-                          .what = what, .a = client->replica, .x = number, .y = client->id});
+    static const char *const names[] = {[CALLED] = "call: command, client",
+                                        [REFUSED] = "refused: command, client",
+                                        [ANSWERED] = "answer: command, client",
+                                        [GIVEN_UP] = "given up: command, client"};
+    static const char *const verbs[] = {[CALLED] = "calls",
+                                        [REFUSED] = "is refused",
+                                        [ANSWERED] = "is answered",
+                                        [GIVEN_UP] = "gives up, not knowing what became of"};
+    struct lks_sim_trace *trace = clients->options.trace;
+    const uint64_t now_ns = now_of(clients);
+    lks_sim_trace_add(trace, now_ns,
+                      &(struct lks_sim_record){.what = names[moment],
+                                               .a = client->replica,
+                                               .x = number,
+                                               .y = client->id});
+    if (!lks_sim_trace_tells(trace)) {
+        return;
+    }
+    const struct lks_sim_call *call = &clients->options.history->calls[number];
+    char words[64];
+    lks_sim_operation_print(&call->operation, words, sizeof words);
+    lks_sim_trace_tell(trace, now_ns, client->replica, true,
+                       "client %" PRIu32 " %s command %" PRIu64 ", %s%s%s", client->id,
+                       verbs[moment], number, words, moment == ANSWERED ? ": " : "",
+                       moment == ANSWERED ? call->answer.text : "");
 }
 
 /* All that a client has under way becomes unknown, and it goes on elsewhere. */
@@ -99,7 +123,7 @@ static void give_up(struct client *client)
             clients->counts.unknown++;
             client->lost = clients->options.history->calls[number].operation;
             client->again = true;
-            record(clients, client, "client gives up: command, client", number);
+            record(clients, client, GIVEN_UP, number);
         }
     }
     client->again = client->again && lks_sim_random_chance(&clients->random,
@@ -152,7 +176,7 @@ static void refused(struct client *client, uint64_t number, bool up)
     client->under_way--;
     clients->counts.refused++;
     lks_sim_history_refused(clients->options.history, (uint32_t)number);
-    record(clients, client, "refused: command, client", number);
+    record(clients, client, REFUSED, number);
     if (!up || lks_sim_random_chance(&clients->random, MOVE_PPM)) {
         move_elsewhere(client);
     }
@@ -174,7 +198,7 @@ static uint64_t call_one(struct client *client)
         (struct call){.client = client->id, .under_way = true, .late = clients->expecting};
     client->under_way++;
     clients->counts.called++;
-    record(clients, client, "call: command, client", number);
+    record(clients, client, CALLED, number);
     const size_t count = lks_sim_operation_encode(&operation, number, bytes);
     int status = 0;
     const bool up = clients->options.submit(clients->options.ctx, client->replica, bytes, count,
@@ -255,7 +279,7 @@ void lks_sim_clients_replied(struct lks_sim_clients *clients, uint64_t cookie, c
     struct lks_sim_answer answer;
     lks_sim_answer_read(&answer, reply, bytes);
     lks_sim_history_return(clients->options.history, (uint32_t)cookie, &answer, now_of(clients));
-    record(clients, client, "answer: command, client", cookie);
+    record(clients, client, ANSWERED, cookie);
     lks_sim_commands_acknowledged(clients->options.commands, cookie);
     call->under_way = false;
     client->under_way--;

@@ -99,6 +99,7 @@ static void make_surroundings(struct lks_sim_cluster *cluster)
                                               .trace = cluster->trace,
                                               .random = &cluster->random,
                                               .profile = &cluster->profile.clients,
+                                              .commands_max = cluster->options.commands_max,
                                               .history = &cluster->history,
                                               .commands = &cluster->commands};
     lks_sim_observe_clients(cluster, &clients);
@@ -126,6 +127,9 @@ static int make_cluster(struct lks_sim_cluster *cluster, struct lks_error *err)
     lks_sim_random_init(&cluster->random, cluster->options.seed);
     cluster->timeline = lks_sim_timeline_new(START_NS);
     cluster->trace = lks_sim_trace_new(TRACE_RECORDS, cluster->options.verbose);
+    if (cluster->options.tell) {
+        lks_sim_trace_begin_telling(cluster->trace);
+    }
     int status = make_directory(cluster, err);
     if (status < 0) {
         return status;
@@ -283,7 +287,11 @@ void lks_sim_cluster_check_end(struct lks_sim_cluster *cluster)
 
 static void run_all(struct lks_sim_cluster *cluster)
 {
-    run_until(cluster, START_NS + cluster->profile.run_ns);
+    uint64_t run_ns = cluster->profile.run_ns;
+    if (cluster->options.run_ns_max != 0 && cluster->options.run_ns_max < run_ns) {
+        run_ns = cluster->options.run_ns_max;
+    }
+    run_until(cluster, START_NS + run_ns);
     if (!cluster->verdict.broken) {
         lks_sim_trace_note(cluster->trace, lks_sim_timeline_now(cluster->timeline), 0,
                            "no more faults; everything heals");
@@ -318,8 +326,11 @@ static void fill_result(struct lks_sim_cluster *cluster, struct lks_sim_run_resu
         .virtual_ns = lks_sim_timeline_now(cluster->timeline) - START_NS,
         .faults = cluster->faults != NULL ? lks_sim_faults_count(cluster->faults) : 0,
         .terms = cluster->leaders.terms,
+        .committed = cluster->prefix.last_index,
+        .checks = cluster->verdict.checks,
         .called = clients.called,
         .answered = clients.answered,
+        .refused = clients.refused,
         .unknown = clients.unknown,
         .executed = cluster->commands.executed_count,
         .compared = cluster->states.compared,
@@ -330,6 +341,10 @@ static void fill_result(struct lks_sim_cluster *cluster, struct lks_sim_run_resu
         .writes_unfenced = network.unfenced_landed,
         .undecided = cluster->history.undecided,
     };
+    for (uint32_t fault = 0; cluster->faults != NULL && fault < LKS_SIM_FAULTS; fault++) {
+        result->faults_of[fault] = lks_sim_faults_of(cluster->faults, fault);
+    }
+    result->broken_ns = cluster->verdict.broken ? result->virtual_ns : 0;
     if (cluster->verdict.broken && cluster->options.report != NULL && !cluster->options.verbose) {
         lks_sim_trace_print(cluster->trace, cluster->options.report,
                             cluster->options.report_events_max);

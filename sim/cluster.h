@@ -8,17 +8,24 @@
 
 #include "base/error.h"
 #include "sim/checkers/verdict.h"
+#include "sim/profile.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
+/* A run, or a part of one: what minimising leaves out changes nothing else that is drawn. */
 struct lks_sim_run_options {
     uint64_t seed;
     uint32_t replicas;
     const char *profile;
     const char *directory; /* where journals may lie, a tmpfs; NULL: /dev/shm */
+    uint64_t run_ns_max;   /* faults and commands for this long at most; 0: as the profile says */
+    uint32_t commands_max; /* 0: as the profile says */
+    const uint8_t *left_out; /* by number of the fault, from 1; NULL: none is left out */
+    uint32_t left_out_count; /* faults beyond it take place */
     bool verbose;          /* prints all events to standard error as they happen */
+    bool tell;             /* the report is made of sentences */
     FILE *report;          /* on a violation: the newest events go here; NULL: nowhere */
     uint32_t report_events_max;
 };
@@ -28,10 +35,15 @@ struct lks_sim_run_result {
     uint64_t trace_hash;
     uint64_t events;        /* in the trace */
     uint64_t virtual_ns;
-    uint64_t faults;
-    uint64_t terms;         /* that had a leader */
+    uint64_t faults;        /* drawn, also those that were left out */
+    uint64_t faults_of[LKS_SIM_FAULTS]; /* by kind, without those that were left out */
+    uint64_t terms;         /* that had a leader: elections that were won */
+    uint64_t snapshots;     /* installed */
+    uint64_t committed;     /* entries */
+    uint64_t checks;        /* comparisons that checkers made */
     uint64_t called;
     uint64_t answered;
+    uint64_t refused;
     uint64_t unknown;
     uint64_t executed;
     uint64_t compared;      /* states of two replicas at one index */
@@ -41,6 +53,7 @@ struct lks_sim_run_result {
     uint64_t writes_stray;    /* landed after their path or writer was gone */
     uint64_t writes_unfenced; /* landed after a revocation's completion: untrusted fence only */
     uint64_t undecided;     /* histories too big for the search; the log's order decides them */
+    uint64_t broken_ns;     /* virtual time of the violation since the start */
 };
 
 /* Runs. 0: the result is filled, whatever the verdict. -EINVAL: no such profile or number of

@@ -36,6 +36,8 @@ struct lks_sim_cluster {
     /* what was last seen of each replica */
     uint64_t applied_index[LKS_REPLICAS_MAX + 1];
     uint64_t leading_term[LKS_REPLICAS_MAX + 1]; /* 0: does not lead */
+    enum lks_role role[LKS_REPLICAS_MAX + 1];
+    uint64_t commit_offset[LKS_REPLICAS_MAX + 1];
 
     struct lks_sim_writers writers;
     struct lks_sim_leaders leaders;

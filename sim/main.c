@@ -1,58 +1,79 @@
 /*
- * lockstep-sim: runs a range of seeds through the simulator and prints what was found. Exit
- * codes: 0 no violation; 1 a violation, or a run could not be made; 2 wrong usage; 130 interrupted
- * without a violation: the run under way ends first and removes its journals.
+ * lockstep-sim: runs seeds through the simulator and says what was found. Exit codes: 0 no
+ * violation; 1 a violation, or a run could not be made; 2 wrong usage; 130 interrupted without a
+ * violation.
  */
 #include "base/assert.h"
-#include "sim/cluster.h"
+#include "base/clock.h"
+#include "sim/campaign.h"
 #include "sim/crash_command.h"
+#include "sim/crash_command.h"
+#include "sim/kept.h"
+#include "sim/minimize.h"
 #include "sim/profile.h"
+#include "sim/summary.h"
 
+#include <argp.h>
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <sys/random.h>
+#include <unistd.h>
 
 #define EXIT_USAGE 2
 #define EXIT_INTERRUPTED 130
-#define REPORT_EVENTS 200u
+#define JOBS_MAX 256u
+#define QUICK_ATTEMPTS 60u     /* runs spent on a shorter trace when nobody asked */
+#define THOROUGH_ATTEMPTS 5000u
+#define FOR_SEEDS_MAX (UINT64_C(1) << 48) /* random first seeds are below it: short to type */
 
 struct arguments {
-    uint64_t first_seed;
-    uint64_t last_seed;
-    uint32_t replicas; /* 0: 1, 3 or 5, by the seed */
-    const char *profile;
-    uint32_t events_max;
-    bool verbose;
+    struct lks_sim_campaign campaign;
+    const char *kept;
+    bool seeds_given;
+    bool replay;
+    bool minimize;
     bool json;
-    bool keep_going;
-    bool hashes;
+    struct lks_sim_minimum part; /* with --replay: what is left of the run */
+    bool is_part;
 };
 
-struct sums {
-    uint64_t runs;
-    uint64_t violations;
-    struct lks_sim_run_result all; /* every count summed up; trace_hash: folded */
+enum option_key {
+    KEPT = 256,
+    FOR,
+    HASHES,
+    VERBOSE,
+    FAULTS,
+    COMMANDS,
+    TIME,
+    KEEP_GOING,
+    CRASH_POINTS
 };
 
-static const char g_help[] =
-    "Usage: lockstep-sim [OPTION...]\n"
-    "Runs whole clusters under virtual time and faults, each decided by one seed.\n\n"
-    "  --seeds A[:B]     the seeds A to B, both included (default 1:20)\n"
-    "  --replay SEED     one seed; with --verbose every event is printed\n"
-    "  --replicas N      1 to 7; 0: 3, mostly, else 1 or 5, by the seed (default 3)\n"
-    "  --profile NAME    kind of world (default chaos); `list` prints all\n"
-    "  --events N        on a violation print the last N events (default 200)\n"
-    "  --keep-going      go on with the next seed after a violation\n"
-    "  --hashes          print the hash of each run's trace\n"
-    "  --verbose         print every event to standard error\n"
-    "  --json            one object with the sums on the last line\n"
-    "  --crash-points    something else: power cuts at every store; --crash-points --help\n"
-    "  --help            this text\n\n"
-    "Exit code: 0 no violation, 1 violation or failure, 2 wrong usage, 130 interrupted.\n";
+static const struct argp_option g_options[] = {
+    {"seeds", 's', "A:B", 0, "Run the seeds A to B, both included (default 1:100)", 1},
+    {"replicas", 'n', "N", 0, "Replicas, 1 to 7 (default: 3, 5 or 7, by the seed)", 1},
+    {"profile", 'p', "NAME", 0,
+     "Kind of world (default: all that are trusted, by their shares); `list` prints them", 1},
+    {"jobs", 'j', "N", 0, "Processes that share the work (default 1; 0: one for each core)", 1},
+    {"threads", 't', "N", OPTION_ALIAS, NULL, 1},
+    {"for", FOR, "SECONDS", 0, "Run fresh seeds for so long; the first one is drawn and printed",
+     1},
+    {"kept", KEPT, "FILE", 0, "Run the seeds that FILE lists", 1},
+    {"keep-going", KEEP_GOING, NULL, 0, "Do not end at the first violation", 1},
+    {"crash-points", CRASH_POINTS, NULL, 0,
+     "Something else: power cuts at every store; see --crash-points --help", 4},
+    {"replay", 'r', "SEED", 0, "Run one seed", 2},
+    {"minimize", 'm', NULL, 0, "Spend more on making the trace of a violation short", 2},
+    {"verbose", VERBOSE, NULL, 0, "Print every event to standard error", 2},
+    {"faults", FAULTS, "LIST", 0, "With --replay: only these faults, as `3,7-9`, `none`, `all`", 2},
+    {"commands", COMMANDS, "N", 0, "With --replay: no more than N commands before the end", 2},
+    {"time", TIME, "MS", 0, "With --replay: faults and commands for MS milliseconds at most", 2},
+    {"json", 'J', NULL, 0, "The last line is one object with the sums", 3},
+    {"hashes", HASHES, NULL, 0, "Print the hash of each run's trace", 3},
+    {0}};
 
 static volatile sig_atomic_t g_interrupted; /* set by the handler below, read between runs */
 
@@ -62,7 +83,7 @@ static void interrupt(int signal_number)
     g_interrupted = 1;
 }
 
-/* The first signal ends the range after the present run; a second one ends the process. */
+/* The first signal ends the campaign after the present run; a second one ends the process. */
 static void heed_signals(void)
 {
     static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
@@ -72,199 +93,294 @@ static void heed_signals(void)
     }
 }
 
-static bool parse_number(const char *text, char end, uint64_t *number, const char **rest)
+/* ---- arguments ---------------------------------------------------------------------------- */
+
+static bool read_number(const char *text, const char *ends, uint64_t *number, const char **rest)
 {
     char *stop = NULL;
     errno = 0;
-    const unsigned long long parsed = strtoull(text, &stop, 10);
-    if (errno != 0 || stop == text || text[0] == '-' || (*stop != '\0' && *stop != end)) {
+    const unsigned long long read = strtoull(text, &stop, 10);
+    if (errno != 0 || stop == text || text[0] < '0' || text[0] > '9' ||
+        (*stop != '\0' && strchr(ends, *stop) == NULL)) {
         return false;
     }
-    *number = parsed;
-    *rest = *stop == '\0' ? stop : stop + 1;
+    *number = read;
+    *rest = stop;
     return true;
 }
 
-static bool parse_seeds(const char *text, struct arguments *arguments)
+static uint64_t number_or_end(struct argp_state *state, const char *option, const char *text,
+                              uint64_t least, uint64_t most)
 {
+    uint64_t number = 0;
     const char *rest = NULL;
-    if (!parse_number(text, ':', &arguments->first_seed, &rest)) {
-        return false;
+    if (!read_number(text, "", &number, &rest) || number < least || number > most) {
+        argp_error(state, "--%s %s: a number from %" PRIu64 " to %" PRIu64 " is expected", option,
+                   text, least, most);
     }
-    arguments->last_seed = arguments->first_seed;
-    return *rest == '\0' || (parse_number(rest, '\0', &arguments->last_seed, &rest) &&
-                             arguments->last_seed >= arguments->first_seed);
+    return number;
 }
 
-static bool parse_small(const char *text, uint64_t limit, uint32_t *number)
+static void read_seeds(struct argp_state *state, const char *text,
+                       struct lks_sim_campaign *campaign)
 {
-    uint64_t parsed = 0;
     const char *rest = NULL;
-    if (!parse_number(text, '\0', &parsed, &rest) || parsed > limit) {
-        return false;
+    bool good = read_number(text, ":", &campaign->first_seed, &rest);
+    campaign->last_seed = campaign->first_seed;
+    if (good && *rest == ':') {
+        good = read_number(rest + 1, "", &campaign->last_seed, &rest);
     }
-    *number = (uint32_t)parsed;
-    return true;
+    if (!good) {
+        argp_error(state, "--seeds %s: A:B is expected, two numbers, as in 1:10000", text);
+    } else if (campaign->last_seed < campaign->first_seed) {
+        argp_error(state, "--seeds %s: the last seed is below the first", text);
+    }
 }
 
-static void list_profiles(void)
+static void read_profile(struct argp_state *state, const char *text,
+                         struct lks_sim_campaign *campaign)
 {
     const char *name = NULL;
     const char *purpose = NULL;
+    uint32_t shares = 0;
     for (uint32_t i = 0; lks_sim_profile_list(i, &name, &purpose); i++) {
-        (void)printf("%-16s %s\n", name, purpose);
-    }
-}
-
-/* Returns -1 to go on, else the exit code. */
-static int parse_arguments(int argc, char **argv, struct arguments *arguments)
-{
-    static const struct option options[] = {
-        {"seeds", required_argument, NULL, 's'},    {"replay", required_argument, NULL, 'r'},
-        {"replicas", required_argument, NULL, 'n'}, {"profile", required_argument, NULL, 'p'},
-        {"events", required_argument, NULL, 'e'},   {"keep-going", no_argument, NULL, 'k'},
-        {"hashes", no_argument, NULL, 'H'},         {"verbose", no_argument, NULL, 'v'},
-        {"json", no_argument, NULL, 'j'},           {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0}};
-    bool good = true;
-    int option = 0;
-    while (good && (option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        switch (option) {
-        case 's':
-            good = parse_seeds(optarg, arguments);
-            break;
-        case 'r':
-            good = parse_seeds(optarg, arguments) &&
-                   arguments->first_seed == arguments->last_seed;
-            break;
-        case 'n':
-            good = parse_small(optarg, 7, &arguments->replicas);
-            break;
-        case 'p':
-            arguments->profile = optarg;
-            break;
-        case 'e':
-            good = parse_small(optarg, UINT32_MAX, &arguments->events_max);
-            break;
-        case 'k':
-            arguments->keep_going = true;
-            break;
-        case 'H':
-            arguments->hashes = true;
-            break;
-        case 'v':
-            arguments->verbose = true;
-            break;
-        case 'j':
-            arguments->json = true;
-            break;
-        case 'h':
-            (void)fputs(g_help, stdout);
-            return EXIT_SUCCESS;
-        default:
-            return EXIT_USAGE; /* getopt has said why */
+        shares += lks_sim_profile_share(i);
+        if (strcmp(name, text) == 0) {
+            campaign->profile = name;
         }
     }
-    if (!good || optind != argc) {
-        (void)fprintf(stderr, "lockstep-sim: %s: not understood; see --help\n",
-                      optind != argc && good ? argv[optind] : optarg);
-        return EXIT_USAGE;
+    if (strcmp(text, "list") == 0) {
+        for (uint32_t i = 0; lks_sim_profile_list(i, &name, &purpose); i++) {
+            (void)printf("%-16s %3.0f %%  %s\n", name,
+                         100.0 * lks_sim_profile_share(i) / shares, purpose);
+        }
+        exit(EXIT_SUCCESS);
     }
-    if (strcmp(arguments->profile, "list") == 0) {
-        list_profiles();
-        return EXIT_SUCCESS;
-    }
-    return -1;
-}
-
-static uint32_t replicas_of(const struct arguments *arguments, uint64_t seed)
-{
-    static const uint32_t mixture[] = {3, 3, 5, 3, 1, 3, 5, 3};
-    return arguments->replicas != 0 ? arguments->replicas
-                                    : mixture[seed % LKS_COUNT_OF(mixture)];
-}
-
-static void add(struct sums *sums, const struct lks_sim_run_result *result)
-{
-    sums->runs++;
-    sums->violations += result->verdict.broken;
-    sums->all.trace_hash = (sums->all.trace_hash ^ result->trace_hash) * UINT64_C(0x100000001b3);
-    sums->all.events += result->events;
-    sums->all.virtual_ns += result->virtual_ns;
-    sums->all.faults += result->faults;
-    sums->all.terms += result->terms;
-    sums->all.called += result->called;
-    sums->all.answered += result->answered;
-    sums->all.unknown += result->unknown;
-    sums->all.executed += result->executed;
-    sums->all.compared += result->compared;
-    sums->all.writes_landed += result->writes_landed;
-    sums->all.writes_refused += result->writes_refused;
-    sums->all.writes_late += result->writes_late;
-    sums->all.writes_stray += result->writes_stray;
-    sums->all.writes_unfenced += result->writes_unfenced;
-    sums->all.undecided += result->undecided;
-}
-
-static void print_sums(const struct arguments *arguments, const struct sums *sums,
-                       double seconds)
-{
-    const struct lks_sim_run_result *all = &sums->all;
-    (void)printf("%" PRIu64 " runs of profile %s, %.1f s virtual, %.1f s real: %" PRIu64
-                 " violations\n",
-                 sums->runs, arguments->profile, (double)all->virtual_ns / 1e9, seconds,
-                 sums->violations);
-    (void)printf("faults %" PRIu64 ", terms %" PRIu64 ", commands called %" PRIu64
-                 ", answered %" PRIu64 ", unknown %" PRIu64 ", executed %" PRIu64 "\n",
-                 all->faults, all->terms, all->called, all->answered, all->unknown,
-                 all->executed);
-    (void)printf("writes landed %" PRIu64 ", refused %" PRIu64 ", late %" PRIu64 ", stray %" PRIu64
-                 ", unfenced %" PRIu64 "; states compared %" PRIu64 ", undecided searches %" PRIu64
-                 "\n",
-                 all->writes_landed, all->writes_refused, all->writes_late, all->writes_stray,
-                 all->writes_unfenced, all->compared, all->undecided);
-    if (arguments->json) {
-        (void)printf("{\"profile\":\"%s\",\"runs\":%" PRIu64 ",\"violations\":%" PRIu64
-                     ",\"trace_hash\":\"%016" PRIx64 "\",\"virtual_ns\":%" PRIu64
-                     ",\"faults\":%" PRIu64 ",\"terms\":%" PRIu64 ",\"called\":%" PRIu64
-                     ",\"answered\":%" PRIu64 ",\"executed\":%" PRIu64 ",\"commit\":\"%s\"}\n",
-                     arguments->profile, sums->runs, sums->violations, all->trace_hash,
-                     all->virtual_ns, all->faults, all->terms, all->called, all->answered,
-                     all->executed, LKS_COMMIT);
+    if (campaign->profile == NULL) {
+        argp_error(state, "--profile %s: there is no such profile; `--profile list` prints all",
+                   text);
     }
 }
 
-/* Runs one seed; false: the range ends here. */
-static bool run_seed(const struct arguments *arguments, uint64_t seed, struct sums *sums)
+/* "none", "all", or numbers and ranges; anything else is left out. */
+static void read_faults(struct argp_state *state, const char *text, struct lks_sim_minimum *part)
 {
-    const struct lks_sim_run_options options = {.seed = seed,
-                                                .replicas = replicas_of(arguments, seed),
-                                                .profile = arguments->profile,
-                                                .verbose = arguments->verbose,
-                                                .report = stdout,
-                                                .report_events_max = arguments->events_max};
-    struct lks_sim_run_result result;
-    struct lks_error err = {0};
-    const int status = lks_sim_run(&options, &result, &err);
-    if (status < 0) {
-        (void)fprintf(stderr, "lockstep-sim: seed %" PRIu64 ": %s\n", seed, err.text);
-        sums->violations++;
-        return false;
+    const char *rest = text;
+    part->left_out_count = strcmp(text, "all") == 0 ? 0 : LKS_SIM_MINIMIZE_FAULTS_MAX;
+    memset(part->left_out, 1, sizeof part->left_out);
+    bool good = true;
+    if (strcmp(text, "none") == 0 || strcmp(text, "all") == 0) {
+        return;
     }
-    add(sums, &result);
-    if (arguments->hashes) {
-        (void)printf("seed %" PRIu64 " trace %016" PRIx64 " events %" PRIu64 "\n", seed,
-                     result.trace_hash, result.events);
+    for (;;) {
+        uint64_t first = 0;
+        good = read_number(rest, ",-", &first, &rest);
+        uint64_t last = first;
+        if (good && *rest == '-') {
+            good = read_number(rest + 1, ",", &last, &rest);
+        }
+        if (!good || first < 1 || last < first || last > LKS_SIM_MINIMIZE_FAULTS_MAX) {
+            argp_error(state, "--faults %s: a list as 3,7-9, or none or all, is expected", text);
+            return;
+        }
+        memset(part->left_out + first - 1, 0, last - first + 1);
+        if (*rest == '\0') {
+            return;
+        }
+        rest++;
     }
-    if (!result.verdict.broken) {
-        return true;
+}
+
+static uint32_t read_jobs(struct argp_state *state, const char *text)
+{
+    const uint32_t jobs = (uint32_t)number_or_end(state, "jobs", text, 0, JOBS_MAX);
+    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return jobs != 0 ? jobs : (uint32_t)(cores < 1 ? 1 : cores > JOBS_MAX ? JOBS_MAX : cores);
+}
+
+static void read_part(int key, const char *text, struct argp_state *state,
+                      struct arguments *arguments)
+{
+    arguments->is_part = true;
+    if (key == FAULTS) {
+        read_faults(state, text, &arguments->part);
+    } else if (key == COMMANDS) {
+        arguments->part.commands_max =
+            (uint32_t)number_or_end(state, "commands", text, 1, LKS_SIM_COMMANDS_MAX);
+    } else {
+        arguments->part.run_ns_max =
+            number_or_end(state, "time", text, 1, 1000000) * LKS_NS_PER_MS;
     }
-    (void)printf("VIOLATION seed %" PRIu64 " replicas %" PRIu32 " profile %s commit %s\n"
-                 "  %s: %s\n",
-                 seed, options.replicas, arguments->profile, LKS_COMMIT,
-                 result.verdict.invariant, result.verdict.text);
+}
+
+static void check_arguments(struct argp_state *state, struct arguments *arguments)
+{
+    struct lks_sim_campaign *campaign = &arguments->campaign;
+    if (arguments->seeds_given + arguments->replay + (campaign->for_ns != 0) +
+            (arguments->kept != NULL) > 1) {
+        argp_error(state, "only one of --seeds, --replay, --for and --kept can be given");
+    }
+    if (arguments->is_part && !arguments->replay) {
+        argp_error(state, "--faults, --commands and --time belong to --replay");
+    }
+    if (campaign->for_ns != 0) {
+        if (getrandom(&campaign->first_seed, sizeof campaign->first_seed, 0) < 0) {
+            argp_error(state, "no random seed: %s; give --seeds A:B", strerror(errno));
+        }
+        campaign->first_seed %= FOR_SEEDS_MAX;
+        campaign->last_seed = UINT64_MAX / 2;
+    }
+    if (arguments->replay) {
+        campaign->jobs = 1;
+    }
+    if (campaign->verbose && campaign->jobs > 1) {
+        argp_error(state, "--verbose: the events of one process only can be printed; leave out "
+                          "--jobs");
+    }
+}
+
+static error_t parse(int key, char *text, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    struct lks_sim_campaign *campaign = &arguments->campaign;
+    switch (key) {
+    case 'r':
+        campaign->first_seed = campaign->last_seed =
+            number_or_end(state, "replay", text, 0, UINT64_MAX - 1);
+        arguments->replay = true;
+        return 0;
+    case 's':
+        read_seeds(state, text, campaign);
+        arguments->seeds_given = true;
+        return 0;
+    case 'n':
+        campaign->replicas = (uint32_t)number_or_end(state, "replicas", text, 1, LKS_REPLICAS_MAX);
+        return 0;
+    case 'p':
+        read_profile(state, text, campaign);
+        return 0;
+    case 'j':
+    case 't':
+        campaign->jobs = read_jobs(state, text);
+        return 0;
+    case FOR:
+        campaign->for_ns = number_or_end(state, "for", text, 1, 1000000) * LKS_NS_PER_S;
+        return 0;
+    case KEPT:
+        arguments->kept = text;
+        return 0;
+    case KEEP_GOING:
+        campaign->keep_going = true;
+        return 0;
+    case HASHES:
+        campaign->hashes = true;
+        return 0;
+    case VERBOSE:
+        campaign->verbose = true;
+        return 0;
+    case 'm':
+        arguments->minimize = true;
+        return 0;
+    case 'J':
+        arguments->json = true;
+        return 0;
+    case FAULTS:
+    case COMMANDS:
+    case TIME:
+        read_part(key, text, state, arguments);
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "%s: no such argument", text);
+        return EINVAL;
+    case ARGP_KEY_END:
+        check_arguments(state, arguments);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* ---- running ------------------------------------------------------------------------------ */
+
+static void say_violation(const struct lks_sim_task *task, const struct lks_sim_verdict *verdict)
+{
+    (void)printf("\nVIOLATION of \"%s\"\n  seed      %" PRIu64 "\n  replicas  %" PRIu32
+                 "\n  profile   %s\n  commit    %s\n  %s\n\n",
+                 verdict->invariant, task->seed, task->replicas, task->profile, LKS_COMMIT,
+                 verdict->text);
     (void)fflush(stdout);
-    return arguments->keep_going;
+}
+
+/* Prints the shortest trace that so many runs find. Returns the exit code. */
+static int explain(const struct lks_sim_task *task, uint32_t attempts)
+{
+    static struct lks_sim_minimum minimum;
+    struct lks_error err = {0};
+    int status = lks_sim_minimize(task, attempts, &minimum, &err);
+    if (status == 0) {
+        (void)printf("the shortest run found by %" PRIu32 " attempts:\n", minimum.attempts);
+        status = lks_sim_minimum_print(&minimum, stdout, &err);
+    }
+    if (status < 0) {
+        (void)fprintf(stderr, "lockstep-sim: %s\n", err.text);
+    }
+    return EXIT_FAILURE;
+}
+
+/* One run without some of its faults, commands or time. */
+static int replay_part(struct arguments *arguments)
+{
+    struct lks_sim_minimum *part = &arguments->part;
+    struct lks_error err = {0};
+    struct lks_sim_run_result result = {0};
+    lks_sim_campaign_task(&arguments->campaign, arguments->campaign.first_seed, &part->task);
+    const struct lks_sim_run_options options = {.seed = part->task.seed,
+                                                .replicas = part->task.replicas,
+                                                .profile = part->task.profile,
+                                                .commands_max = part->commands_max,
+                                                .run_ns_max = part->run_ns_max,
+                                                .left_out = part->left_out,
+                                                .left_out_count = part->left_out_count,
+                                                .verbose = arguments->campaign.verbose,
+                                                .tell = true,
+                                                .report = stdout,
+                                                .report_events_max = 400};
+    if (lks_sim_run(&options, &result, &err) < 0) {
+        (void)fprintf(stderr, "lockstep-sim: %s\n", err.text);
+        return EXIT_FAILURE;
+    }
+    if (result.verdict.broken) {
+        say_violation(&part->task, &result.verdict);
+        return EXIT_FAILURE;
+    }
+    (void)printf("seed %" PRIu64 ", this part of it: no violation\n", part->task.seed);
+    return EXIT_SUCCESS;
+}
+
+static int run_campaign(const struct arguments *arguments)
+{
+    const struct lks_sim_campaign *campaign = &arguments->campaign;
+    struct lks_sim_sums sums;
+    struct lks_error err = {0};
+    if (campaign->for_ns != 0) {
+        (void)printf("first seed %" PRIu64 "\n", campaign->first_seed);
+        (void)fflush(stdout);
+    }
+    const int status = lks_sim_campaign_run(campaign, &sums, &err);
+    if (status < 0) {
+        (void)fprintf(stderr, "lockstep-sim: %s\n", err.text);
+    }
+    lks_sim_summary_print(campaign, &sums, stdout);
+    int code = g_interrupted != 0 ? EXIT_INTERRUPTED : EXIT_SUCCESS;
+    code = status < 0 ? EXIT_FAILURE : code;
+    if (sums.violations > 0) {
+        say_violation(&sums.first, &sums.verdict);
+        code = explain(&sums.first, arguments->minimize ? THOROUGH_ATTEMPTS : QUICK_ATTEMPTS);
+    }
+    if (arguments->json) {
+        lks_sim_summary_json(campaign, &sums, stdout);
+    }
+    return code;
 }
 
 int main(int argc, char **argv)
@@ -272,30 +388,36 @@ int main(int argc, char **argv)
     if (lks_sim_crash_command_meant(argc, argv)) {
         return lks_sim_crash_command(argc, argv);
     }
-    struct arguments arguments = {.first_seed = 1,
-                                  .last_seed = 20,
-                                  .replicas = 3,
-                                  .profile = "chaos",
-                                  .events_max = REPORT_EVENTS};
-    const int code = parse_arguments(argc, argv, &arguments);
-    if (code >= 0) {
-        return code;
+    static const struct argp argp = {
+        .options = g_options,
+        .parser = parse,
+        .doc = "Runs whole clusters under virtual time and faults, each decided by one seed.\v"
+               "Exit status: 0 no violation; 1 a violation, or a run could not be made; 2 wrong "
+               "usage; 130 interrupted."};
+    static struct arguments arguments = {
+        .campaign = {.first_seed = 1, .last_seed = 100, .jobs = 1, .interrupted = &g_interrupted}};
+    struct lks_sim_task *tasks = NULL;
+    if (lks_sim_crash_command_meant(argc, argv)) {
+        return lks_sim_crash_command(argc, argv);
     }
-    struct timespec start;
-    struct timespec end;
-    struct sums sums = {0};
+    argp_program_version = "lockstep-sim " LKS_COMMIT;
+    argp_err_exit_status = EXIT_USAGE;
+    (void)argp_parse(&argp, argc, argv, 0, NULL, &arguments);
+    arguments.campaign.progress =
+        isatty(STDERR_FILENO) == 1 && !arguments.campaign.verbose && !arguments.campaign.hashes;
     heed_signals();
-    (void)clock_gettime(CLOCK_MONOTONIC, &start);
-    for (uint64_t seed = arguments.first_seed;; seed++) {
-        if (!run_seed(&arguments, seed, &sums) || seed == arguments.last_seed || g_interrupted) {
-            break;
+    if (arguments.is_part) {
+        return replay_part(&arguments);
+    }
+    if (arguments.kept != NULL) {
+        struct lks_error err = {0};
+        if (lks_sim_kept_read(arguments.kept, &tasks, &arguments.campaign.tasks_count, &err) < 0) {
+            (void)fprintf(stderr, "lockstep-sim: %s\n", err.text);
+            return EXIT_USAGE;
         }
+        arguments.campaign.tasks = tasks;
     }
-    (void)clock_gettime(CLOCK_MONOTONIC, &end);
-    print_sums(&arguments, &sums,
-               (double)(end.tv_sec - start.tv_sec) + (double)(end.tv_nsec - start.tv_nsec) / 1e9);
-    if (sums.violations > 0) {
-        return EXIT_FAILURE;
-    }
-    return g_interrupted ? EXIT_INTERRUPTED : EXIT_SUCCESS;
+    const int code = run_campaign(&arguments);
+    free(tasks);
+    return code;
 }

@@ -3,6 +3,8 @@
 
 #include "base/assert.h"
 
+#include <inttypes.h>
+
 /* ---- network ------------------------------------------------------------------------------ */
 
 static void net_wake(void *ctx, uint32_t replica)
@@ -48,6 +50,25 @@ void lks_sim_observe_network(struct lks_sim_cluster *cluster,
 
 /* ---- processes ---------------------------------------------------------------------------- */
 
+/* For people: what a step of a replica has changed. */
+static void tell_step(struct lks_sim_cluster *cluster, uint32_t replica,
+                      const struct lks_replica_status *status)
+{
+    const uint64_t now_ns = lks_sim_timeline_now(cluster->timeline);
+    if (status->role != cluster->role[replica]) {
+        lks_sim_trace_tell(cluster->trace, now_ns, replica, false,
+                           "is %s in term %" PRIu64 "; its log ends with entry %" PRIu64,
+                           lks_role_name(status->role), status->term, status->last_index);
+    }
+    if (status->role == LKS_ROLE_LEADER &&
+        status->commit_offset > cluster->commit_offset[replica]) {
+        lks_sim_trace_tell(cluster->trace, now_ns, replica, false,
+                           "has committed up to offset %" PRIu64, status->commit_offset);
+    }
+    cluster->role[replica] = status->role;
+    cluster->commit_offset[replica] = status->commit_offset;
+}
+
 static void check_leader(struct lks_sim_cluster *cluster, uint32_t replica,
                          const struct lks_replica_status *status)
 {
@@ -73,6 +94,9 @@ static void process_stepped(void *ctx, uint32_t replica)
     struct lks_replica *running = lks_sim_process_replica(process);
     struct lks_replica_status status;
     lks_replica_status(running, &status);
+    if (lks_sim_trace_tells(cluster->trace)) {
+        tell_step(cluster, replica, &status);
+    }
     check_leader(cluster, replica, &status);
     if (status.applied_index == cluster->applied_index[replica]) {
         return;
@@ -88,6 +112,8 @@ static void process_stepped(void *ctx, uint32_t replica)
     lks_sim_trace_add(cluster->trace, lks_sim_timeline_now(cluster->timeline),
                       &(struct lks_sim_record){
                           .what = "applied", .a = replica, .x = status.applied_index, .y = hash});
+    lks_sim_trace_tell(cluster->trace, lks_sim_timeline_now(cluster->timeline), replica, true,
+                       "has applied entry %" PRIu64, status.applied_index);
 }
 
 static void process_replied(void *ctx, uint32_t replica, uint64_t cookie, const void *reply,
@@ -109,6 +135,7 @@ static void process_ended(void *ctx, uint32_t replica)
     struct lks_sim_cluster *cluster = ctx;
     cluster->applied_index[replica] = 0;
     cluster->leading_term[replica] = 0;
+    cluster->role[replica] = LKS_ROLE_STARTING;
     lks_sim_clients_disconnected(cluster->clients, replica);
 }
 
@@ -164,12 +191,20 @@ static uint32_t present_leader(void *ctx)
     return leader;
 }
 
+static bool fault_left_out(void *ctx, uint64_t number)
+{
+    const struct lks_sim_cluster *cluster = ctx;
+    return number <= cluster->options.left_out_count &&
+           cluster->options.left_out[number - 1] != 0;
+}
+
 void lks_sim_observe_faults(struct lks_sim_cluster *cluster,
                             struct lks_sim_faults_options *options)
 {
     options->ended = process_ended;
     options->started = fault_started;
     options->leader = present_leader;
+    options->left_out = cluster->options.left_out != NULL ? fault_left_out : NULL;
     options->ctx = cluster;
 }
 

@@ -102,7 +102,6 @@ static bool service_is_read(const void *data, size_t bytes)
            lks_kv_service.is_read((const uint8_t *)data + envelope, bytes - envelope);
 }
 
-#if LKS_SERVICE_ABI >= 2
 static void service_footprint(const void *data, size_t bytes, struct lks_footprint *footprint)
 {
     const size_t envelope = sizeof(struct lks_sim_envelope);
@@ -171,22 +170,6 @@ static int service_restore_end(void *opaque, uint32_t partition)
     state->hashed &= ~(UINT64_C(1) << partition);
     return lks_kv_service.restore_end(state->kv, partition);
 }
-#else
-static int service_snapshot(void *opaque, uint32_t partition,
-                            const struct lks_snapshot_writer *writer)
-{
-    const struct state *state = opaque;
-    return lks_kv_service.snapshot(state->kv, partition, writer);
-}
-
-static int service_restore(void *opaque, uint32_t partition,
-                           const struct lks_snapshot_reader *reader)
-{
-    struct state *state = opaque;
-    state->hashed &= ~(UINT64_C(1) << partition);
-    return lks_kv_service.restore(state->kv, partition, reader);
-}
-#endif
 
 static uint64_t service_hash(void *opaque, uint32_t partition)
 {
@@ -211,7 +194,6 @@ const struct lks_service lks_sim_service = {
     .apply = service_apply,
     .read = service_read,
     .is_read = service_is_read,
-#if LKS_SERVICE_ABI >= 2
     .footprint = service_footprint,
     .tick = service_tick,
     .next_expiry_ns = service_next_expiry_ns,
@@ -222,9 +204,5 @@ const struct lks_service lks_sim_service = {
     .restore_begin = service_restore_begin,
     .restore_chunk = service_restore_chunk,
     .restore_end = service_restore_end,
-#else
-    .snapshot = service_snapshot,
-    .restore = service_restore,
-#endif
     .hash = service_hash,
 };

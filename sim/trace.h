@@ -1,6 +1,9 @@
 /*
- * What happened in a run: the last records in a ring, and a hash over all of them. Two runs of
- * one seed have the same hash; if not, something in the run depends on the machine. One thread.
+ * What happened in a run. An event is one change of the simulated world: a call, an answer, a
+ * write's bytes or a completion that arrive, a grant, a step of a replica that did something, a
+ * fault. Every event is counted and goes into a hash: two runs of one seed have the same; if not,
+ * something in the run depends on the machine. The newest that are worth reading are kept in a
+ * ring. Nothing is formatted unless somebody reads it. One thread.
  */
 #ifndef LKS_SIM_TRACE_H
 #define LKS_SIM_TRACE_H
@@ -25,13 +28,23 @@ struct lks_sim_record {
     bool quiet; /* hashed, and printed if all is printed, but not kept: too common */
 };
 
-/* Adds a record. Cheap: nothing is formatted unless it is printed. */
+/* Adds an event. Cheap. */
 void lks_sim_trace_add(struct lks_sim_trace *trace, uint64_t now_ns,
                        const struct lks_sim_record *record);
 
-/* Adds a formatted line about replica a (0 for none); cut at 159 characters. */
+/* Adds an event as a formatted line about replica a (0 for none); cut at 159 characters. */
 void lks_sim_trace_note(struct lks_sim_trace *trace, uint64_t now_ns, uint32_t a,
                         const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* From now on the run is told to people: events come as sentences where they can (as _tell makes
+ * them), and how they are counted and hashed does not change. */
+void lks_sim_trace_begin_telling(struct lks_sim_trace *trace);
+bool lks_sim_trace_tells(const struct lks_sim_trace *trace);
+
+/* Tells what no event says, or says better what the event just added says, whose place it takes
+ * if `instead`. Nothing happens unless the run is told. */
+void lks_sim_trace_tell(struct lks_sim_trace *trace, uint64_t now_ns, uint32_t a, bool instead,
+                        const char *format, ...) __attribute__((format(printf, 5, 6)));
 
 uint64_t lks_sim_trace_hash(const struct lks_sim_trace *trace);
 uint64_t lks_sim_trace_count(const struct lks_sim_trace *trace);

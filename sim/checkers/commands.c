@@ -13,6 +13,7 @@ void lks_sim_commands_applied(struct lks_sim_commands *commands, uint32_t replic
     LKS_ASSERT(index < LKS_SIM_INDEXES_MAX);
     LKS_ASSERT(number > 0 && number < LKS_SIM_COMMANDS_MAX);
     struct lks_sim_executed *at = &commands->at[index];
+    commands->verdict->checks++;
     if (at->number == 0) {
         *at = *executed;
     }

@@ -95,6 +95,7 @@ void lks_sim_history_check(struct lks_sim_history *history)
     const struct lks_linearizability_options options = {.configurations_max =
                                                             CONFIGURATIONS_MAX};
     struct lks_linearizability_report report = {0};
+    history->verdict->checks += count;
     const int status = lks_linearizability_check(operations, count, &options, &report);
     LKS_ASSERT(status == 0);
     judge(history, &report, count > 0 ? numbers[report.operation] : 0);

@@ -14,6 +14,7 @@ void lks_sim_leaders_seen(struct lks_sim_leaders *leaders, uint64_t term, uint32
         leaders->leads[term] = who;
         leaders->terms++;
     }
+    leaders->verdict->checks++;
     const uint64_t first = leaders->leads[term];
     if (first != who) {
         lks_sim_verdict_break(leaders->verdict, "one leader per term",

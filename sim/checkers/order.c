@@ -29,6 +29,7 @@ void lks_sim_order_next(struct lks_sim_order *order, const struct lks_sim_ordere
     const struct lks_sim_call *call = next->call;
     LKS_ASSERT(next->index > order->latest_index);
     order->latest_index = next->index;
+    order->verdict->checks++;
     struct lks_sim_answer expected;
     lks_sim_model_apply(&order->model, &call->operation, next->time_ns, &expected);
     compare(order, next, &expected);

@@ -26,6 +26,7 @@ void lks_sim_prefix_applied(struct lks_sim_prefix *prefix, uint32_t replica,
             return;
         }
         const uint64_t index = cursor->index;
+        prefix->verdict->checks++;
         LKS_ASSERT(index < LKS_SIM_ENTRIES_MAX);
         if (index > prefix->last_index) {
             LKS_ASSERT(index == prefix->last_index + 1);
@@ -55,6 +56,7 @@ void lks_sim_prefix_elected(struct lks_sim_prefix *prefix, uint32_t replica,
                             const struct lks_sim_elected *elected)
 {
     uint64_t index = prefix->last_index;
+    prefix->verdict->checks++;
     while (index > 0 && prefix->term[index] >= elected->term) {
         index--;
     }

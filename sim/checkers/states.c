@@ -14,6 +14,7 @@ void lks_sim_states_seen(struct lks_sim_states *states, uint32_t replica, uint64
         states->hash_at[index] = hash;
         return;
     }
+    states->verdict->checks++;
     states->compared += states->replica_at[index] != replica ? 1 : 0;
     if (states->hash_at[index] != hash) {
         lks_sim_verdict_break(states->verdict, "equal states",

@@ -6,11 +6,13 @@
 #define LKS_SIM_CHECKERS_VERDICT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct lks_sim_verdict {
     bool broken;
     char invariant[48]; /* a short name */
     char text[320];     /* what exactly */
+    uint64_t checks;    /* comparisons made so far */
 };
 
 /* Keeps it unless there is one already. */
