@@ -118,7 +118,7 @@ enum lks_effect_kind {
     LKS_EFFECT_PERSIST_TAIL,   /* from: scan the visible tail, make all of it durable */
     LKS_EFFECT_PERSIST_LOG,    /* from, to, term: own appended entries */
     LKS_EFFECT_APPEND_NOOP,    /* term; as soon as the ring has room for it (the base may have to
-                                  move first), if the term is still led; the APPENDED event follows */
+                                  move first), if the term is still led then; APPENDED follows */
     LKS_EFFECT_SEND,           /* peer, message */
     LKS_EFFECT_BEAT,           /* advance the own heartbeat counter */
     LKS_EFFECT_CLEAR_AMNESIA,  /* durably; AMNESIA_CLEARED follows */

@@ -54,6 +54,18 @@ static void answer(struct lks_core *core)
     lks_core_report_log(core, message);
 }
 
+static void ended_for_holder(struct lks_core *core, int status)
+{
+    if (core->install == 0) {
+        return; /* a candidate's, which has stepped down since */
+    }
+    core->install_done = core->install;
+    core->install = 0;
+    core->install_failed = status != 0;
+    LKS_ASSERT(core->view.grant.peer != 0);
+    answer(core);
+}
+
 /*
  * Only the present holder of the grant may ask: it writes nothing until it is answered. An older
  * leader's word, or one of an earlier grant of this leader, does not fit the grant that stands.
@@ -74,22 +86,16 @@ void lks_install_requested(struct lks_core *core, uint32_t peer,
     if (core->view.installing || message->request <= core->install_done) {
         return;
     }
+    if (core->view.base.offset >= message->base.offset &&
+        core->view.tail.offset >= core->view.commit_offset) {
+        core->install = message->request;
+        ended_for_holder(core, 0); /* its own snapshots were faster */
+        return;
+    }
     const bool named = message->key[1] <= core->options.replicas &&
                        lks_core_is_peer(core, (uint32_t)message->key[1]);
     core->install = message->request;
     lks_install_begin(core, named ? (uint32_t)message->key[1] : peer, message->base.offset);
-}
-
-static void ended_for_holder(struct lks_core *core, int status)
-{
-    if (core->install == 0) {
-        return; /* a candidate's, which has stepped down since */
-    }
-    core->install_done = core->install;
-    core->install = 0;
-    core->install_failed = status != 0;
-    LKS_ASSERT(core->view.grant.peer != 0);
-    answer(core);
 }
 
 void lks_install_ended(struct lks_core *core, const struct lks_core_event *event)
@@ -182,7 +188,7 @@ void lks_install_tick(struct lks_core *core, uint32_t p)
     }
     const uint64_t since = core->observed_ns - peer->install_ns;
     if (peer->install == 0 && since >= RETRY_HEARTBEATS * core->options.heartbeat_ns) {
-        lks_install_ask(core, p);
+        lks_leader_report(core, p); /* asks again, unless its own snapshots have helped */
     } else if (peer->install != 0 &&
                since >= REPEAT_TIMEOUTS * core->options.election_timeout_ns) {
         send_install(core, p, choose_donor(core, p)); /* the same number: heard once at most */

@@ -25,6 +25,7 @@ void golden_begin(struct rig *rig, uint32_t nodes)
     }
     rig->trace_bytes = TRACE_BYTES;
     rig->trace_used = 0;
+    rig->trace_probes = false;
     rig->trace_nodes = nodes;
 }
 

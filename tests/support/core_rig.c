@@ -319,16 +319,6 @@ static bool append_noop(struct rig *rig, uint32_t n)
     return true;
 }
 
-static void begin_install(struct rig *rig, uint32_t n, const struct lks_effect *effect)
-{
-    struct rig_install *install = &rig->nodes[n].install;
-    if (install->active || rig->nodes[n].read.active) {
-        rig_fail(rig, "replica %u installs while it changes its ring already", n);
-    }
-    *install =
-        (struct rig_install){.active = true, .peer = effect->peer, .from = effect->from};
-}
-
 void rig_execute(struct rig *rig, uint32_t n)
 {
     struct rig_node *node = &rig->nodes[n];
@@ -373,7 +363,7 @@ void rig_execute(struct rig *rig, uint32_t n)
             node->beat++;
             break;
         case LKS_EFFECT_INSTALL:
-            begin_install(rig, n, effect);
+            rig_begin_install(rig, n, effect);
             break;
         case LKS_EFFECT_CANCEL_INSTALL:
             node->install.cancelled = true;

@@ -188,6 +188,7 @@ struct rig {
     size_t trace_bytes;
     size_t trace_used;
     uint32_t trace_nodes; /* bit i: replica i is traced */
+    bool trace_probes;    /* ... their probes too, until the next golden_begin */
 };
 
 struct rig_options {
@@ -259,6 +260,7 @@ void rig_break_path(struct rig *rig, uint32_t n, uint32_t p);
 void rig_write_slot(struct rig *rig, uint32_t owner, uint64_t index,
                     const struct rig_entry *entry);
 struct rig_entry *rig_slot(struct rig *rig, uint32_t n, uint64_t index);
+void rig_begin_install(struct rig *rig, uint32_t n, const struct lks_effect *effect);
 uint64_t rig_reserve(const struct rig *rig); /* bytes of a ring, for no-ops */
 uint64_t rig_chain_at(const struct rig *rig, uint32_t n, uint64_t index, bool durable);
 void rig_check_snapshot(const struct rig *rig, uint32_t n, const struct lks_position *point);

@@ -271,10 +271,11 @@ static bool settle_node(struct rig *rig, uint32_t n)
     worked |= rig_do_disk(rig, n, true);
     worked |= rig_do_read(rig, n, true);
     worked |= rig_do_install(rig, n, true);
-    if (rig->recycling &&
-        rig_view(rig, n)->commit_offset >
-            rig->nodes[n].base.offset + rig->slots / 4 * RIG_ENTRY) {
-        worked |= rig_do_snapshot(rig, n, true);
+    if (rig->recycling && rig->nodes[n].alive) {
+        const uint64_t used = rig_view(rig, n)->commit_offset - rig->nodes[n].base.offset;
+        if (rig->nodes[n].noop_due != 0 || used > rig->slots / 4 * RIG_ENTRY) {
+            worked |= rig_do_snapshot(rig, n, true);
+        }
     }
     worked |= rig_do_ack(rig, n);
     worked |= rig_do_word(rig, n);

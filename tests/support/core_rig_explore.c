@@ -18,6 +18,7 @@ enum action {
 #define LENGTH_STOP 100u  /* entries in the longest log at which a schedule ends early */
 #define TERMS_STOP 60u
 #define HEAL_ROUNDS_MAX 600u
+#define READ_ROUNDS_MAX 200u
 
 struct schedule {
     uint8_t table[TABLE]; /* actions, each as often as it weighs */
@@ -31,7 +32,7 @@ static void draw(struct rig *rig, struct schedule *schedule)
         [ACT_DISK] = 40, [ACT_PATH] = 120, [ACT_FENCE] = 40, [ACT_READ] = 40, [ACT_WORD] = 20,
         [ACT_ACK] = 40, [ACT_APPEND] = 25, [ACT_NOTICE] = 20, [ACT_CONNECT] = 30,
         [ACT_UNBLOCK] = 8, [ACT_START] = 25, [ACT_SNAPSHOT] = 30, [ACT_INSTALL] = 40,
-        [ACT_CLIENT_READ] = 10,
+        [ACT_CLIENT_READ] = 4,
     };
     static const uint32_t rare[ACTIONS] = {
         [ACT_BREAK] = 4, [ACT_BLOCK] = 2, [ACT_CRASH] = 2, [ACT_POWER] = 2, [ACT_BLACKOUT] = 1,
@@ -290,12 +291,16 @@ static bool healed(const struct rig *rig)
 static void read_at_last(struct rig *rig)
 {
     const uint32_t before = rig->confirmed;
-    if (!rig_read_point(rig, rig_leader(rig))) {
-        rig_fail(rig, "the leader takes no read");
+    for (uint32_t round = 0; round < READ_ROUNDS_MAX && rig->confirmed == before; round++) {
+        connect_all(rig);
+        const uint32_t leader = rig_leader(rig);
+        if (leader != 0 && rig->nodes[leader].reads_count == 0) {
+            (void)rig_read_point(rig, leader);
+        }
+        rig_advance(rig, RIG_HEARTBEAT / 2); /* (a path may have to be opened anew) */
     }
-    rig_settle(rig);
     if (rig->confirmed == before) {
-        rig_fail(rig, "a read is not confirmed");
+        rig_fail(rig, "no read is confirmed");
     }
 }
 

@@ -76,6 +76,16 @@ void rig_snapshot(struct rig *rig, uint32_t n, uint64_t index)
     rig_settle(rig);
 }
 
+void rig_begin_install(struct rig *rig, uint32_t n, const struct lks_effect *effect)
+{
+    struct rig_install *install = &rig->nodes[n].install;
+    if (install->active || rig->nodes[n].read.active) {
+        rig_fail(rig, "replica %u installs while it changes its ring already", n);
+    }
+    *install =
+        (struct rig_install){.active = true, .peer = effect->peer, .from = effect->from};
+}
+
 static void end_install(struct rig *rig, uint32_t n, int status)
 {
     struct rig_node *node = &rig->nodes[n];

@@ -74,7 +74,8 @@ static void message_words(struct rig *rig, const struct lks_message *message)
 void rig_trace_event(struct rig *rig, uint32_t n, const struct lks_core_event *event)
 {
     if (!traced(rig, n) || event->kind == LKS_EVENT_TICK ||
-        event->kind == LKS_EVENT_HEARTBEAT_READ || event->kind == LKS_EVENT_PROBED) {
+        event->kind == LKS_EVENT_HEARTBEAT_READ ||
+        (event->kind == LKS_EVENT_PROBED && !rig->trace_probes)) {
         return;
     }
     rig_trace_line(rig, "%u < %s", n, lks_core_event_name(event->kind));
@@ -169,7 +170,7 @@ void rig_trace_effects(struct rig *rig, uint32_t n)
     for (uint32_t i = 0; i < node->update.count; i++) {
         const struct lks_effect *effect = &node->update.effects[i];
         if (effect->kind == LKS_EFFECT_READ_HEARTBEAT || effect->kind == LKS_EFFECT_BEAT ||
-            effect->kind == LKS_EFFECT_PROBE) {
+            (effect->kind == LKS_EFFECT_PROBE && !rig->trace_probes)) {
             continue;
         }
         rig_trace_line(rig, "%u     > %s", n, lks_effect_name(effect->kind));
