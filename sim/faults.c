@@ -1,36 +1,28 @@
 /* What goes wrong in a run; see faults.h. */
-#include "sim/faults.h"
+#include "sim/faults_internal.h"
 
 #include "base/assert.h"
 #include "base/clock.h"
 
+#include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
-#define SLOW_MAX_NS (3 * LKS_NS_PER_MS)
 #define JUMP_MAX_NS (100 * LKS_NS_PER_S)
+#define PAUSE_MIN_NS LKS_NS_PER_US
+#define START_SOON_MAX_NS (20 * LKS_NS_PER_MS)
+#define START_HIT_MAX_NS (5 * LKS_NS_PER_MS) /* a starting replica is ended within this time */
+#define LATER_STREAMS (UINT64_C(1) << 32)    /* above all numbers of faults */
 
-/* A direction of a link that a fault has changed, until its time is over. */
-struct changed_link {
-    struct lks_sim_faults *faults;
-    uint32_t from;
-    uint32_t to;
-    uint64_t generation;
-};
-
-struct lks_sim_faults {
-    struct lks_sim_faults_options options;
-    struct lks_sim_random base;   /* parent of each fault's stream */
-    struct lks_sim_random random; /* of the newest fault */
-    struct changed_link links[LKS_REPLICAS_MAX + 1][LKS_REPLICAS_MAX + 1];
-    uint64_t count;
-    uint64_t counts[LKS_SIM_FAULTS]; /* by kind, without those that were left out */
-    bool healed;
-};
-
-static uint64_t end_of(struct lks_sim_faults *faults)
+uint64_t lks_sim_fault_end(struct lks_sim_faults *faults)
 {
     return lks_sim_timeline_now(faults->options.timeline) +
            lks_sim_random_delay(&faults->random, &faults->options.profile->duration);
+}
+
+static uint64_t now_of(const struct lks_sim_faults *faults)
+{
+    return lks_sim_timeline_now(faults->options.timeline);
 }
 
 static struct lks_sim_process *process_of(const struct lks_sim_faults *faults, uint32_t replica)
@@ -38,59 +30,107 @@ static struct lks_sim_process *process_of(const struct lks_sim_faults *faults, u
     return faults->options.processes[replica];
 }
 
-/* ---- processes ---------------------------------------------------------------------------- */
+/* Chance for what follows from a fault, later: it must not move what later faults draw. */
+static struct lks_sim_random later_random(struct lks_sim_faults *faults)
+{
+    struct lks_sim_random random;
+    faults->laters++;
+    lks_sim_random_fork(&random, &faults->base, LATER_STREAMS + faults->laters);
+    return random;
+}
+
+/* A replica and its present life, as the argument of an action. */
+static uint64_t name_life(const struct lks_sim_faults *faults, uint32_t replica)
+{
+    const uint64_t life = lks_sim_process_life(process_of(faults, replica));
+    return ((uint64_t)replica << 32) | (uint32_t)life;
+}
+
+/* The replica so named if that life is its present one; else 0. */
+static uint32_t same_life(const struct lks_sim_faults *faults, uint64_t name)
+{
+    const uint32_t replica = (uint32_t)(name >> 32);
+    return name_life(faults, replica) == name ? replica : 0;
+}
+
+/* ---- starting and ending ------------------------------------------------------------------ */
+
+static void end_again(void *ctx, uint64_t name);
 
 static void start_again(void *ctx, uint64_t replica)
 {
     struct lks_sim_faults *faults = ctx;
     struct lks_sim_process *process = process_of(faults, (uint32_t)replica);
-    if (lks_sim_process_state(process) == LKS_SIM_DOWN && lks_sim_process_start(process) == 0) {
-        faults->options.started(faults->options.ctx, (uint32_t)replica);
+    if (lks_sim_process_state(process) != LKS_SIM_DOWN || lks_sim_process_start(process) != 0) {
+        return;
     }
-}
-
-static void go_on(void *ctx, uint64_t replica_and_life)
-{
-    struct lks_sim_faults *faults = ctx;
-    struct lks_sim_process *process = process_of(faults, (uint32_t)(replica_and_life >> 32));
-    if (lks_sim_process_state(process) == LKS_SIM_PAUSED &&
-        (uint32_t)lks_sim_process_life(process) == (uint32_t)replica_and_life) {
-        lks_sim_process_resume(process);
+    faults->options.started(faults->options.ctx, (uint32_t)replica);
+    if (faults->restarts[replica].left > 0 && !faults->healed) {
+        struct lks_sim_random random = later_random(faults);
+        faults->restarts[replica].left--;
+        lks_sim_timeline_post(faults->options.timeline,
+                              now_of(faults) + lks_sim_random_magnitude(&random, LKS_NS_PER_US,
+                                                                        START_HIT_MAX_NS),
+                              end_again, faults, name_life(faults, (uint32_t)replica));
     }
 }
 
 static void start_later(struct lks_sim_faults *faults, uint32_t replica)
 {
-    lks_sim_timeline_post(faults->options.timeline, end_of(faults), start_again, faults, replica);
+    struct lks_sim_random random = later_random(faults);
+    const bool soon = faults->restarts[replica].left > 0;
+    const uint64_t wait_ns =
+        soon ? lks_sim_random_magnitude(&random, LKS_NS_PER_US, START_SOON_MAX_NS)
+             : lks_sim_random_delay(&random, &faults->options.profile->duration);
+    lks_sim_timeline_post(faults->options.timeline, now_of(faults) + wait_ns, start_again, faults,
+                          replica);
 }
 
-static void crash(struct lks_sim_faults *faults, uint32_t replica)
+static bool crash(struct lks_sim_faults *faults, uint32_t replica)
 {
     struct lks_sim_process *process = process_of(faults, replica);
-    if (lks_sim_process_state(process) != LKS_SIM_DOWN) {
-        lks_sim_process_crash(process);
-        faults->options.ended(faults->options.ctx, replica);
-        start_later(faults, replica);
+    if (lks_sim_process_state(process) == LKS_SIM_DOWN) {
+        return false;
     }
+    lks_sim_process_crash(process);
+    faults->options.ended(faults->options.ctx, replica);
+    start_later(faults, replica);
+    return true;
 }
 
-static void stop(struct lks_sim_faults *faults, uint32_t replica)
+static bool stop(struct lks_sim_faults *faults, uint32_t replica)
 {
-    if (lks_sim_process_state(process_of(faults, replica)) == LKS_SIM_RUNNING) {
-        lks_sim_process_stop(process_of(faults, replica));
+    if (lks_sim_process_state(process_of(faults, replica)) != LKS_SIM_RUNNING) {
+        return false;
+    }
+    lks_sim_process_stop(process_of(faults, replica));
+    return true;
+}
+
+static void go_on(void *ctx, uint64_t name)
+{
+    struct lks_sim_faults *faults = ctx;
+    const uint32_t replica = same_life(faults, name);
+    if (replica != 0 && lks_sim_process_state(process_of(faults, replica)) == LKS_SIM_PAUSED) {
+        lks_sim_process_resume(process_of(faults, replica));
     }
 }
 
-static void pause_process(struct lks_sim_faults *faults, uint32_t replica)
+static bool pause_process(struct lks_sim_faults *faults, uint32_t replica)
 {
     struct lks_sim_process *process = process_of(faults, replica);
-    if (lks_sim_process_state(process) == LKS_SIM_RUNNING) {
-        lks_sim_process_pause(process);
-        const uint64_t life = (uint32_t)lks_sim_process_life(process);
-        lks_sim_timeline_post(faults->options.timeline, end_of(faults), go_on, faults,
-                              ((uint64_t)replica << 32) | life);
+    if (lks_sim_process_state(process) != LKS_SIM_RUNNING) {
+        return false;
     }
+    lks_sim_process_pause(process);
+    const uint64_t wait_ns = lks_sim_random_magnitude(&faults->random, PAUSE_MIN_NS,
+                                                      faults->options.profile->pause_max_ns);
+    lks_sim_timeline_post(faults->options.timeline, now_of(faults) + wait_ns, go_on, faults,
+                          name_life(faults, replica));
+    return true;
 }
+
+/* ---- media -------------------------------------------------------------------------------- */
 
 /* True if a minority at most may have forgotten even after this one does. */
 static bool may_forget(struct lks_sim_faults *faults, uint32_t replica)
@@ -102,11 +142,11 @@ static bool may_forget(struct lks_sim_faults *faults, uint32_t replica)
     return forgetful <= (faults->options.replicas - 1) / 2;
 }
 
-static void cut_power(struct lks_sim_faults *faults, uint32_t replica)
+static bool cut_power(struct lks_sim_faults *faults, uint32_t replica)
 {
     struct lks_sim_process *process = process_of(faults, replica);
     if (lks_sim_process_forgets(process) && !may_forget(faults, replica)) {
-        return;
+        return false;
     }
     const bool was_up = lks_sim_process_state(process) != LKS_SIM_DOWN;
     lks_sim_process_power_cut(process);
@@ -114,16 +154,18 @@ static void cut_power(struct lks_sim_faults *faults, uint32_t replica)
         faults->options.ended(faults->options.ctx, replica);
         start_later(faults, replica);
     }
+    return true;
 }
 
-static void replace(struct lks_sim_faults *faults, uint32_t replica)
+static bool replace(struct lks_sim_faults *faults, uint32_t replica)
 {
     struct lks_sim_process *process = process_of(faults, replica);
     if (!may_forget(faults, replica)) {
-        return;
+        return false;
     }
     const bool was_up = lks_sim_process_state(process) != LKS_SIM_DOWN;
     lks_sim_process_power_cut(process);
+    lks_sim_storage_fill_disk(lks_sim_process_storage(process), false);
     struct lks_error err;
     const int status = lks_sim_process_format(process, false, &err);
     LKS_ASSERT(status == 0);
@@ -131,88 +173,114 @@ static void replace(struct lks_sim_faults *faults, uint32_t replica)
         faults->options.ended(faults->options.ctx, replica);
         start_later(faults, replica);
     }
+    return true;
+}
+
+static void power_goes(void *ctx, uint64_t replica)
+{
+    struct lks_sim_faults *faults = ctx;
+    if (!faults->healed) {
+        (void)cut_power(faults, (uint32_t)replica);
+    }
+}
+
+/* Who goes on as if what it was refused were durable, has acknowledged what the cut takes. */
+static bool fail_medium(struct lks_sim_faults *faults, uint32_t replica)
+{
+    struct lks_sim_process *process = process_of(faults, replica);
+    if (lks_sim_process_state(process) != LKS_SIM_RUNNING) {
+        return false;
+    }
+    static const int reasons[] = {-EIO, -ENOSPC, -EDQUOT};
+    lks_sim_process_fail_medium(
+        process, reasons[lks_sim_random_below(&faults->random, LKS_COUNT_OF(reasons))]);
+    lks_sim_timeline_post(faults->options.timeline, lks_sim_fault_end(faults), power_goes, faults,
+                          replica);
+    return true;
+}
+
+static void room_again(void *ctx, uint64_t replica)
+{
+    struct lks_sim_faults *faults = ctx;
+    lks_sim_storage_fill_disk(lks_sim_process_storage(process_of(faults, (uint32_t)replica)),
+                              false);
+}
+
+static bool fill_disk(struct lks_sim_faults *faults, uint32_t replica)
+{
+    lks_sim_storage_fill_disk(lks_sim_process_storage(process_of(faults, replica)), true);
+    lks_sim_timeline_post(faults->options.timeline, lks_sim_fault_end(faults), room_again, faults,
+                          replica);
+    return true;
+}
+
+/* ---- more than one thing ------------------------------------------------------------------ */
+
+static bool restarts(struct lks_sim_faults *faults, uint32_t replica)
+{
+    struct lks_sim_restarts *restart = &faults->restarts[replica];
+    restart->left = 1 + (uint32_t)lks_sim_random_below(&faults->random,
+                                                       faults->options.profile->restarts_max);
+    restart->by_power = lks_sim_random_chance(&faults->random, 500000);
+    return restart->by_power ? cut_power(faults, replica) : crash(faults, replica);
+}
+
+static void end_again(void *ctx, uint64_t name)
+{
+    struct lks_sim_faults *faults = ctx;
+    const uint32_t replica = same_life(faults, name);
+    if (replica == 0 || faults->healed) {
+        return;
+    }
+    if (!faults->restarts[replica].by_power || !cut_power(faults, replica)) {
+        (void)crash(faults, replica);
+    }
 }
 
 /* Does something to a majority or to all, in an order of its own. */
-static void to_many(struct lks_sim_faults *faults,
-                    void (*fault)(struct lks_sim_faults *faults, uint32_t replica))
+static bool to_many(struct lks_sim_faults *faults,
+                    bool (*fault)(struct lks_sim_faults *faults, uint32_t replica))
 {
     const uint32_t replicas = faults->options.replicas;
     const uint32_t first = (uint32_t)lks_sim_random_below(&faults->random, replicas);
     const bool all = lks_sim_random_chance(&faults->random, 500000);
     const uint32_t count = all ? replicas : replicas / 2 + 1;
+    bool done = false;
     for (uint32_t i = 0; i < count; i++) {
-        fault(faults, (first + i) % replicas + 1);
+        done = fault(faults, (first + i) % replicas + 1) || done;
     }
+    return done;
 }
 
-static void jump(struct lks_sim_faults *faults, uint32_t replica)
+/* ---- clocks ------------------------------------------------------------------------------- */
+
+static bool jump(struct lks_sim_faults *faults, uint32_t replica)
 {
     const uint64_t span = lks_sim_random_below(&faults->random, 2 * JUMP_MAX_NS);
     lks_sim_process_jump(process_of(faults, replica), (int64_t)span - (int64_t)JUMP_MAX_NS);
+    return true;
 }
 
-/* ---- links -------------------------------------------------------------------------------- */
-
-static void link_recovers(void *ctx, uint64_t generation)
+static void drift_ends(void *ctx, uint64_t name)
 {
-    struct changed_link *link = ctx;
-    if (link->generation == generation) {
-        lks_sim_network_set_link(link->faults->options.network, link->from, link->to,
-                                 (struct lks_sim_link){0});
+    struct lks_sim_faults *faults = ctx;
+    const uint32_t replica = same_life(faults, name);
+    if (replica != 0) {
+        lks_sim_process_drift(process_of(faults, replica), 0);
     }
 }
 
-static void change_link(struct lks_sim_faults *faults, uint32_t from, uint32_t to,
-                        struct lks_sim_link changed, uint64_t end_ns)
+static bool drift(struct lks_sim_faults *faults, uint32_t replica)
 {
-    struct changed_link *link = &faults->links[from][to];
-    *link = (struct changed_link){
-        .faults = faults, .from = from, .to = to, .generation = link->generation + 1};
-    lks_sim_network_set_link(faults->options.network, from, to, changed);
-    lks_sim_timeline_post(faults->options.timeline, end_ns, link_recovers, link,
-                          link->generation);
-}
-
-static void split(struct lks_sim_faults *faults)
-{
-    const uint32_t replicas = faults->options.replicas;
-    const uint64_t group = 1 + lks_sim_random_below(&faults->random, (1u << replicas) - 2);
-    const uint64_t end_ns = end_of(faults);
-    for (uint32_t a = 1; a <= replicas; a++) {
-        for (uint32_t b = 1; b <= replicas; b++) {
-            if (((group >> (a - 1)) & 1) != ((group >> (b - 1)) & 1)) {
-                change_link(faults, a, b, (struct lks_sim_link){.down = true}, end_ns);
-            }
-        }
+    if (lks_sim_process_state(process_of(faults, replica)) == LKS_SIM_DOWN) {
+        return false;
     }
-}
-
-/* One replica is heard by nobody, or hears nobody. */
-static void one_way(struct lks_sim_faults *faults, uint32_t replica)
-{
-    const bool deaf = lks_sim_random_chance(&faults->random, 500000);
-    const uint64_t end_ns = end_of(faults);
-    for (uint32_t peer = 1; peer <= faults->options.replicas; peer++) {
-        if (peer != replica) {
-            change_link(faults, deaf ? peer : replica, deaf ? replica : peer,
-                        (struct lks_sim_link){.down = true}, end_ns);
-        }
-    }
-}
-
-static uint32_t other_than(struct lks_sim_faults *faults, uint32_t replica)
-{
-    const uint32_t replicas = faults->options.replicas;
-    const uint32_t step = 1 + (uint32_t)lks_sim_random_below(&faults->random, replicas - 1);
-    return (replica - 1 + step) % replicas + 1;
-}
-
-static void slow_link(struct lks_sim_faults *faults, uint32_t from, uint32_t to)
-{
-    const struct lks_sim_link slow = {
-        .slow_ns = lks_sim_random_below(&faults->random, SLOW_MAX_NS)};
-    change_link(faults, from, to, slow, end_of(faults));
+    const int64_t most = faults->options.profile->drift_ppm_max;
+    const uint64_t drawn = lks_sim_random_below(&faults->random, (uint64_t)(2 * most + 1));
+    lks_sim_process_drift(process_of(faults, replica), (int64_t)drawn - most);
+    lks_sim_timeline_post(faults->options.timeline, lks_sim_fault_end(faults), drift_ends, faults,
+                          name_life(faults, replica));
+    return true;
 }
 
 /* ---- choosing ----------------------------------------------------------------------------- */
@@ -246,66 +314,35 @@ static enum lks_sim_fault choose_fault(struct lks_sim_faults *faults)
     return fault;
 }
 
-static void do_to_link(struct lks_sim_faults *faults, enum lks_sim_fault fault, uint32_t replica)
-{
-    if (faults->options.replicas == 1) {
-        return;
-    }
-    const uint32_t peer = other_than(faults, replica);
-    switch (fault) {
-    case LKS_SIM_FAULT_SPLIT:
-        split(faults);
-        return;
-    case LKS_SIM_FAULT_ONE_WAY:
-        one_way(faults, replica);
-        return;
-    case LKS_SIM_FAULT_LINK:
-        change_link(faults, replica, peer, (struct lks_sim_link){.down = true}, end_of(faults));
-        return;
-    case LKS_SIM_FAULT_SLOW:
-        slow_link(faults, replica, peer);
-        return;
-    case LKS_SIM_FAULT_BREAK:
-        lks_sim_network_break(faults->options.network, replica, peer);
-        return;
-    case LKS_SIM_FAULT_BREAK_ONE_WAY:
-        lks_sim_network_break_one_way(faults->options.network, replica, peer);
-        return;
-    default:
-        return;
-    }
-}
-
-static void do_fault(struct lks_sim_faults *faults, enum lks_sim_fault fault, uint32_t replica)
+static bool do_fault(struct lks_sim_faults *faults, enum lks_sim_fault fault, uint32_t replica)
 {
     switch (fault) {
     case LKS_SIM_FAULT_CRASH:
-        crash(faults, replica);
-        return;
+        return crash(faults, replica);
     case LKS_SIM_FAULT_CRASH_MANY:
-        to_many(faults, crash);
-        return;
+        return to_many(faults, crash);
+    case LKS_SIM_FAULT_RESTARTS:
+        return restarts(faults, replica);
     case LKS_SIM_FAULT_STOP:
-        stop(faults, replica);
-        return;
+        return stop(faults, replica);
     case LKS_SIM_FAULT_PAUSE:
-        pause_process(faults, replica);
-        return;
+        return pause_process(faults, replica);
     case LKS_SIM_FAULT_POWER:
-        cut_power(faults, replica);
-        return;
+        return cut_power(faults, replica);
     case LKS_SIM_FAULT_POWER_MANY:
-        to_many(faults, cut_power);
-        return;
+        return to_many(faults, cut_power);
     case LKS_SIM_FAULT_REPLACE:
-        replace(faults, replica);
-        return;
+        return replace(faults, replica);
+    case LKS_SIM_FAULT_MEDIUM:
+        return fail_medium(faults, replica);
+    case LKS_SIM_FAULT_DISK_FULL:
+        return fill_disk(faults, replica);
     case LKS_SIM_FAULT_CLOCK:
-        jump(faults, replica);
-        return;
+        return jump(faults, replica);
+    case LKS_SIM_FAULT_DRIFT:
+        return drift(faults, replica);
     default:
-        do_to_link(faults, fault, replica);
-        return;
+        return lks_sim_link_fault(faults, fault, replica);
     }
 }
 
@@ -331,8 +368,9 @@ static void next_fault(void *ctx, uint64_t unused)
     const uint32_t replica = choose_replica(faults);
     if (faults->options.left_out == NULL ||
         !faults->options.left_out(faults->options.ctx, faults->count)) {
-        faults->counts[fault]++;
-        do_fault(faults, fault, replica);
+        lks_sim_trace_note(faults->options.trace, now_of(faults), replica, "fault %" PRIu64 ": %s",
+                           faults->count, lks_sim_fault_name(fault));
+        faults->counts[fault] += do_fault(faults, fault, replica);
     }
 }
 
@@ -363,19 +401,17 @@ void lks_sim_faults_stopped(struct lks_sim_faults *faults, uint32_t replica)
 void lks_sim_faults_heal(struct lks_sim_faults *faults)
 {
     faults->healed = true;
-    for (uint32_t a = 1; a <= faults->options.replicas; a++) {
-        for (uint32_t b = 1; b <= faults->options.replicas; b++) {
-            if (a != b) {
-                faults->links[a][b].generation++;
-                lks_sim_network_set_link(faults->options.network, a, b,
-                                         (struct lks_sim_link){0});
-            }
-        }
-        struct lks_sim_process *process = process_of(faults, a);
+    lks_sim_link_faults_heal(faults);
+    for (uint32_t replica = 1; replica <= faults->options.replicas; replica++) {
+        struct lks_sim_process *process = process_of(faults, replica);
+        room_again(faults, replica);
         if (lks_sim_process_state(process) == LKS_SIM_PAUSED) {
             lks_sim_process_resume(process);
         }
-        start_again(faults, a);
+        if (lks_sim_process_state(process) == LKS_SIM_RUNNING) {
+            lks_sim_process_drift(process, 0);
+        }
+        start_again(faults, replica);
     }
 }
 
@@ -395,18 +431,27 @@ const char *lks_sim_fault_name(enum lks_sim_fault fault)
     static const char *const names[LKS_SIM_FAULTS] = {
         [LKS_SIM_FAULT_CRASH] = "crash",
         [LKS_SIM_FAULT_CRASH_MANY] = "crash of many",
+        [LKS_SIM_FAULT_RESTARTS] = "restarts",
         [LKS_SIM_FAULT_STOP] = "stop",
         [LKS_SIM_FAULT_PAUSE] = "pause",
         [LKS_SIM_FAULT_POWER] = "power cut",
         [LKS_SIM_FAULT_POWER_MANY] = "power cut of many",
         [LKS_SIM_FAULT_REPLACE] = "new journal",
+        [LKS_SIM_FAULT_MEDIUM] = "failing medium",
+        [LKS_SIM_FAULT_DISK_FULL] = "full disk",
         [LKS_SIM_FAULT_SPLIT] = "partition",
+        [LKS_SIM_FAULT_SPLIT_ONE_WAY] = "deaf group",
+        [LKS_SIM_FAULT_BRIDGE] = "bridge",
+        [LKS_SIM_FAULT_PARTIAL] = "partial partition",
         [LKS_SIM_FAULT_ONE_WAY] = "one-way partition",
         [LKS_SIM_FAULT_LINK] = "link down",
         [LKS_SIM_FAULT_SLOW] = "slow link",
+        [LKS_SIM_FAULT_SLOW_ALL] = "slow replica",
         [LKS_SIM_FAULT_BREAK] = "broken connection",
         [LKS_SIM_FAULT_BREAK_ONE_WAY] = "half-broken connection",
+        [LKS_SIM_FAULT_BREAK_ALL] = "all connections broken",
         [LKS_SIM_FAULT_CLOCK] = "clock jump",
+        [LKS_SIM_FAULT_DRIFT] = "clock drift",
     };
     LKS_ASSERT(fault < LKS_SIM_FAULTS && names[fault] != NULL);
     return names[fault];

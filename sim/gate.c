@@ -316,7 +316,8 @@ static void revocation_goes_on(void *ctx, uint64_t unused)
     }
     struct lks_sim_gate *gate = &network->gates[control->self][control->peer];
     if (gate->generation_stored) {
-        lks_sim_later(network, &network->options.profile.control, generation_is_seen, gate, 0);
+        /* (Without the owner's fence: still in its store buffer.) */
+        lks_sim_later(network, &network->options.profile.stray, generation_is_seen, gate, 0);
     }
     revoked(control);
 }

@@ -166,6 +166,13 @@ void lks_sim_network_lose_power(struct lks_sim_network *network, uint32_t replic
     lks_sim_host_forget_writes(network, replica);
 }
 
+void lks_sim_network_forget_log(struct lks_sim_network *network, uint32_t replica)
+{
+    LKS_ASSERT(!network->hosts[replica].alive);
+    lks_sim_host_forget_writes(network, replica);
+    lks_sim_store_release(&network->hosts[replica].store);
+}
+
 void *lks_sim_network_log(struct lks_sim_network *network, uint32_t replica, uint64_t *bytes)
 {
     *bytes = network->hosts[replica].store.size;

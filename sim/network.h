@@ -117,6 +117,9 @@ void lks_sim_network_freeze(struct lks_sim_network *network, uint32_t replica, b
  * freed), and nothing that was under way to its log memory lands any more. */
 void lks_sim_network_lose_power(struct lks_sim_network *network, uint32_t replica);
 
+/* The log memory of a replica, which is down, goes away for good: nothing lands in it any more. */
+void lks_sim_network_forget_log(struct lks_sim_network *network, uint32_t replica);
+
 /* The log memory of a replica, also while its process is down; NULL before its first life. */
 void *lks_sim_network_log(struct lks_sim_network *network, uint32_t replica, uint64_t *bytes);
 

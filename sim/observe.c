@@ -25,6 +25,18 @@ static void net_revoked(void *ctx, uint32_t owner, uint32_t writer)
     lks_sim_writers_revoked(&cluster->writers, owner, writer);
 }
 
+static void net_unfenced(void *ctx, uint32_t owner, uint32_t writer)
+{
+    struct lks_sim_cluster *cluster = ctx;
+    lks_sim_writers_unfenced(&cluster->writers, owner, writer);
+}
+
+static void net_stores(void *ctx, uint32_t owner, uint64_t offset, uint64_t bytes)
+{
+    struct lks_sim_cluster *cluster = ctx;
+    lks_sim_storage_touched(lks_sim_process_storage(cluster->processes[owner]), offset, bytes);
+}
+
 static void net_durable(void *ctx, uint32_t owner, uint64_t offset, uint64_t bytes)
 {
     struct lks_sim_cluster *cluster = ctx;
@@ -43,6 +55,8 @@ void lks_sim_observe_network(struct lks_sim_cluster *cluster,
     *observer = (struct lks_sim_network_observer){.wake = net_wake,
                                                   .granted = net_granted,
                                                   .revoked = net_revoked,
+                                                  .unfenced = net_unfenced,
+                                                  .stores = net_stores,
                                                   .durable = net_durable,
                                                   .misuse = net_misuse,
                                                   .ctx = cluster};

@@ -260,6 +260,7 @@ void lks_sim_process_free(struct lks_sim_process *process)
     if (process->state != LKS_SIM_DOWN) {
         take_down(process, false);
     }
+    lks_sim_network_forget_log(process->options.network, process->options.replica);
     lks_sim_storage_free(process->storage);
     free(process);
 }

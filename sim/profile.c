@@ -24,18 +24,25 @@ static void base_profile(struct lks_sim_profile *profile)
                     .drift_ppm_max = 500},
         .clients = {.count = 6,
                     .window = 1,
-                    .think = {.min_ns = 50 * US, .max_ns = 4 * MS, .tail_ns = 40 * MS,
+                    .think = {.min_ns = 50 * US, .max_ns = 8 * MS, .tail_ns = 40 * MS,
                               .tail_ppm = 50000},
-                    .patience = {.min_ns = 100 * MS, .max_ns = 600 * MS},
-                    .commands_max = 5000,
-                    .filler_bytes_max = 200},
-        .faults = {.interval = {.min_ns = 5 * MS, .max_ns = 150 * MS},
-                   .duration = {.min_ns = MS, .max_ns = 100 * MS, .tail_ns = 600 * MS,
-                                .tail_ppm = 200000},
+                    .patience = {.min_ns = 50 * MS, .max_ns = 400 * MS},
+                    .commands_max = 1000,
+                    .filler_bytes_max = 200,
+                    .open_ppm = 200000,
+                    .again_ppm = 300000},
+        .faults = {.interval = {.min_ns = MS, .max_ns = 25 * MS, .tail_ns = 80 * MS,
+                                .tail_ppm = 100000},
+                   .duration = {.min_ns = 100 * US, .max_ns = 30 * MS, .tail_ns = 400 * MS,
+                                .tail_ppm = 150000},
+                   .pause_max_ns = 700 * MS,
+                   .slow_max_ns = 3 * MS,
+                   .drift_ppm_max = 50000,
+                   .restarts_max = 4,
                    .leader_ppm = 500000},
-        .run_ns = 2000 * MS,
+        .run_ns = 500 * MS,
         .progress_ns = 5000 * MS,
-        .ring_bytes = UINT64_C(4) << 20,
+        .ring_bytes = UINT64_C(1) << 20,
         .entry_bytes_max = 4096,
     };
     lks_sim_network_profile_default(&profile->network);
@@ -50,37 +57,27 @@ static void set_media(struct lks_sim_profile *profile, enum lks_durability durab
     }
 }
 
-static void shape_calm(struct lks_sim_profile *profile, struct lks_sim_random *random)
+static struct lks_sim_medium_profile any_medium(struct lks_sim_random *random, bool durable)
 {
-    (void)random;
-    profile->clients.window = 4;
+    static const enum lks_durability modes[] = {
+        LKS_DURABILITY_WRITER_FLUSH, LKS_DURABILITY_PMEM_ACK, LKS_DURABILITY_MEMORY};
+    struct lks_sim_medium_profile medium = {
+        .durability = modes[lks_sim_random_below(random, LKS_COUNT_OF(modes) - durable)]};
+    medium.slow = medium.durability == LKS_DURABILITY_PMEM_ACK &&
+                  lks_sim_random_chance(random, 500000);
+    return medium;
 }
 
-static void shape_crash(struct lks_sim_profile *profile, struct lks_sim_random *random)
-{
-    (void)random;
-    profile->faults.weights[LKS_SIM_FAULT_CRASH] = 6;
-    profile->faults.weights[LKS_SIM_FAULT_CRASH_MANY] = 1;
-    profile->faults.weights[LKS_SIM_FAULT_STOP] = 2;
-}
+/* ---- what profiles are made of ------------------------------------------------------------ */
 
-static void shape_pause(struct lks_sim_profile *profile, struct lks_sim_random *random)
+/* How the fabric goes about writes: when posted, as shared memory does, or later, as a NIC does. */
+static void draw_fabric(struct lks_sim_profile *profile, struct lks_sim_random *random)
 {
-    (void)random;
-    profile->faults.weights[LKS_SIM_FAULT_PAUSE] = 8;
-    profile->faults.weights[LKS_SIM_FAULT_CRASH] = 1;
-    profile->faults.weights[LKS_SIM_FAULT_CLOCK] = 1;
-}
-
-static void shape_partition(struct lks_sim_profile *profile, struct lks_sim_random *random)
-{
-    (void)random;
-    profile->faults.weights[LKS_SIM_FAULT_SPLIT] = 4;
-    profile->faults.weights[LKS_SIM_FAULT_ONE_WAY] = 3;
-    profile->faults.weights[LKS_SIM_FAULT_LINK] = 3;
-    profile->faults.weights[LKS_SIM_FAULT_SLOW] = 2;
-    profile->faults.weights[LKS_SIM_FAULT_BREAK] = 4;
-    profile->faults.weights[LKS_SIM_FAULT_BREAK_ONE_WAY] = 4;
+    profile->network.writes_when_posted = lks_sim_random_chance(random, 500000);
+    profile->network.lags_ppm = (uint32_t)lks_sim_random_below(random, 300000);
+    if (lks_sim_random_chance(random, 300000)) {
+        profile->network.busy_ppm = (uint32_t)lks_sim_random_below(random, 5000);
+    }
 }
 
 /* A path on which writes are under way for long, so that much is caught by what happens then. */
@@ -91,16 +88,16 @@ static void make_slow_paths(struct lks_sim_profile *profile, struct lks_sim_rand
     profile->network.step.tail_ppm = (uint32_t)lks_sim_random_range(random, 5000, 50000);
 }
 
-/* Shorter, with more commands and more faults at a time. */
+/* More commands and more faults at a time. */
 static void make_dense(struct lks_sim_profile *profile)
 {
-    profile->run_ns = 700 * MS;
     profile->clients.think =
         (struct lks_sim_delay){.min_ns = 5 * US, .max_ns = 500 * US, .tail_ns = 5 * MS,
                                .tail_ppm = 50000};
     profile->clients.window = 4;
-    profile->faults.interval.min_ns = MS;
-    profile->faults.interval.max_ns = 30 * MS;
+    profile->clients.commands_max = 2000;
+    profile->faults.interval = (struct lks_sim_delay){.min_ns = MS, .max_ns = 20 * MS};
+    profile->run_ns = 400 * MS;
 }
 
 /* Some replica often lags behind, so that which majority holds an entry matters. */
@@ -113,11 +110,108 @@ static void make_laggards(struct lks_sim_profile *profile)
     profile->faults.weights[LKS_SIM_FAULT_PAUSE] = 2;
 }
 
+/* Writes so small that entries, and what lies behind them, come in many. */
+static void make_tiny_writes(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    profile->process.write_bytes_max = UINT64_C(64) << lks_sim_random_below(random, 7);
+}
+
+/* ---- profiles ----------------------------------------------------------------------------- */
+
+static void shape_calm(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    draw_fabric(profile, random);
+    profile->network.busy_ppm = 0;
+    profile->clients.window = 4;
+}
+
+static void shape_crash(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    draw_fabric(profile, random);
+    profile->faults.weights[LKS_SIM_FAULT_CRASH] = 6;
+    profile->faults.weights[LKS_SIM_FAULT_CRASH_MANY] = 1;
+    profile->faults.weights[LKS_SIM_FAULT_RESTARTS] = 1;
+    profile->faults.weights[LKS_SIM_FAULT_STOP] = 2;
+}
+
+static void shape_pause(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    draw_fabric(profile, random);
+    profile->faults.weights[LKS_SIM_FAULT_PAUSE] = 8;
+    profile->faults.weights[LKS_SIM_FAULT_CRASH] = 1;
+    profile->faults.weights[LKS_SIM_FAULT_CLOCK] = 1;
+}
+
+static void shape_partition(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    draw_fabric(profile, random);
+    profile->faults.weights[LKS_SIM_FAULT_SPLIT] = 4;
+    profile->faults.weights[LKS_SIM_FAULT_BRIDGE] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_ONE_WAY] = 3;
+    profile->faults.weights[LKS_SIM_FAULT_LINK] = 3;
+    profile->faults.weights[LKS_SIM_FAULT_SLOW] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_BREAK] = 4;
+    profile->faults.weights[LKS_SIM_FAULT_BREAK_ONE_WAY] = 4;
+    profile->faults.weights[LKS_SIM_FAULT_BREAK_ALL] = 2;
+}
+
+static void shape_asymmetric(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    draw_fabric(profile, random);
+    profile->faults.weights[LKS_SIM_FAULT_ONE_WAY] = 4;
+    profile->faults.weights[LKS_SIM_FAULT_SPLIT_ONE_WAY] = 4;
+    profile->faults.weights[LKS_SIM_FAULT_PARTIAL] = 4;
+    profile->faults.weights[LKS_SIM_FAULT_BRIDGE] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_LINK] = 4;
+    profile->faults.weights[LKS_SIM_FAULT_BREAK_ONE_WAY] = 4;
+    profile->faults.weights[LKS_SIM_FAULT_PAUSE] = 1;
+}
+
+static void shape_slow(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    draw_fabric(profile, random);
+    make_slow_paths(profile, random);
+    profile->faults.slow_max_ns = 60 * MS; /* messages arrive elections later */
+    profile->faults.weights[LKS_SIM_FAULT_SLOW] = 6;
+    profile->faults.weights[LKS_SIM_FAULT_SLOW_ALL] = 4;
+    profile->faults.weights[LKS_SIM_FAULT_BREAK] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_CRASH] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_PAUSE] = 1;
+}
+
+static void shape_clock(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    draw_fabric(profile, random);
+    profile->process.drift_ppm_max = 100000;
+    profile->faults.drift_ppm_max = 300000;
+    profile->faults.weights[LKS_SIM_FAULT_CLOCK] = 5;
+    profile->faults.weights[LKS_SIM_FAULT_DRIFT] = 5;
+    profile->faults.weights[LKS_SIM_FAULT_PAUSE] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_CRASH] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_BREAK] = 2;
+}
+
+static void shape_recovery(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    draw_fabric(profile, random);
+    set_media(profile, LKS_DURABILITY_WRITER_FLUSH, false);
+    if (lks_sim_random_chance(random, 500000)) {
+        set_media(profile, LKS_DURABILITY_PMEM_ACK, lks_sim_random_chance(random, 500000));
+    }
+    profile->faults.restarts_max = 8;
+    profile->faults.weights[LKS_SIM_FAULT_RESTARTS] = 8;
+    profile->faults.weights[LKS_SIM_FAULT_POWER_MANY] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_CRASH_MANY] = 1;
+    profile->faults.weights[LKS_SIM_FAULT_BREAK] = 1;
+}
+
 static void shape_power(struct lks_sim_profile *profile, struct lks_sim_random *random)
 {
+    draw_fabric(profile, random);
     profile->faults.weights[LKS_SIM_FAULT_POWER] = 4;
     profile->faults.weights[LKS_SIM_FAULT_POWER_MANY] = 3;
     profile->faults.weights[LKS_SIM_FAULT_CRASH] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_RESTARTS] = 1;
     profile->faults.weights[LKS_SIM_FAULT_REPLACE] = 1;
     make_laggards(profile);
     if (lks_sim_random_chance(random, 500000)) {
@@ -125,8 +219,19 @@ static void shape_power(struct lks_sim_profile *profile, struct lks_sim_random *
     }
 }
 
+/* One replica's memory may forget, another's processor syncs, a third one's writer flushes. */
+static void shape_mixed(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    shape_power(profile, random);
+    for (uint32_t replica = 1; replica <= LKS_REPLICAS_MAX; replica++) {
+        profile->process.media[replica] = any_medium(random, false);
+    }
+    profile->faults.weights[LKS_SIM_FAULT_POWER] = 6;
+}
+
 static void shape_memory(struct lks_sim_profile *profile, struct lks_sim_random *random)
 {
+    draw_fabric(profile, random);
     set_media(profile, LKS_DURABILITY_MEMORY, false);
     profile->faults.weights[LKS_SIM_FAULT_POWER] = 8;
     profile->faults.weights[LKS_SIM_FAULT_CRASH] = 2;
@@ -138,25 +243,39 @@ static void shape_memory(struct lks_sim_profile *profile, struct lks_sim_random 
     }
 }
 
+static void shape_disk(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    draw_fabric(profile, random);
+    for (uint32_t replica = 1; replica <= LKS_REPLICAS_MAX; replica++) {
+        profile->process.media[replica] = any_medium(random, true);
+    }
+    profile->faults.weights[LKS_SIM_FAULT_MEDIUM] = 8;
+    profile->faults.weights[LKS_SIM_FAULT_DISK_FULL] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_POWER] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_CRASH] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_BREAK] = 2;
+}
+
 static void shape_chaos(struct lks_sim_profile *profile, struct lks_sim_random *random)
 {
-    static const enum lks_durability modes[] = {
-        LKS_DURABILITY_WRITER_FLUSH, LKS_DURABILITY_PMEM_ACK, LKS_DURABILITY_MEMORY};
-    const enum lks_durability mode = modes[lks_sim_random_below(random, LKS_COUNT_OF(modes))];
-    set_media(profile, mode,
-              mode == LKS_DURABILITY_PMEM_ACK && lks_sim_random_chance(random, 500000));
+    draw_fabric(profile, random);
+    const struct lks_sim_medium_profile medium = any_medium(random, false);
+    set_media(profile, medium.durability, medium.slow);
     for (uint32_t fault = 0; fault < LKS_SIM_FAULTS; fault++) {
         /* A different mix for each seed: some faults never come, some come often. */
-        const bool absent = lks_sim_random_chance(random, 300000);
+        const bool absent = lks_sim_random_chance(random, 500000);
         const uint32_t weight = 1 + (uint32_t)lks_sim_random_below(random, 8);
         profile->faults.weights[fault] = absent ? 0 : weight;
     }
     profile->clients.window = 1 + (uint32_t)lks_sim_random_below(random, 4);
-    const uint64_t busiest = lks_sim_random_range(random, 20, 200);
+    const uint64_t busiest = lks_sim_random_range(random, 10, 60);
     profile->faults.interval.max_ns = busiest * MS;
     profile->network.pieces_max = 1 + (uint32_t)lks_sim_random_below(random, 8);
     if (lks_sim_random_chance(random, 200000)) {
         profile->network.fence.tail_ppm = 500000; /* slow fences */
+    }
+    if (lks_sim_random_chance(random, 300000)) {
+        make_tiny_writes(profile, random);
     }
     if (lks_sim_random_chance(random, 500000)) {
         make_slow_paths(profile, random);
@@ -169,7 +288,8 @@ static void shape_chaos(struct lks_sim_profile *profile, struct lks_sim_random *
 static void shape_full(struct lks_sim_profile *profile, struct lks_sim_random *random)
 {
     shape_chaos(profile, random);
-    profile->ring_bytes = UINT64_C(64) << lks_sim_random_range(random, 10, 12);
+    profile->ring_bytes = UINT64_C(64) << 10;
+    profile->clients.commands_max = 2000;
     profile->no_progress = true;
 }
 
@@ -178,8 +298,8 @@ static void shape_storm(struct lks_sim_profile *profile, struct lks_sim_random *
 {
     shape_chaos(profile, random);
     make_dense(profile);
-    profile->run_ns = 2000 * MS;
-    profile->clients.window = 8;
+    profile->run_ns = 1000 * MS;
+    profile->clients.window = 4;
     profile->network.step =
         (struct lks_sim_delay){.min_ns = US, .max_ns = MS, .tail_ns = 20 * MS, .tail_ppm = 50000};
     profile->network.stray.tail_ppm = 900000;
@@ -189,13 +309,87 @@ static void shape_storm(struct lks_sim_profile *profile, struct lks_sim_random *
     profile->faults.weights[LKS_SIM_FAULT_PAUSE] = 4;
     profile->faults.weights[LKS_SIM_FAULT_BREAK] = 8;
     profile->faults.weights[LKS_SIM_FAULT_BREAK_ONE_WAY] = 8;
-    profile->faults.interval = (struct lks_sim_delay){.min_ns = 20 * MS, .max_ns = 80 * MS};
+    profile->faults.interval = (struct lks_sim_delay){.min_ns = 10 * MS, .max_ns = 60 * MS};
+}
+
+/* As a NIC does it: bytes leave later than they were posted, and few operations fit its queues. */
+static void shape_verbs(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    shape_chaos(profile, random);
+    profile->network.writes_when_posted = false;
+    profile->network.pieces_max = 8;
+    profile->network.scatter_ppm = 500000;
+    profile->network.passes_ppm = 500000;
+    profile->network.busy_ppm = (uint32_t)lks_sim_random_below(random, 20000);
+    profile->process.outstanding_max = (uint32_t)lks_sim_random_range(random, 32, 256);
+    make_tiny_writes(profile, random);
+}
+
+static void shape_tiny(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    shape_power(profile, random);
+    make_tiny_writes(profile, random);
+    make_slow_paths(profile, random);
+    profile->network.step.max_ns = 20 * US;
+    profile->clients.filler_bytes_max = LKS_SIM_FILLER_BYTES_MAX; /* an entry takes many writes */
+    profile->faults.weights[LKS_SIM_FAULT_BREAK] = 6;
+}
+
+/* Shared memory's gates, every step of them, with store buffers. */
+static void shape_gate(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    shape_storm(profile, random);
+    set_media(profile, LKS_DURABILITY_WRITER_FLUSH, false);
+    profile->process.write_bytes_max = 0;
+    profile->network.writes_when_posted = true;
+    profile->network.gate_steps = true;
+    profile->network.step = (struct lks_sim_delay){
+        .min_ns = 100, .max_ns = 200 * US, .tail_ns = 10 * MS, .tail_ppm = 30000};
+    profile->network.fence = (struct lks_sim_delay){.min_ns = 100, .max_ns = 20 * US};
+    profile->faults.weights[LKS_SIM_FAULT_ONE_WAY] = 4;
+    profile->faults.weights[LKS_SIM_FAULT_SLOW_ALL] = 4;
+    profile->faults.weights[LKS_SIM_FAULT_SPLIT_ONE_WAY] = 4;
+}
+
+/* Rings that fill up more than once, as far as they are recycled. */
+static void shape_long(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    shape_chaos(profile, random);
+    profile->ring_bytes = UINT64_C(64) << lks_sim_random_range(random, 10, 12);
+    profile->clients.commands_max = 5000;
+    profile->clients.window = 4;
+    profile->clients.think =
+        (struct lks_sim_delay){.min_ns = 50 * US, .max_ns = 4 * MS, .tail_ns = 40 * MS,
+                               .tail_ppm = 50000};
+    profile->faults.interval.max_ns = 200 * MS;
+    profile->run_ns = 2500 * MS;
+    profile->no_progress = true;
 }
 
 static void shape_untrusted(struct lks_sim_profile *profile, struct lks_sim_random *random)
 {
     shape_storm(profile, random);
+    profile->run_ns = 2000 * MS;
+    profile->network.writes_when_posted = false;
     profile->network.untrusted_fence = true;
+}
+
+static void shape_no_writer_fence(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    shape_gate(profile, random);
+    profile->network.gate_steps_left_out = 1u << LKS_SIM_WRITER_FENCES;
+}
+
+static void shape_no_drain(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    shape_gate(profile, random);
+    profile->network.gate_steps_left_out = 1u << LKS_SIM_WRITER_DRAINS;
+}
+
+static void shape_no_owner_fence(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    shape_gate(profile, random);
+    profile->network.gate_steps_left_out = 1u << LKS_SIM_OWNER_FENCES;
 }
 
 static const struct {
@@ -206,16 +400,35 @@ static const struct {
 } g_profiles[] = {
     {"calm", "no faults, several commands under way", 1, shape_calm},
     {"crash", "processes end, one or many, at once or in order", 3, shape_crash},
-    {"pause", "processes stand still and go on, clocks jump", 3, shape_pause},
-    {"partition", "links go down, one way or both, are slow, or break", 4, shape_partition},
+    {"recovery", "processes and hosts end again and again while they start", 4, shape_recovery},
+    {"pause", "processes stand still, microseconds or many election timeouts", 3, shape_pause},
+    {"clock", "clocks jump, and run at rates of their own", 2, shape_clock},
+    {"partition", "links go down, are slow, or break; bridges between two groups", 3,
+     shape_partition},
+    {"asymmetric", "some hear those who do not hear them; any directions of any links", 4,
+     shape_asymmetric},
+    {"slow", "slow links and replicas: messages arrive elections later", 3, shape_slow},
     {"power", "power cuts of one, many, all; new journals; writer-flush or pmem-ack", 4,
      shape_power},
+    {"mixed", "power cuts; what is durable differs from replica to replica", 3, shape_mixed},
     {"memory", "durability mode memory: amnesia of a minority", 3, shape_memory},
+    {"disk", "media that refuse to make anything durable, full disks", 3, shape_disk},
     {"chaos", "everything, in a mix and a durability mode drawn from the seed", 10, shape_chaos},
+    {"verbs", "chaos as on a NIC: bytes leave late, tiny writes, short queues", 5, shape_verbs},
+    {"tiny", "writes of 64 bytes to 4 KiB: entries come in many", 3, shape_tiny},
+    {"gate", "the steps of shared memory's gates over store buffers", 2, shape_gate},
     {"full", "chaos with a ring that fills up: nothing is lost then", 2, shape_full},
+    {"long", "chaos for long: rings fill up more than once as far as they are recycled", 1,
+     shape_long},
     {"storm", "slow paths full of writes, while they break and leaders change", 2, shape_storm},
     {"untrusted-fence", "a storm in which REVOKED comes early: violations must be found", 0,
      shape_untrusted},
+    {"no-writer-fence", "gates without the writer's fence: violations must be found", 0,
+     shape_no_writer_fence},
+    {"no-owner-fence", "gates without the owner's fence: violations must be found", 0,
+     shape_no_owner_fence},
+    {"no-drain", "gates without the writer's sfence: violations must be found", 0,
+     shape_no_drain},
 };
 
 bool lks_sim_profile_list(uint32_t place, const char **name, const char **purpose)

@@ -12,18 +12,27 @@
 enum lks_sim_fault {
     LKS_SIM_FAULT_CRASH,
     LKS_SIM_FAULT_CRASH_MANY, /* a majority or all */
+    LKS_SIM_FAULT_RESTARTS, /* ended again and again while it starts, by crashes or power cuts */
     LKS_SIM_FAULT_STOP,
-    LKS_SIM_FAULT_PAUSE,
+    LKS_SIM_FAULT_PAUSE,    /* microseconds, or many election timeouts */
     LKS_SIM_FAULT_POWER,
     LKS_SIM_FAULT_POWER_MANY,
     LKS_SIM_FAULT_REPLACE, /* power lost, and a new journal under the old name */
+    LKS_SIM_FAULT_MEDIUM,  /* nothing can be made durable any more; power is lost soon after */
+    LKS_SIM_FAULT_DISK_FULL,
     LKS_SIM_FAULT_SPLIT,   /* into two groups */
+    LKS_SIM_FAULT_SPLIT_ONE_WAY, /* one group does not hear the other */
+    LKS_SIM_FAULT_BRIDGE,  /* two groups that only one replica between them reaches */
+    LKS_SIM_FAULT_PARTIAL, /* any directions of any links */
     LKS_SIM_FAULT_ONE_WAY, /* one replica is not heard, or hears nothing */
     LKS_SIM_FAULT_LINK,    /* one direction between two */
     LKS_SIM_FAULT_SLOW,
+    LKS_SIM_FAULT_SLOW_ALL, /* every link of one replica, both ways */
     LKS_SIM_FAULT_BREAK,
     LKS_SIM_FAULT_BREAK_ONE_WAY,
-    LKS_SIM_FAULT_CLOCK,
+    LKS_SIM_FAULT_BREAK_ALL, /* every connection of one replica */
+    LKS_SIM_FAULT_CLOCK, /* realtime jumps */
+    LKS_SIM_FAULT_DRIFT, /* the monotonic clock goes at another rate */
     LKS_SIM_FAULTS
 };
 
@@ -31,6 +40,10 @@ struct lks_sim_faults_profile {
     uint32_t weights[LKS_SIM_FAULTS]; /* 0: never */
     struct lks_sim_delay interval;    /* between two faults */
     struct lks_sim_delay duration;    /* of each */
+    uint64_t pause_max_ns;            /* every magnitude from a microsecond on alike */
+    uint64_t slow_max_ns;             /* likewise: added to each step of a slow link */
+    uint32_t drift_ppm_max;           /* either way; below 10^6 */
+    uint32_t restarts_max;            /* times that a starting replica is ended once more */
     uint32_t leader_ppm;              /* how often the leader is meant */
 };
 

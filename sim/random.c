@@ -62,6 +62,19 @@ uint64_t lks_sim_random_range(struct lks_sim_random *random, uint64_t low, uint6
     return low + lks_sim_random_below(random, high - low + 1);
 }
 
+uint64_t lks_sim_random_magnitude(struct lks_sim_random *random, uint64_t low, uint64_t high)
+{
+    LKS_ASSERT(low > 0);
+    LKS_ASSERT(low <= high);
+    uint64_t doublings = 0;
+    while (high >> (doublings + 1) >= low) {
+        doublings++;
+    }
+    const uint64_t from = low << lks_sim_random_below(random, doublings + 1);
+    const uint64_t to = 2 * from - 1 < high ? 2 * from - 1 : high;
+    return lks_sim_random_range(random, from, to);
+}
+
 bool lks_sim_random_chance(struct lks_sim_random *random, uint32_t ppm)
 {
     return lks_sim_random_below(random, PPM_WHOLE) < ppm;

@@ -36,6 +36,9 @@ uint64_t lks_sim_random_below(struct lks_sim_random *random, uint64_t limit);
 /* Uniform in [low, high]. */
 uint64_t lks_sim_random_range(struct lks_sim_random *random, uint64_t low, uint64_t high);
 
+/* In [low, high], 0 < low: every order of magnitude alike. */
+uint64_t lks_sim_random_magnitude(struct lks_sim_random *random, uint64_t low, uint64_t high);
+
 /* True ppm times in a million. */
 bool lks_sim_random_chance(struct lks_sim_random *random, uint32_t ppm);
 

@@ -20,6 +20,14 @@ void lks_sim_writers_revoked(struct lks_sim_writers *writers, uint32_t owner, ui
     writers->standing[owner] &= ~(1u << writer);
 }
 
+void lks_sim_writers_unfenced(struct lks_sim_writers *writers, uint32_t owner, uint32_t writer)
+{
+    lks_sim_verdict_break(writers->verdict, "one writer per ring",
+                          "a write of replica %" PRIu32 " lands in the ring of replica %" PRIu32
+                          " after its revocation has completed",
+                          writer, owner);
+}
+
 void lks_sim_writers_leads(struct lks_sim_writers *writers, uint32_t owner)
 {
     if (writers->standing[owner] != 0) {

@@ -15,6 +15,8 @@ struct lks_sim_writers {
 
 void lks_sim_writers_granted(struct lks_sim_writers *writers, uint32_t owner, uint32_t writer);
 void lks_sim_writers_revoked(struct lks_sim_writers *writers, uint32_t owner, uint32_t writer);
+/* A write of writer is landing in owner's ring though its permission has been revoked. */
+void lks_sim_writers_unfenced(struct lks_sim_writers *writers, uint32_t owner, uint32_t writer);
 /* owner leads and so appends to its own ring. */
 void lks_sim_writers_leads(struct lks_sim_writers *writers, uint32_t owner);
 

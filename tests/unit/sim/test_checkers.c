@@ -53,6 +53,17 @@ static void writers__one_after_the_other__silent(void **state)
     assert_silent();
 }
 
+static void writers__write_behind_its_revocation__found(void **state)
+{
+    (void)state;
+    struct lks_sim_writers writers = {.verdict = &g_verdict};
+    lks_sim_writers_granted(&writers, 1, 2);
+    lks_sim_writers_revoked(&writers, 1, 2);
+    assert_silent();
+    lks_sim_writers_unfenced(&writers, 1, 2);
+    assert_found("one writer per ring");
+}
+
 static void writers__second_grant_on_one_ring__found(void **state)
 {
     (void)state;
@@ -416,6 +427,7 @@ int main(void)
         TEST(verdict__two_violations__the_first_is_kept),
         TEST(writers__one_after_the_other__silent),
         TEST(writers__second_grant_on_one_ring__found),
+        TEST(writers__write_behind_its_revocation__found),
         TEST(writers__owner_leads_under_a_grant__found),
         TEST(leaders__another_replica_or_life_in_a_term__found),
         TEST(commands__same_at_every_replica__silent),

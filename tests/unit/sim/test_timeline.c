@@ -40,6 +40,23 @@ static void step__several_posted__run_by_time_then_by_order_of_posting(void **st
     lks_sim_timeline_free(timeline);
 }
 
+static void random__magnitude__every_order_comes_and_the_bounds_hold(void **state)
+{
+    (void)state;
+    struct lks_sim_random random;
+    lks_sim_random_init(&random, 5);
+    uint32_t below[4] = {0};
+    for (uint32_t i = 0; i < 4000; i++) {
+        const uint64_t drawn = lks_sim_random_magnitude(&random, 1000, 1000000);
+        assert_true(drawn >= 1000 && drawn <= 1000000);
+        below[0] += drawn < 4000;
+        below[1] += drawn < 32000;
+        below[2] += drawn < 256000;
+    }
+    assert_true(below[0] > 500 && below[1] > 1500 && below[2] > 2500 && below[2] < 4000);
+    assert_int_equal(lks_sim_random_magnitude(&random, 7, 7), 7);
+}
+
 static void random__same_seed__same_stream_and_forks_differ(void **state)
 {
     (void)state;
@@ -99,6 +116,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(step__several_posted__run_by_time_then_by_order_of_posting),
+        cmocka_unit_test(random__magnitude__every_order_comes_and_the_bounds_hold),
         cmocka_unit_test(random__same_seed__same_stream_and_forks_differ),
         cmocka_unit_test(random_delay__with_a_tail__stays_within_its_limits_and_uses_them),
         cmocka_unit_test(trace__one_value_differs__another_hash),

@@ -1,0 +1,45 @@
+/*
+ * What the files of the faults share: processes, media and clocks (faults.c), links and
+ * connections (link_faults.c). One thread.
+ */
+#ifndef LKS_SIM_FAULTS_INTERNAL_H
+#define LKS_SIM_FAULTS_INTERNAL_H
+
+#include "sim/faults.h"
+
+/* A direction of a link that a fault has changed, until its time is over. */
+struct lks_sim_changed_link {
+    struct lks_sim_faults *faults;
+    uint32_t from;
+    uint32_t to;
+    uint64_t generation;
+};
+
+/* What is still to happen to a replica that is being started. */
+struct lks_sim_restarts {
+    uint32_t left;
+    bool by_power;
+};
+
+struct lks_sim_faults {
+    struct lks_sim_faults_options options;
+    struct lks_sim_random base;   /* parent of each fault's stream */
+    struct lks_sim_random random; /* of the newest fault */
+    struct lks_sim_changed_link links[LKS_REPLICAS_MAX + 1][LKS_REPLICAS_MAX + 1];
+    struct lks_sim_restarts restarts[LKS_REPLICAS_MAX + 1];
+    uint64_t laters; /* streams of what happens after a fault */
+    uint64_t count;
+    uint64_t counts[LKS_SIM_FAULTS]; /* by kind: those that happened */
+    bool healed;
+};
+
+/* The time at which the newest fault ends. */
+uint64_t lks_sim_fault_end(struct lks_sim_faults *faults);
+
+/* Does a fault of links or connections to replica, or to any. False: there was nothing to do. */
+bool lks_sim_link_fault(struct lks_sim_faults *faults, enum lks_sim_fault fault,
+                        uint32_t replica);
+/* All links are as they should be. */
+void lks_sim_link_faults_heal(struct lks_sim_faults *faults);
+
+#endif
