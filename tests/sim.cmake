@@ -12,7 +12,12 @@ if(TARGET lks_sim)
   lks_test(unit/sim/test_storage.c lks_sim)
   lks_test(simulation/test_crash_points.c lks_sim)
   lks_test(simulation/test_runs.c lks_sim)
-  lks_test(simulation/test_gates.c lks_sim)
+  lks_test(simulation/test_command.c lks_base)
+  target_compile_definitions(simulation_test_command
+    PRIVATE LKS_SIM_BINARY="$<TARGET_FILE:lockstep-sim>")
+  add_dependencies(simulation_test_command lockstep-sim)
+  add_test(NAME simulation/kept_seeds
+    COMMAND lockstep-sim --kept ${CMAKE_CURRENT_SOURCE_DIR}/simulation/kept-seeds)
 endif()
 if(TARGET lks_fabric_suite)
   lks_test(conformance/fabric/test_sim.c lks_fabric_suite lks_sim_network)
