@@ -12,6 +12,7 @@ if(TARGET lks_sim)
   lks_test(unit/sim/test_storage.c lks_sim)
   lks_test(simulation/test_crash_points.c lks_sim)
   lks_test(simulation/test_runs.c lks_sim)
+  lks_test(simulation/test_gates.c lks_sim)
   lks_test(simulation/test_command.c lks_base)
   target_compile_definitions(simulation_test_command
     PRIVATE LKS_SIM_BINARY="$<TARGET_FILE:lockstep-sim>")
