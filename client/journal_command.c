@@ -4,6 +4,8 @@
  */
 #include "base/clock.h"
 #include "client/command.h"
+#include "client/journal_snapshots.h"
+#include "client/json.h"
 #include "client/progress.h"
 #include "node/durability.h"
 #include "node/value.h"
@@ -23,11 +25,12 @@
 #define CLOCK_EVERY 4096u /* entries between two looks at the clock */
 #define LIVE_ATTEMPTS_MAX 5u
 
-enum { KEY_FROM = 0x100, KEY_COUNT, KEY_PAYLOAD };
+enum { KEY_FROM = 0x100, KEY_COUNT, KEY_PAYLOAD, KEY_SNAPSHOTS };
 
 struct journal_command {
     const char *action;
     const char *file;
+    const char *snapshots; /* NULL: beside the file */
     uint64_t from;  /* dump: first index shown */
     uint64_t count; /* dump: entries shown at most */
     bool payload;
@@ -45,6 +48,7 @@ struct journal_scan {
     bool torn; /* what follows looks like an entry but for its checksum */
     bool damaged;
     struct lks_error problem;
+    struct lks_journal_snapshots snapshots;
 };
 
 /* ---- arguments ---------------------------------------------------------------------------- */
@@ -86,6 +90,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case KEY_PAYLOAD:
         command->payload = true;
         return 0;
+    case KEY_SNAPSHOTS:
+        command->snapshots = argument;
+        return 0;
     case 'j':
         command->json = true;
         return 0;
@@ -114,6 +121,7 @@ static const struct argp_option options[] = {
     {"count", KEY_COUNT, "N", 0, "dump: show at most N entries", 1},
     {"payload", KEY_PAYLOAD, NULL, 0, "dump: show the first 64 bytes of each payload", 1},
     {"json", 'j', NULL, 0, "verify: print one JSON object", 2},
+    {"snapshots", KEY_SNAPSHOTS, "FILE", 0, "The snapshot area, if it is not FILE.snapshots", 3},
     {0},
 };
 
@@ -125,7 +133,7 @@ static const struct argp parser = {
            "dump prints what the journal knows about itself, then one line for each entry: index, "
            "offset, term, kind, payload bytes, session, sequence, time, checksum. verify checks "
            "header, slots and every entry's length, index, terms and chained checksum, and says "
-           "where the log ends.\n\n"
+           "where the log ends. Both read the snapshots beside the journal, block by block.\n\n"
            "A running replica's journal may be looked at; its end moves meanwhile.\n\n"
            "Exit codes: 0 the journal is whole; 1 it is damaged or cannot be read; 2 wrong "
            "arguments."};
@@ -148,22 +156,6 @@ static const char *time_text(uint64_t time_ns, char text[40])
     }
     (void)snprintf(text, 40, "%s.%09uZ", stamp, (unsigned)(time_ns % LKS_NS_PER_S));
     return text;
-}
-
-static void print_json_string(const char *text)
-{
-    putchar('"');
-    for (const char *at = text; *at != '\0'; at++) {
-        const unsigned char byte = (unsigned char)*at;
-        if (byte == '"' || byte == '\\') {
-            printf("\\%c", byte);
-        } else if (byte < 0x20 || byte >= 0x7f) {
-            printf("\\u%04x", byte);
-        } else {
-            putchar(byte);
-        }
-    }
-    putchar('"');
 }
 
 static const char *yes_no(bool value)
@@ -327,6 +319,21 @@ static int scan_until_steady(const struct journal_command *command, struct lks_j
 
 /* ---- verify ------------------------------------------------------------------------------- */
 
+static bool is_damaged(const struct journal_scan *found)
+{
+    return found->damaged || found->snapshots.damaged;
+}
+
+static void print_problems(const struct journal_scan *found, bool unreadable)
+{
+    if (unreadable || found->damaged) {
+        fprintf(stderr, "lockstep journal: %s\n", found->problem.text);
+    }
+    if (found->snapshots.damaged) {
+        fprintf(stderr, "lockstep journal: %s\n", found->snapshots.problem.text);
+    }
+}
+
 static void print_result(const struct journal_scan *found)
 {
     uint64_t entries = 0;
@@ -347,7 +354,8 @@ static void print_result(const struct journal_scan *found)
     if (found->in_use) {
         printf("in use       by process %" PRId64 ": the end may have moved since\n", found->pid);
     }
-    printf("result       %s\n", found->damaged ? "damaged" : "whole");
+    lks_journal_snapshots_print(&found->snapshots);
+    printf("result       %s\n", is_damaged(found) ? "damaged" : "whole");
 }
 
 static void print_json_journal(const struct lks_journal *journal)
@@ -393,27 +401,31 @@ static int verify(const struct journal_command *command)
     struct lks_journal *journal = NULL;
     struct journal_scan found = {.damaged = false};
     const int rc = scan_until_steady(command, &journal, &found);
-    const bool good = rc == 0 && !found.damaged;
+    if (rc == 0) {
+        lks_journal_snapshots_read(&found.snapshots, command->file, command->snapshots,
+                                   &found.base, false);
+    }
+    const bool good = rc == 0 && !is_damaged(&found);
     if (command->json) {
         printf("{\"file\":");
-        print_json_string(command->file);
+        lks_json_print_string(command->file);
         printf(",\"result\":\"%s\"", good ? "whole" : (rc == 0 ? "damaged" : "unreadable"));
         if (rc == 0) {
             print_json_journal(journal);
             print_json_scan(&found);
+            lks_journal_snapshots_print_json(&found.snapshots);
         }
         if (!good) {
             printf(",\"problem\":");
-            print_json_string(found.problem.text);
+            lks_json_print_string(rc != 0 || found.damaged ? found.problem.text
+                                                           : found.snapshots.problem.text);
         }
         printf("}\n");
     } else if (rc == 0) {
         print_about(journal, command->file);
         print_result(&found);
     }
-    if (!good) {
-        fprintf(stderr, "lockstep journal: %s\n", found.problem.text);
-    }
+    print_problems(&found, rc != 0);
     lks_journal_close(journal, false);
     return good ? LKS_EXIT_OK : LKS_EXIT_FAILURE;
 }
@@ -426,14 +438,14 @@ static int dump(const struct journal_command *command)
     struct journal_scan found = {.damaged = false};
     const int rc = open_and_scan(command, true, &journal, &found);
     if (rc == 0) {
+        lks_journal_snapshots_read(&found.snapshots, command->file, command->snapshots,
+                                   &found.base, true);
         printf("\n");
         print_result(&found);
     }
-    if (rc != 0 || found.damaged) {
-        fprintf(stderr, "lockstep journal: %s\n", found.problem.text);
-    }
+    print_problems(&found, rc != 0);
     lks_journal_close(journal, false);
-    return rc == 0 && !found.damaged ? LKS_EXIT_OK : LKS_EXIT_FAILURE;
+    return rc == 0 && !is_damaged(&found) ? LKS_EXIT_OK : LKS_EXIT_FAILURE;
 }
 
 int lks_journal_command(int argc, char **argv)

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "client/cluster_files.h"
 #include "client/command.h"
+#include "client/json.h"
 #include "client/survey.h"
 
 #include <argp.h>
@@ -124,21 +125,6 @@ static void print_text(const struct lks_survey *survey, const struct lks_config 
 
 /* ---- JSON --------------------------------------------------------------------------------- */
 
-static void print_json_string(const char *text)
-{
-    putchar('"');
-    for (const unsigned char *at = (const unsigned char *)text; *at != '\0'; at++) {
-        if (*at == '"' || *at == '\\') {
-            printf("\\%c", *at);
-        } else if (*at < 0x20 || *at >= 0x7f) {
-            printf("\\u%04x", *at);
-        } else {
-            putchar(*at);
-        }
-    }
-    putchar('"');
-}
-
 static bool is_number(const char *text)
 {
     const size_t digits = strspn(text, "0123456789");
@@ -158,12 +144,12 @@ static void print_json_info(const char *info)
             (void)snprintf(value, sizeof value, "%.*s", (int)(length - (size_t)(colon - line) - 1),
                            colon + 1);
             putchar(',');
-            print_json_string(key);
+            lks_json_print_string(key);
             putchar(':');
             if (is_number(value)) {
                 fputs(value, stdout);
             } else {
-                print_json_string(value);
+                lks_json_print_string(value);
             }
         }
         line += length;
@@ -187,7 +173,7 @@ static void print_json(const struct lks_survey *survey, const struct lks_config 
             print_json_info(replica->info);
         } else {
             printf(",\"problem\":");
-            print_json_string(replica->problem);
+            lks_json_print_string(replica->problem);
         }
         putchar('}');
     }

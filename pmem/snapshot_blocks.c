@@ -8,7 +8,7 @@
 
 #include <errno.h>
 
-#define GROW_BLOCKS ((uint32_t)(LKS_SNAPSHOTS_AREA_UNIT / LKS_SNAPSHOT_BLOCK_BYTES))
+#define GROW_BLOCKS 4u /* 256 KiB: about 0.1 ms where pages are zeroed at once */
 #define RELEASE_AT_ONCE 256u /* a little with each block taken: no step does much */
 
 static void link_block(struct lks_snapshots *store, uint32_t block, uint32_t link)

@@ -141,7 +141,7 @@ int lks_snapshots_explain(const struct lks_snapshots *store, int code, struct lk
  * A partition has at most one draft; any number of partitions may have one at the same time.
  *   begin, chunk..., finish; persist...; replace
  * Errors of all calls below: -ENOSPC, -EDQUOT, -EFBIG (disk or area full: the file is allocated
- * before it is stored into, in steps of 1 MiB), -ENOMEM, errno of msync (from then on every call
+ * before it is stored into, in steps of 256 KiB), -ENOMEM, errno of msync (from then on every call
  * fails with it: nothing counts as durable any more). After an error the draft can only be
  * abandoned; what the manifest names is untouched.
  */

@@ -5,7 +5,8 @@ foreach(path ${pmem_tests})
   lks_test(unit/pmem/${name} lks_pmem lks_base Threads::Threads)
 endforeach()
 target_sources(unit_pmem_test_journal_command PRIVATE
-  ${CMAKE_SOURCE_DIR}/client/journal_command.c ${CMAKE_SOURCE_DIR}/client/progress.c)
+  ${CMAKE_SOURCE_DIR}/client/journal_command.c ${CMAKE_SOURCE_DIR}/client/journal_snapshots.c
+  ${CMAKE_SOURCE_DIR}/client/json.c ${CMAKE_SOURCE_DIR}/client/progress.c)
 target_link_libraries(unit_pmem_test_journal_command PRIVATE lks_node lks_pmem Threads::Threads)
 target_link_options(unit_pmem_test_snapshot_draft PRIVATE LINKER:--wrap=lks_medium_extend
   LINKER:--wrap=lks_medium_persist)

@@ -16,7 +16,7 @@
 
 struct area {
     char folder[64];
-    char path[96];
+    char path[128];
     struct lks_snapshots_options options;
     struct lks_snapshots *store;
     struct lks_error err;

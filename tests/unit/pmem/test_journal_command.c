@@ -1,5 +1,5 @@
 /* `lockstep journal dump|verify`: what it prints, its exit codes, and that it changes nothing. */
-#include "journal_fixture.h"
+#include "snapshots_fixture.h"
 
 #include "client/command.h"
 
@@ -156,6 +156,82 @@ static void dump__prints_entries_asked_for(void **state)
     expect_text(output->out, "  \"\\x8a\\x91\\x98\"\n");
 }
 
+/* An area beside the journal, whose oldest snapshot is at `low`. */
+static void put_snapshots(struct fixture *f, struct area *area, const struct lks_log_point *low)
+{
+    const struct lks_snapshot_head head = {.point = *low, .meta = "m", .meta_bytes = 1};
+    area_make(area, scratch_folder());
+    (void)snprintf(area->path, sizeof area->path, "%s.snapshots", f->path);
+    area_start(area);
+    for (uint32_t p = 0; p < PARTITIONS; p++) {
+        assert_int_equal(lks_snapshot_write_begin(area->store, p, &head), 0);
+        assert_int_equal(lks_snapshot_write_chunk(area->store, p, "abc", 3), 0);
+        assert_int_equal(lks_snapshot_write_finish(area->store, p), 0);
+        content_persist(area->store, p);
+        assert_int_equal(lks_snapshots_replace(area->store, &p, 1), 0);
+    }
+}
+
+static void drop_snapshots(struct area *area)
+{
+    lks_snapshots_close(area->store);
+    (void)unlink(area->path);
+    (void)rmdir(area->folder);
+}
+
+static void verify__with_snapshots__reads_them(void **state)
+{
+    struct fixture *f = *state;
+    struct area area;
+    start(f);
+    append_many(f, 3, 100, 4);
+    const struct lks_log_point low = f->tail;
+    append_many(f, 3, 100, 3);
+    put_snapshots(f, &area, &low);
+    assert_int_equal(lks_journal_write_base(f->journal, &low), 0);
+    const struct output *output = run(f, "verify", f->path, NULL, NULL);
+    assert_int_equal(output->code, 0);
+    expect_text(output->out, "manifest 7, 4 of 4 partitions");
+    expect_text(output->out, "whole; the oldest at index 4, term 3, offset 768");
+    output = run(f, "verify", "--json", f->path, NULL);
+    expect_text(output->out, "\"result\":\"whole\",\"generation\":7,\"partitions\":4,\"taken\":4");
+    output = run(f, "dump", f->path, NULL, NULL);
+    assert_int_equal(output->code, 0);
+    expect_text(output->out, "\n        3          4          768        3        1");
+    file_flip(area.path, area.store->geometry.blocks_at + 2 * (uint64_t)BLOCK + 70, 1);
+    output = run(f, "verify", "--json", f->path, NULL);
+    assert_int_equal(output->code, 1);
+    expect_text(output->out, "\"result\":\"damaged\"");
+    expect_text(output->err, "partition 2: a block is damaged");
+    drop_snapshots(&area);
+}
+
+static void verify__snapshots_that_do_not_fit__exit_1(void **state)
+{
+    struct fixture *f = *state;
+    struct area area;
+    char elsewhere[160];
+    start(f);
+    append_many(f, 3, 100, 4);
+    const struct lks_log_point low = f->tail;
+    append_many(f, 3, 100, 3);
+    put_snapshots(f, &area, &low);
+    assert_int_equal(lks_journal_write_base(f->journal, &f->tail), 0);
+    const struct output *output = run(f, "verify", f->path, NULL, NULL);
+    assert_int_equal(output->code, 1);
+    expect_text(output->err, "they reach to index 4, but the journal keeps its log from index 7");
+    (void)snprintf(elsewhere, sizeof elsewhere, "%s/elsewhere", area.folder);
+    assert_int_equal(rename(area.path, elsewhere), 0);
+    output = run(f, "verify", f->path, NULL, NULL);
+    assert_int_equal(output->code, 1);
+    expect_text(output->err, "say where they are with --snapshots FILE");
+    assert_int_equal(run(f, "verify", f->path, "--snapshots", "/nowhere")->code, 1);
+    output = run(f, "verify", f->path, "--snapshots", elsewhere);
+    expect_text(output->err, "they reach to index 4");
+    assert_int_equal(rename(elsewhere, area.path), 0);
+    drop_snapshots(&area);
+}
+
 static void arguments__wrong__exit_2(void **state)
 {
     struct fixture *f = *state;
@@ -182,6 +258,8 @@ int main(void)
         TEST(verify__torn_tail__is_named),
         TEST(verify__no_journal__exit_1),
         TEST(dump__prints_entries_asked_for),
+        TEST(verify__with_snapshots__reads_them),
+        TEST(verify__snapshots_that_do_not_fit__exit_1),
         TEST(arguments__wrong__exit_2),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
