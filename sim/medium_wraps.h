@@ -23,6 +23,8 @@ int __wrap_lks_store_sync(const void *address, size_t bytes);
 
 int __real_lks_medium_allocate(int fd, uint64_t bytes);
 int __wrap_lks_medium_allocate(int fd, uint64_t bytes);
+int __real_lks_medium_extend(int fd, uint64_t from, uint64_t bytes);
+int __wrap_lks_medium_extend(int fd, uint64_t from, uint64_t bytes);
 int __real_lks_medium_map(const struct lks_medium *medium, int fd, uint64_t bytes, bool writable,
                           struct lks_mapping *mapping);
 int __wrap_lks_medium_map(const struct lks_medium *medium, int fd, uint64_t bytes, bool writable,

@@ -1,4 +1,5 @@
 /* The simulated medium: what was made durable survives a power cut, the rest may not. */
+#include "pmem/snapshots.h"
 #include "sim/storage.h"
 #include "tests/support/scratch.h"
 
@@ -249,6 +250,86 @@ static void create__disk_full__enospc_and_nothing_left(void **state)
     lks_sim_storage_close(fixture->storage, false);
 }
 
+/* A draft in a partition of the area, durable. 0 or what writing said. */
+static int write_snapshot(struct lks_snapshots *store, uint32_t partition, uint64_t version)
+{
+    static char chunk[50000];
+    const struct lks_snapshot_head head = {.point = {.index = version, .offset = version * 64}};
+    uint64_t left = 1;
+    memset(chunk, (int)version, sizeof chunk);
+    int rc = lks_snapshot_write_begin(store, partition, &head);
+    for (uint32_t i = 0; i < 8 && rc == 0; i++) {
+        rc = lks_snapshot_write_chunk(store, partition, chunk, sizeof chunk);
+    }
+    if (rc == 0) {
+        rc = lks_snapshot_write_finish(store, partition);
+    }
+    while (rc == 0 && left > 0) {
+        rc = lks_snapshot_persist_step(store, partition, 65536, &left);
+    }
+    return rc;
+}
+
+static uint64_t read_snapshot(struct lks_snapshots *store, uint32_t partition)
+{
+    struct lks_snapshot_scan scan;
+    struct lks_snapshot_head head;
+    struct lks_error err;
+    const void *data;
+    uint64_t bytes;
+    assert_int_equal(lks_snapshot_scan_init(&scan, store, partition, &head, &err), 0);
+    int rc = 0;
+    while ((rc = lks_snapshot_scan_next(&scan, &data, &bytes, &err)) == 0) {
+        assert_int_equal(*(const char *)data, (char)head.point.index);
+    }
+    assert_int_equal(rc, -ENODATA);
+    lks_snapshot_scan_fini(&scan);
+    return head.point.index;
+}
+
+/* The area lies on the same medium: it loses what was not made durable, and finds the disk full. */
+static void snapshots__power_cuts_and_a_full_disk__what_counts_stays(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[128];
+    struct lks_error err;
+    struct lks_sim_random random;
+    struct lks_snapshots *store = NULL;
+    (void)snprintf(path, sizeof path, "%s.snapshots", fixture->path);
+    const struct lks_snapshots_options options = {
+        .path = path, .replica = 1, .partitions = 2, .area_bytes = UINT64_C(4) << 20};
+    lks_sim_random_init(&random, 7);
+    (void)lks_sim_storage_enter(fixture->storage);
+    assert_int_equal(lks_snapshots_create(&options, &err), 0);
+    for (uint64_t version = 1; version <= 20; version++) {
+        const uint32_t partition = version % 2;
+        assert_int_equal(lks_snapshots_open(&store, &options, &err), 0);
+        if (version > 2) {
+            assert_int_equal(read_snapshot(store, partition), version - 2);
+            assert_int_equal(read_snapshot(store, 1 - partition), version - 1);
+        }
+        (void)lks_sim_storage_enter(NULL);
+        lks_sim_storage_fill_disk(fixture->storage, true);
+        const int rc = write_snapshot(store, partition, version);
+        lks_sim_storage_fill_disk(fixture->storage, false);
+        assert_true(version > 1 || rc == -ENOSPC); /* later the area has grown already */
+        lks_snapshot_abandon(store, partition);
+        assert_int_equal(write_snapshot(store, partition, version), 0);
+        assert_int_equal(lks_snapshots_replace(store, &partition, 1), 0);
+        if (write_snapshot(store, partition, version + 100) != 0) { /* comes to nothing */
+            fail();
+        }
+        (void)lks_sim_storage_enter(fixture->storage);
+        lks_snapshots_close(store);
+        lks_sim_storage_close(fixture->storage, false);
+        (void)lks_sim_storage_power_cut(fixture->storage, &random);
+        (void)reopen(fixture);
+    }
+    (void)lks_sim_storage_enter(NULL);
+    lks_sim_storage_close(fixture->storage, false);
+    assert_int_equal(unlink(path), 0);
+}
+
 /* Any bit of the pages that say what the journal is. */
 static void rot__any_record__same_values_or_refused(void **state)
 {
@@ -306,6 +387,7 @@ int main(void)
         TEST(close__clean__survives_a_power_cut),
         TEST(write_promise__cut_before_every_access__old_or_new),
         TEST(create__disk_full__enospc_and_nothing_left),
+        TEST(snapshots__power_cuts_and_a_full_disk__what_counts_stays),
         TEST(rot__any_record__same_values_or_refused),
         TEST(remote_store__not_flushed__lost_and_flushed_kept),
     };
