@@ -14,6 +14,17 @@
 static void execute(struct lks_replica *replica, const struct lks_entry *entry)
 {
     const struct lks_entry_header *header = entry->header;
+    if (lks_session_replica(header->session) == replica->options.replica &&
+        header->session > replica->session) {
+        lks_replica_fail(replica, -LKS_EDAMAGED,
+                         "entry %" PRIu64 " was logged for life %" PRIu64
+                         " of this replica, which is in its life %" PRIu64
+                         ": its journal is an old copy: move it away and create it anew with "
+                         "`lockstep init CONFIG --replica %" PRIu32 "`", header->index,
+                         lks_session_incarnation(header->session),
+                         lks_session_incarnation(replica->session), replica->options.replica);
+        return;
+    }
     if (lks_sessions_apply(&replica->sessions, header->session, header->sequence) !=
         LKS_SESSION_NEXT) {
         return; /* logged twice, by two leaders: takes effect once */

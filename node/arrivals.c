@@ -6,6 +6,7 @@
  */
 #include "node/replica_internal.h"
 
+#include <inttypes.h>
 #include <errno.h>
 #include <string.h>
 
@@ -119,6 +120,26 @@ bool lks_replica_send_offer_request(struct lks_replica *replica, uint32_t peer)
     return send_envelope(replica, peer, &envelope, 0);
 }
 
+/* An old copy of a journal has forgotten promises and acknowledged entries: without a word said to
+ * it, it can neither vote nor count. */
+static bool is_outlived(struct lks_replica *replica, uint32_t p, const struct lks_hello *hello)
+{
+    struct lks_hello_known known = replica->peers[p].known;
+    const uint64_t logged = replica->sessions.gateways[p].incarnation;
+    if (logged > known.incarnation) {
+        known = (struct lks_hello_known){.incarnation = logged};
+    }
+    if (!lks_hello_is_outlived(hello, &known)) {
+        return false;
+    }
+    lks_log_error(replica->options.log_sink,
+                  "replica %" PRIu32 " comes with an old copy of its journal: this is its life "
+                  "%" PRIu32 ", and life %" PRIu64 " was seen before: ignored; stop it, move the "
+                  "journal away and create it anew with `lockstep init CONFIG --replica %" PRIu32
+                  "`", p, hello->incarnation, known.incarnation, p);
+    return true;
+}
+
 static void connected(struct lks_replica *replica, uint32_t p)
 {
     struct lks_replica_peer *peer = &replica->peers[p];
@@ -129,6 +150,11 @@ static void connected(struct lks_replica *replica, uint32_t p)
                       "replica %u greets in an unknown way (%s): ignored", p, lks_error_text(rc));
         return;
     }
+    if (is_outlived(replica, p, &hello)) {
+        return;
+    }
+    peer->known =
+        (struct lks_hello_known){.incarnation = hello.incarnation, .life = hello.life};
     peer->connected = true;
     peer->durability = (enum lks_durability)hello.durability;
     (void)strncpy(peer->medium, lks_medium_name((enum lks_medium_kind)hello.medium),

@@ -59,6 +59,8 @@ static int open_fabric(struct lks_assembly *assembly, const struct lks_assembly_
         .durability = assembly->durability.durability,
         .medium = medium->kind,
         .domain = medium->domain,
+        .incarnation = (uint32_t)identity.incarnation, /* of 31 bits */
+        .life = (uint32_t)(lks_clock_realtime_ns() >> 10),
     };
     _Static_assert(sizeof hello.boot_id == sizeof identity.boot_id, "boot ids are of one size");
     memcpy(hello.boot_id, identity.boot_id, sizeof hello.boot_id);

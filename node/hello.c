@@ -21,3 +21,12 @@ int lks_hello_read(struct lks_hello *hello, const uint8_t bytes[LKS_FABRIC_HELLO
     *hello = copy;
     return 0;
 }
+
+bool lks_hello_is_outlived(const struct lks_hello *hello, const struct lks_hello_known *known)
+{
+    if (hello->incarnation == 0 || hello->incarnation > known->incarnation) {
+        return false;
+    }
+    return hello->incarnation < known->incarnation ||
+           (known->life != 0 && hello->life != known->life);
+}

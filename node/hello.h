@@ -8,6 +8,7 @@
 
 #include "verbs/fabric.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,7 +21,8 @@ struct lks_hello {
     uint32_t medium;     /* enum lks_medium_kind */
     uint32_t domain;     /* enum lks_persistence_domain */
     char boot_id[40];    /* of the peer's host, zero-terminated */
-    uint8_t reserved[8]; /* zero */
+    uint32_t incarnation; /* of the peer; 0: it does not say */
+    uint32_t life;        /* a number of its own for every start of a process */
 };
 
 _Static_assert(sizeof(struct lks_hello) == LKS_FABRIC_HELLO_BYTES, "hello fills its bytes");
@@ -31,5 +33,19 @@ _Static_assert(offsetof(struct lks_hello, boot_id) == 16, "hello layout");
  * version does not know, or text without an end. hello is untouched on failure.
  */
 int lks_hello_read(struct lks_hello *hello, const uint8_t bytes[LKS_FABRIC_HELLO_BYTES]);
+
+/* The newest life of a peer that is known. Zeroed: none. */
+struct lks_hello_known {
+    uint64_t incarnation;
+    uint32_t life; /* 0: known from the log, which does not say */
+};
+
+/*
+ * Whether a peer that greets like this lives on an old copy of its journal. Every start raises the
+ * incarnation durably, so one below a known one, or the same in another life, has forgotten what
+ * was promised and acknowledged since: neither its vote nor its log may count
+ * (docs/journal-format.md, "An old copy").
+ */
+bool lks_hello_is_outlived(const struct lks_hello *hello, const struct lks_hello_known *known);
 
 #endif

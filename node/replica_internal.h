@@ -16,6 +16,7 @@
 #include "base/assert.h"
 #include "consensus/core.h"
 #include "node/gateway.h"
+#include "node/hello.h"
 #include "node/ingress.h"
 #include "node/mailbox.h"
 #include "node/public_words.h"
@@ -63,6 +64,7 @@ struct lks_replica_peer {
     bool connected;
     enum lks_durability durability; /* of its medium, from its hello */
     char medium[16];
+    struct lks_hello_known known; /* its newest life that greeted this one */
     uint64_t grant;          /* number of the path last opened */
     struct lks_mailbox mailbox;
     uint32_t waiting_count; /* core messages that found the mailbox full, oldest first */

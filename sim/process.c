@@ -329,7 +329,9 @@ static int open_fabric(struct lks_sim_process *process, struct lks_error *err)
     struct lks_hello hello = {.version = LKS_HELLO_VERSION,
                               .durability = medium_of(process)->durability,
                               .medium = LKS_MEDIUM_MEMORY,
-                              .domain = LKS_DOMAIN_MEMORY_CONTROLLER};
+                              .domain = LKS_DOMAIN_MEMORY_CONTROLLER,
+                              .incarnation = (uint32_t)identity.incarnation,
+                              .life = (uint32_t)process->life};
     memcpy(hello.boot_id, identity.boot_id, sizeof hello.boot_id);
     memcpy(fabric.hello, &hello, sizeof hello);
     return lks_fabric_sim_new(&process->fabric, process->options.network, &fabric, err);

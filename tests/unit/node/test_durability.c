@@ -109,6 +109,29 @@ static void hello_read__bytes_of_a_peer__are_checked(void **state)
     assert_int_equal(lks_hello_read(&got, bytes), -LKS_EVERSION);
 }
 
+static void hello_is_outlived__older_or_the_same_in_another_life(void **state)
+{
+    (void)state;
+    const struct lks_hello hello = {.incarnation = 5, .life = 70};
+    const struct {
+        struct lks_hello_known known;
+        bool outlived;
+    } cases[] = {
+        {{.incarnation = 0}, false},
+        {{.incarnation = 4, .life = 60}, false},
+        {{.incarnation = 5, .life = 70}, false}, /* it comes again */
+        {{.incarnation = 5, .life = 71}, true},
+        {{.incarnation = 5}, false}, /* from the log */
+        {{.incarnation = 6}, true},
+        {{.incarnation = 6, .life = 70}, true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(lks_hello_is_outlived(&hello, &cases[i].known), cases[i].outlived);
+    }
+    const struct lks_hello silent = {.incarnation = 0};
+    assert_false(lks_hello_is_outlived(&silent, &cases[6].known));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -117,6 +140,7 @@ int main(void)
         cmocka_unit_test(resolve__wish_that_cannot_be_kept__is_refused_with_the_way_out),
         cmocka_unit_test(parse__names__both_ways),
         cmocka_unit_test(hello_read__bytes_of_a_peer__are_checked),
+        cmocka_unit_test(hello_is_outlived__older_or_the_same_in_another_life),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
