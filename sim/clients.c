@@ -106,6 +106,17 @@ static void record(struct lks_sim_clients *clients, const struct client *client,
                        moment == ANSWERED ? call->answer.text : "");
 }
 
+/* What became of this command stays unknown to its client. */
+static void forget(struct client *client, uint64_t number)
+{
+    struct lks_sim_clients *clients = client->clients;
+    clients->calls[number].under_way = false;
+    client->under_way--;
+    clients->counts.unknown++;
+    client->lost = clients->options.history->calls[number].operation;
+    record(clients, client, GIVEN_UP, number);
+}
+
 /* All that a client has under way becomes unknown, and it goes on elsewhere. */
 static void give_up(struct client *client)
 {
@@ -116,14 +127,10 @@ static void give_up(struct client *client)
     }
     for (uint64_t number = clients->numbers; client->under_way > 0; number--) {
         LKS_ASSERT(number >= clients->oldest);
-        struct call *call = &clients->calls[number];
+        const struct call *call = &clients->calls[number];
         if (call->client == client->id && call->under_way) {
-            call->under_way = false;
-            client->under_way--;
-            clients->counts.unknown++;
-            client->lost = clients->options.history->calls[number].operation;
+            forget(client, number);
             client->again = true;
-            record(clients, client, GIVEN_UP, number);
         }
     }
     client->again = client->again && lks_sim_random_chance(&clients->random,
@@ -276,11 +283,18 @@ void lks_sim_clients_replied(struct lks_sim_clients *clients, uint64_t cookie, c
         return; /* the client has given up: the outcome stays unknown to it */
     }
     struct client *client = &clients->clients[call->client];
+    if (bytes == 0) {
+        forget(client, cookie); /* the replica will never know what became of it */
+        tick_after(client, &clients->options.profile->think);
+        return;
+    }
     struct lks_sim_answer answer;
     lks_sim_answer_read(&answer, reply, bytes);
     lks_sim_history_return(clients->options.history, (uint32_t)cookie, &answer, now_of(clients));
     record(clients, client, ANSWERED, cookie);
-    lks_sim_commands_acknowledged(clients->options.commands, cookie);
+    if (!lks_sim_operation_is_read(&clients->options.history->calls[cookie].operation)) {
+        lks_sim_commands_acknowledged(clients->options.commands, cookie);
+    }
     call->under_way = false;
     client->under_way--;
     clients->counts.answered++;

@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "sim/checkers/order.h"
+#include "sim/checkers/reads.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -237,23 +238,37 @@ static void run_to_health(struct lks_sim_cluster *cluster, bool commands)
                                     lks_sim_timeline_now(cluster->timeline), missing));
 }
 
-/* The whole history in the order of the log. */
+static uint64_t next_executed(const struct lks_sim_commands *commands, uint64_t index)
+{
+    do {
+        index++;
+    } while (index <= commands->last_index && commands->at[index].number == 0);
+    return index <= commands->last_index ? index : UINT64_MAX;
+}
+
+/* The whole history in the order of the log, reads without entries in between. */
 static void check_order(struct lks_sim_cluster *cluster)
 {
+    const struct lks_sim_commands *commands = &cluster->commands;
     struct lks_sim_order *order = calloc(1, sizeof *order);
+    struct lks_sim_reads reads;
     LKS_ASSERT(order != NULL);
     order->verdict = &cluster->verdict;
-    for (uint64_t index = 1; index <= cluster->commands.last_index; index++) {
-        const struct lks_sim_executed *executed = &cluster->commands.at[index];
-        if (executed->number == 0) {
-            continue;
-        }
-        const struct lks_sim_ordered next = {.index = index,
-                                             .number = executed->number,
-                                             .time_ns = executed->time_ns,
-                                             .call = &cluster->history.calls[executed->number]};
-        lks_sim_order_next(order, &next);
+    lks_sim_reads_init(&reads, &cluster->history, commands->index_of, &cluster->verdict);
+    uint64_t next = next_executed(commands, 0);
+    lks_sim_reads_place(&reads, &order->model, 0, next);
+    while (next != UINT64_MAX) {
+        const struct lks_sim_executed *executed = &commands->at[next];
+        const struct lks_sim_ordered ordered = {
+            .index = next,
+            .number = executed->number,
+            .time_ns = executed->time_ns,
+            .call = &cluster->history.calls[executed->number]};
+        lks_sim_order_next(order, &ordered);
+        next = next_executed(commands, next);
+        lks_sim_reads_place(&reads, &order->model, ordered.index, next);
     }
+    lks_sim_reads_fini(&reads);
     free(order);
 }
 
@@ -279,7 +294,9 @@ void lks_sim_cluster_check_end(struct lks_sim_cluster *cluster)
         lks_sim_prefix_applied(&cluster->prefix, replica, journal, &applied);
         uint64_t index = 0;
         const uint64_t hash = lks_replica_hash(lks_sim_process_replica(process), &index);
-        lks_sim_states_seen(&cluster->states, replica, index, hash);
+        if (index != 0) { /* 0: some partitions are still being restored */
+            lks_sim_states_seen(&cluster->states, replica, index, hash);
+        }
     }
     check_order(cluster);
     lks_sim_history_check(&cluster->history);

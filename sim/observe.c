@@ -122,7 +122,9 @@ static void process_stepped(void *ctx, uint32_t replica)
                            lks_sim_storage_journal(lks_sim_process_storage(process)), &applied);
     uint64_t index = 0;
     const uint64_t hash = lks_replica_hash(running, &index);
-    lks_sim_states_seen(&cluster->states, replica, index, hash);
+    if (index != 0) { /* 0: some partitions are still being restored */
+        lks_sim_states_seen(&cluster->states, replica, index, hash);
+    }
     lks_sim_trace_add(cluster->trace, lks_sim_timeline_now(cluster->timeline),
                       &(struct lks_sim_record){
                           .what = "applied", .a = replica, .x = status.applied_index, .y = hash});

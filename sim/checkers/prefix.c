@@ -11,11 +11,32 @@ void lks_sim_prefix_restarted(struct lks_sim_prefix *prefix, uint32_t replica,
     lks_journal_base(journal, &prefix->cursors[replica]);
 }
 
+/* What lies below the base is gone from the ring: the base itself stands for it. */
+static void skip_to_base(struct lks_sim_prefix *prefix, uint32_t replica,
+                         const struct lks_journal *journal)
+{
+    struct lks_log_point base;
+    lks_journal_base(journal, &base);
+    if (base.offset <= prefix->cursors[replica].offset) {
+        return;
+    }
+    prefix->verdict->checks++;
+    if (base.index <= prefix->last_index && prefix->chain[base.index] != base.chain) {
+        lks_sim_verdict_break(prefix->verdict, "committed entries agree",
+                              "the log of replica %" PRIu32 " begins behind entry %" PRIu64
+                              " of term %" PRIu64 "; another of term %" PRIu64
+                              " was applied elsewhere",
+                              replica, base.index, base.term, prefix->term[base.index]);
+    }
+    prefix->cursors[replica] = base;
+}
+
 void lks_sim_prefix_applied(struct lks_sim_prefix *prefix, uint32_t replica,
                             const struct lks_journal *journal,
                             const struct lks_sim_applied *applied)
 {
     struct lks_log_point *cursor = &prefix->cursors[replica];
+    skip_to_base(prefix, replica, journal);
     while (cursor->offset < applied->offset) {
         struct lks_entry entry;
         if (lks_journal_next(journal, cursor, applied->offset, &entry) < 0) {

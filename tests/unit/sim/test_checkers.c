@@ -5,6 +5,7 @@
 #include "sim/checkers/order.h"
 #include "sim/checkers/prefix.h"
 #include "sim/checkers/progress.h"
+#include "sim/checkers/reads.h"
 #include "sim/checkers/states.h"
 #include "sim/checkers/writers.h"
 
@@ -419,6 +420,93 @@ static void order__logged_time_goes_back__found(void **state)
     free(history);
 }
 
+/* Places all reads without entries of a history whose writes stand at index = number. */
+static void place_reads(const struct lks_sim_history *history)
+{
+    struct lks_sim_reads reads;
+    struct lks_sim_model *model = calloc(1, sizeof *model);
+    uint64_t *index_of = calloc(LKS_SIM_COMMANDS_MAX, sizeof *index_of);
+    for (uint32_t number = 1; number <= history->count; number++) {
+        const bool read = lks_sim_operation_is_read(&history->calls[number].operation);
+        index_of[number] = read ? 0 : number;
+    }
+    lks_sim_reads_init(&reads, history, index_of, &g_verdict);
+    for (uint32_t index = 0; index <= history->count; index++) {
+        struct lks_sim_answer answer;
+        if (index_of[index] == 0 && index != 0) {
+            continue;
+        }
+        if (index != 0) {
+            lks_sim_model_apply(model, &history->calls[index].operation, 0, &answer);
+        }
+        uint32_t next = index + 1;
+        while (next <= history->count && index_of[next] == 0) {
+            next++;
+        }
+        lks_sim_reads_place(&reads, model, index, next <= history->count ? next : UINT64_MAX);
+    }
+    lks_sim_reads_fini(&reads);
+    free(index_of);
+    free(model);
+}
+
+static void reads__concurrent_with_a_write__either_state_explains(void **state)
+{
+    (void)state;
+    struct lks_sim_history *history = history_new();
+    const struct lks_sim_operation incr = operation_of(LKS_SIM_ADD_ONE, LKS_SIM_REGISTERS, 1);
+    const struct lks_sim_operation get = operation_of(LKS_SIM_GET, LKS_SIM_REGISTERS, 0);
+    call(history, &incr, 10, ":1\r\n");
+    call(history, &incr, 20, ":2\r\n");
+    call(history, &get, 22, "$1\r\n1\r\n"); /* the second one has not returned yet */
+    call(history, &get, 23, "$1\r\n2\r\n");
+    place_reads(history);
+    assert_silent();
+    free(history);
+}
+
+static void reads__older_than_a_write_that_returned__found(void **state)
+{
+    (void)state;
+    struct lks_sim_history *history = history_new();
+    const struct lks_sim_operation incr = operation_of(LKS_SIM_ADD_ONE, LKS_SIM_REGISTERS, 1);
+    const struct lks_sim_operation get = operation_of(LKS_SIM_GET, LKS_SIM_REGISTERS, 0);
+    call(history, &incr, 10, ":1\r\n");
+    call(history, &incr, 20, ":2\r\n");
+    call(history, &get, 30, "$1\r\n1\r\n");
+    place_reads(history);
+    assert_found("linearizability");
+    free(history);
+}
+
+static void reads__one_after_another_go_back__found(void **state)
+{
+    (void)state;
+    struct lks_sim_history *history = history_new();
+    const struct lks_sim_operation incr = operation_of(LKS_SIM_ADD_ONE, LKS_SIM_REGISTERS, 1);
+    const struct lks_sim_operation get = operation_of(LKS_SIM_GET, LKS_SIM_REGISTERS, 0);
+    call(history, &incr, 10, ":1\r\n");
+    call(history, &incr, 20, NULL); /* under way all the time */
+    call(history, &get, 30, "$1\r\n2\r\n");
+    call(history, &get, 40, "$1\r\n1\r\n");
+    place_reads(history);
+    assert_found("linearizability");
+    free(history);
+}
+
+static void reads__of_the_future__found(void **state)
+{
+    (void)state;
+    struct lks_sim_history *history = history_new();
+    const struct lks_sim_operation incr = operation_of(LKS_SIM_ADD_ONE, LKS_SIM_REGISTERS, 1);
+    const struct lks_sim_operation get = operation_of(LKS_SIM_GET, LKS_SIM_REGISTERS, 0);
+    call(history, &get, 10, "$1\r\n1\r\n");
+    call(history, &incr, 20, ":1\r\n");
+    place_reads(history);
+    assert_found("linearizability");
+    free(history);
+}
+
 #define TEST(name) cmocka_unit_test_setup(name, reset)
 
 int main(void)
@@ -444,6 +532,10 @@ int main(void)
         TEST(order__log_against_time__found),
         TEST(order__refused_and_executed__found),
         TEST(order__logged_time_goes_back__found),
+        TEST(reads__concurrent_with_a_write__either_state_explains),
+        TEST(reads__older_than_a_write_that_returned__found),
+        TEST(reads__one_after_another_go_back__found),
+        TEST(reads__of_the_future__found),
         TEST(history__stale_read__found),
         TEST(history__conditional_sets__what_they_saw_counts),
         TEST(history__flushall__removes_every_key),
