@@ -24,6 +24,7 @@
 /* A line that is uncertain at a point. */
 struct uncertain {
     uint32_t replica;
+    uint32_t file;
     uint32_t place;
     uint64_t order;
     uint32_t values;
@@ -63,89 +64,50 @@ static struct run *g_run; /* for the assertion hook */
 
 /* ---- images ------------------------------------------------------------------------------- */
 
-static uint64_t mix(uint64_t hash)
+/* NULL: the replica has no such file. */
+static struct lks_sim_lines *lines_of(const struct run *run, uint32_t replica, uint32_t file)
 {
-    hash ^= hash >> 31;
-    hash *= UINT64_C(0x9e3779b97f4a7c15);
-    hash ^= hash >> 29;
-    return hash;
+    const struct lks_sim_cluster *cluster = lks_sim_world_cluster(run->world);
+    return lks_sim_storage_lines(lks_sim_process_storage(cluster->processes[replica]), file);
 }
 
-/* 0 for a line of zeros, so that empty memory costs nothing but the looking. */
-static uint64_t hash_line(uint64_t number, const uint8_t *bytes)
+/* So that the same bytes in two files count as different. */
+static uint64_t in_file(uint64_t hash, uint32_t replica, uint32_t file)
 {
-    uint64_t words[LKS_SIM_LINE_WORDS];
-    uint64_t any = 0;
-    memcpy(words, bytes, sizeof words);
-    for (uint32_t i = 0; i < LKS_SIM_LINE_WORDS; i++) {
-        any |= words[i];
+    return hash * (2 * (uint64_t)(replica * LKS_SIM_STORAGE_FILES_MAX + file) + 1);
+}
+
+/* Adds the uncertain lines of one file, the newest first. */
+static void add_lines(struct run *run, uint32_t replica, uint32_t file)
+{
+    const struct lks_sim_lines *lines = lines_of(run, replica, file);
+    const uint8_t *certain = lks_sim_lines_certain(lines);
+    run->base_hash += in_file(lks_sim_lines_hash(lines), replica, file);
+    for (uint32_t place = 0; place < lks_sim_lines_count(lines); place++) {
+        const struct lks_sim_line line = lks_sim_lines_at(lines, place);
+        const uint64_t hash = lks_sim_lines_line_hash(line.offset, certain + line.offset);
+        const struct uncertain found = {.replica = replica, .file = file, .place = place,
+                                        .order = line.order, .values = line.values,
+                                        .certain_hash = in_file(hash, replica, file)};
+        LKS_ASSERT(run->lines_count < LINES_MAX);
+        uint32_t at = run->lines_count++;
+        while (at > 0 && run->lines[at - 1].order < found.order) {
+            run->lines[at] = run->lines[at - 1];
+            at--;
+        }
+        run->lines[at] = found;
     }
-    if (any == 0) {
-        return 0;
-    }
-    uint64_t hash = mix(number + 1);
-    for (uint32_t i = 0; i < LKS_SIM_LINE_WORDS; i++) {
-        hash = mix(hash ^ words[i]) + hash;
-    }
-    return hash;
 }
 
-static struct lks_sim_storage *storage_of(const struct run *run, uint32_t replica)
-{
-    return lks_sim_process_storage(lks_sim_world_cluster(run->world)->processes[replica]);
-}
-
-static struct lks_sim_lines *lines_of(const struct run *run, uint32_t replica)
-{
-    return lks_sim_storage_lines(storage_of(run, replica));
-}
-
-static uint64_t line_number(uint32_t replica, uint64_t offset)
-{
-    return ((uint64_t)replica << 40) + offset / LKS_SIM_LINE_BYTES;
-}
-
-/* The sum over all lines that can hold something that survives. */
-static uint64_t hash_certain(const struct run *run, uint32_t replica)
-{
-    const uint8_t *certain = lks_sim_lines_certain(lines_of(run, replica));
-    const uint64_t ring_at = lks_sim_storage_ring_at(storage_of(run, replica));
-    const uint64_t end = lks_sim_storage_bytes(storage_of(run, replica));
-    uint64_t sum = 0;
-    for (uint64_t at = 0; at < LKS_JOURNAL_HEAD_BYTES * 8; at += LKS_SIM_LINE_BYTES) {
-        sum += hash_line(line_number(replica, at), certain + at);
-    }
-    for (uint64_t at = ring_at; at < end; at += LKS_SIM_LINE_BYTES) {
-        sum += hash_line(line_number(replica, at), certain + at);
-    }
-    return sum;
-}
-
-/* Finds all lines that are uncertain on the hosts of the mask, the newest first. */
+/* Finds all lines that are uncertain on the hosts of the mask. */
 static void find_lines(struct run *run, uint32_t mask)
 {
     run->lines_count = 0;
     run->base_hash = mask;
     for (uint32_t replica = 1; replica <= run->options->replicas; replica++) {
-        if ((mask >> replica & 1) == 0) {
-            continue;
-        }
-        struct lks_sim_lines *lines = lines_of(run, replica);
-        const uint8_t *certain = lks_sim_lines_certain(lines);
-        run->base_hash += hash_certain(run, replica);
-        for (uint32_t place = 0; place < lks_sim_lines_count(lines); place++) {
-            const struct lks_sim_line line = lks_sim_lines_at(lines, place);
-            struct uncertain found = {.replica = replica, .place = place, .order = line.order,
-                                      .values = line.values};
-            found.certain_hash =
-                hash_line(line_number(replica, line.offset), certain + line.offset);
-            LKS_ASSERT(run->lines_count < LINES_MAX);
-            uint32_t at = run->lines_count++;
-            while (at > 0 && run->lines[at - 1].order < found.order) {
-                run->lines[at] = run->lines[at - 1];
-                at--;
-            }
-            run->lines[at] = found;
+        for (uint32_t file = 0;
+             (mask >> replica & 1) != 0 && lines_of(run, replica, file) != NULL; file++) {
+            add_lines(run, replica, file);
         }
     }
 }
@@ -156,11 +118,12 @@ static uint64_t hash_fates(const struct run *run)
     uint64_t sum = run->base_hash;
     for (uint32_t i = 0; i < run->lines_count; i++) {
         const struct uncertain *line = &run->lines[i];
-        const struct lks_sim_lines *lines = lines_of(run, line->replica);
+        const struct lks_sim_lines *lines = lines_of(run, line->replica, line->file);
         uint8_t value[LKS_SIM_LINE_BYTES];
         lks_sim_lines_fated(lines, line->place, &line->fate, value);
-        const uint64_t offset = lks_sim_lines_at(lines, line->place).offset;
-        sum += hash_line(line_number(line->replica, offset), value) - line->certain_hash;
+        const uint64_t hash =
+            lks_sim_lines_line_hash(lks_sim_lines_at(lines, line->place).offset, value);
+        sum += in_file(hash, line->replica, line->file) - line->certain_hash;
     }
     return sum == 0 ? 1 : sum;
 }
@@ -192,19 +155,26 @@ static struct lks_sim_line_fate find_fate(void *ctx, const struct lks_sim_line *
     return *(*next)++;
 }
 
-/* Each uncertain line meets the fate that was chosen for it. */
-static void fulfil(struct run *run, uint32_t mask)
+/* Each uncertain line of a file meets the fate that was chosen for it. */
+static void fulfil_file(struct run *run, uint32_t replica, uint32_t file)
 {
     static struct lks_sim_line_fate fates[LINES_MAX];
-    for (uint32_t replica = 1; replica <= run->options->replicas; replica++) {
-        for (uint32_t i = 0; i < run->lines_count; i++) {
-            if (run->lines[i].replica == replica) {
-                fates[run->lines[i].place] = run->lines[i].fate;
-            }
+    for (uint32_t i = 0; i < run->lines_count; i++) {
+        const struct uncertain *line = &run->lines[i];
+        if (line->replica == replica && line->file == file) {
+            fates[line->place] = line->fate;
         }
-        if ((mask >> replica & 1) != 0) {
-            const struct lks_sim_line_fate *next = fates;
-            (void)lks_sim_lines_cut(lines_of(run, replica), find_fate, &next);
+    }
+    const struct lks_sim_line_fate *next = fates;
+    (void)lks_sim_lines_cut(lines_of(run, replica, file), find_fate, &next);
+}
+
+static void fulfil(struct run *run, uint32_t mask)
+{
+    for (uint32_t replica = 1; replica <= run->options->replicas; replica++) {
+        for (uint32_t file = 0;
+             (mask >> replica & 1) != 0 && lines_of(run, replica, file) != NULL; file++) {
+            fulfil_file(run, replica, file);
         }
     }
 }
@@ -354,6 +324,12 @@ static void run_case(struct run *run, uint32_t mask)
 
 /* ---- points ------------------------------------------------------------------------------- */
 
+static bool given_up(const struct run *run)
+{
+    return run->status != 0 || run->sums->violations >= run->options->violations_max ||
+           (!run->options->from_start && !lks_sim_world_started(run->world));
+}
+
 /* All subsets of the newest lines; the older ones are drawn anew for each. */
 static void run_subsets(struct run *run, uint32_t mask)
 {
@@ -368,7 +344,7 @@ static void run_subsets(struct run *run, uint32_t mask)
     product = ends_only ? 1u << chosen : product;
     run->sums->points_partial += all > chosen || ends_only;
     run->sums->lines_max = all > run->sums->lines_max ? all : run->sums->lines_max;
-    for (uint32_t subset = 0; subset < product && run->status == 0; subset++) {
+    for (uint32_t subset = 0; subset < product && !given_up(run); subset++) {
         uint32_t rest = subset;
         if (all > chosen) {
             draw_fates(run);
@@ -383,16 +359,10 @@ static void run_subsets(struct run *run, uint32_t mask)
         }
         run_case(run, mask);
     }
-    for (uint32_t i = 0; all > 0 && i < DRAWN_MAX && run->status == 0; i++) {
+    for (uint32_t i = 0; all > 0 && i < DRAWN_MAX && !given_up(run); i++) {
         draw_fates(run);
         run_case(run, mask);
     }
-}
-
-static bool given_up(const struct run *run)
-{
-    return run->status != 0 || run->sums->violations >= run->options->violations_max ||
-           (!run->options->from_start && !lks_sim_world_started(run->world));
 }
 
 /* The host of `replica` alone, a majority with it, and all; 0: all only. */
@@ -439,8 +409,10 @@ static uint64_t count_changes(struct run *run)
     lks_sim_network_counts(lks_sim_world_cluster(run->world)->network, &counts);
     uint64_t changes = counts.landed + lks_sim_world_answers(run->world);
     for (uint32_t replica = 1; replica <= run->options->replicas; replica++) {
-        const struct lks_sim_lines *lines = lines_of(run, replica);
-        changes += lks_sim_lines_stores(lines) + (uint64_t)lks_sim_lines_count(lines);
+        for (uint32_t file = 0; lines_of(run, replica, file) != NULL; file++) {
+            const struct lks_sim_lines *lines = lines_of(run, replica, file);
+            changes += lks_sim_lines_stores(lines) + lks_sim_lines_hash(lines);
+        }
     }
     return changes;
 }

@@ -43,6 +43,7 @@ struct lks_sim_lines {
     uint32_t pending_capacity;
     uint64_t stores;
     uint64_t forgotten;
+    uint64_t hash; /* of what is certain */
 };
 
 /* Zero pages that cost nothing until they are touched. */
@@ -95,6 +96,42 @@ void lks_sim_lines_free(struct lks_sim_lines *lines)
 static uint8_t *line_in(uint8_t *image, uint32_t line)
 {
     return image + (uint64_t)line * LKS_SIM_LINE_BYTES;
+}
+
+/* ---- what is certain ---------------------------------------------------------------------- */
+
+static uint64_t mix(uint64_t hash)
+{
+    hash ^= hash >> 31;
+    hash *= UINT64_C(0x9e3779b97f4a7c15);
+    return hash ^ hash >> 29;
+}
+
+uint64_t lks_sim_lines_line_hash(uint64_t offset, const uint8_t *bytes)
+{
+    uint64_t words[LKS_SIM_LINE_WORDS];
+    uint64_t any = 0;
+    memcpy(words, bytes, sizeof words);
+    for (uint32_t i = 0; i < LKS_SIM_LINE_WORDS; i++) {
+        any |= words[i];
+    }
+    if (any == 0) {
+        return 0;
+    }
+    uint64_t hash = mix(offset / LKS_SIM_LINE_BYTES + 1);
+    for (uint32_t i = 0; i < LKS_SIM_LINE_WORDS; i++) {
+        hash = mix(hash ^ words[i]) + hash;
+    }
+    return hash;
+}
+
+static void make_certain(struct lks_sim_lines *lines, uint32_t line, const uint8_t *value)
+{
+    uint8_t *certain = line_in(lines->certain, line);
+    const uint64_t offset = (uint64_t)line * LKS_SIM_LINE_BYTES;
+    lines->hash -= lks_sim_lines_line_hash(offset, certain);
+    memcpy(certain, value, LKS_SIM_LINE_BYTES);
+    lines->hash += lks_sim_lines_line_hash(offset, certain);
 }
 
 /* ---- blocks of values --------------------------------------------------------------------- */
@@ -257,7 +294,7 @@ static void reach(struct lks_sim_lines *lines, uint32_t line)
         return; /* somebody else has persisted it meanwhile */
     }
     const uint32_t value = dirty->written_back;
-    memcpy(line_in(lines->certain, line), value_at(lines, dirty, value), LKS_SIM_LINE_BYTES);
+    make_certain(lines, line, value_at(lines, dirty, value));
     if (value > dirty->between) {
         end_dirty(lines, dirty);
         return;
@@ -321,8 +358,7 @@ void lks_sim_lines_persist(struct lks_sim_lines *lines, uint64_t offset, uint64_
     for (uint32_t line = first_line(offset); bytes > 0 && line < end; line++) {
         struct dirty *dirty = dirty_of(lines, line);
         if (dirty != NULL) {
-            memcpy(line_in(lines->certain, line), line_in(lines->seen, line),
-                   LKS_SIM_LINE_BYTES);
+            make_certain(lines, line, line_in(lines->seen, line));
             end_dirty(lines, dirty);
         }
     }
@@ -382,7 +418,7 @@ uint64_t lks_sim_lines_cut(struct lks_sim_lines *lines, lks_sim_lines_choose cho
         uint8_t *seen = line_in(lines->seen, dirty->line);
         lost += memcmp(seen, value, LKS_SIM_LINE_BYTES) != 0;
         memcpy(seen, value, LKS_SIM_LINE_BYTES);
-        memcpy(line_in(lines->certain, dirty->line), value, LKS_SIM_LINE_BYTES);
+        make_certain(lines, dirty->line, value);
         lines->place_of[dirty->line] = 0;
         give_block(lines, dirty);
     }
@@ -393,19 +429,18 @@ uint64_t lks_sim_lines_cut(struct lks_sim_lines *lines, lks_sim_lines_choose cho
 
 /* ---- looking closely ---------------------------------------------------------------------- */
 
-uint32_t lks_sim_lines_adopt(struct lks_sim_lines *lines, uint64_t offset, uint64_t bytes)
+uint64_t lks_sim_lines_stranger(const struct lks_sim_lines *lines, uint64_t offset,
+                                uint64_t bytes)
 {
     const uint32_t end = end_line(lines, offset, bytes);
-    uint32_t adopted = 0;
     for (uint32_t line = first_line(offset); bytes > 0 && line < end; line++) {
         if (lines->place_of[line] == 0 &&
             memcmp(line_in(lines->seen, line), line_in(lines->certain, line),
                    LKS_SIM_LINE_BYTES) != 0) {
-            begin_dirty(lines, line)->order = ++lines->stores;
-            adopted++;
+            return (uint64_t)line * LKS_SIM_LINE_BYTES;
         }
     }
-    return adopted;
+    return UINT64_MAX;
 }
 
 uint64_t lks_sim_lines_stores(const struct lks_sim_lines *lines)
@@ -421,4 +456,9 @@ uint64_t lks_sim_lines_forgotten(const struct lks_sim_lines *lines)
 const uint8_t *lks_sim_lines_certain(const struct lks_sim_lines *lines)
 {
     return lines->certain;
+}
+
+uint64_t lks_sim_lines_hash(const struct lks_sim_lines *lines)
+{
+    return lines->hash;
 }

@@ -69,9 +69,10 @@ uint64_t lks_sim_lines_cut(struct lks_sim_lines *lines, lks_sim_lines_choose cho
 
 /* ---- looking closely ---------------------------------------------------------------------- */
 
-/* Lines of the range that were changed behind the back of this module become uncertain. Costs the
- * length of the range. Returns how many there were. */
-uint32_t lks_sim_lines_adopt(struct lks_sim_lines *lines, uint64_t offset, uint64_t bytes);
+/* The first line of the range that was changed behind the back of this module, as its offset;
+ * UINT64_MAX: none was. Costs the length of the range. */
+uint64_t lks_sim_lines_stranger(const struct lks_sim_lines *lines, uint64_t offset,
+                                uint64_t bytes);
 
 /* Stores made since the beginning, and intermediate values of lines that were given up because a
  * line had too many: a cut cannot choose those. */
@@ -80,5 +81,10 @@ uint64_t lks_sim_lines_forgotten(const struct lks_sim_lines *lines);
 
 /* What is certain, as bytes. */
 const uint8_t *lks_sim_lines_certain(const struct lks_sim_lines *lines);
+
+/* A hash over what is certain: the sum of _line_hash over all lines. Costs nothing. */
+uint64_t lks_sim_lines_hash(const struct lks_sim_lines *lines);
+/* The part that a line with these 64 bytes at this offset has in such a sum; 0 for zeros. */
+uint64_t lks_sim_lines_line_hash(uint64_t offset, const uint8_t *bytes);
 
 #endif

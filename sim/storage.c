@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define STORAGES_MAX 16u
-#define FILES_MAX 4u
+#define FILES_MAX LKS_SIM_STORAGE_FILES_MAX
 #define PAGE_BYTES 4096u
 #define RING_START (LKS_JOURNAL_HEAD_BYTES + LKS_JOURNAL_CONTROL_BYTES)
 #define LIVES_PER_JOURNAL 1000000u /* more than a run can have */
@@ -256,9 +256,9 @@ struct lks_journal *lks_sim_storage_journal(const struct lks_sim_storage *storag
     return storage->journal;
 }
 
-struct lks_sim_lines *lks_sim_storage_lines(const struct lks_sim_storage *storage)
+struct lks_sim_lines *lks_sim_storage_lines(const struct lks_sim_storage *storage, uint32_t file)
 {
-    return storage->files[0].lines;
+    return file < FILES_MAX ? storage->files[file].lines : NULL;
 }
 
 uint64_t lks_sim_storage_bytes(const struct lks_sim_storage *storage)
@@ -309,7 +309,6 @@ void lks_sim_storage_persisted(struct lks_sim_storage *storage, uint64_t offset,
     const uint64_t at = in_ring(storage, offset, &bytes);
     if (bytes > 0) {
         tell(storage, LKS_SIM_ACCESS_REMOTE_FLUSH);
-        lks_sim_lines_adopt(storage->files[0].lines, at, bytes);
         lks_sim_lines_persist(storage->files[0].lines, at, bytes);
     }
 }
@@ -351,7 +350,6 @@ void __wrap_lks_store_write_back(const void *address, size_t bytes)
     const uint64_t offset = (uint64_t)((const uint8_t *)address - file->memory);
     tell(owner, LKS_SIM_ACCESS_WRITE_BACK);
     g_flushing = owner;
-    lks_sim_lines_adopt(file->lines, offset, bytes);
     lks_sim_lines_write_back(file->lines, offset, bytes);
 }
 
@@ -480,15 +478,23 @@ void lks_sim_storage_fill_disk(struct lks_sim_storage *storage, bool full)
     storage->full = full;
 }
 
+/* Every store to the ring must have been seen: else a cut could not take it back. */
+static void check_ring(const struct lks_sim_storage *storage)
+{
+    const uint64_t ring_at = lks_sim_storage_ring_at(storage);
+    const struct file *file = &storage->files[0];
+    if (storage->log_at != 0) {
+        LKS_ASSERT(lks_sim_lines_stranger(file->lines, ring_at, file->bytes - ring_at) ==
+                   UINT64_MAX);
+    }
+}
+
 uint64_t lks_sim_storage_cut(struct lks_sim_storage *storage, lks_sim_lines_choose choose,
                              void *ctx)
 {
     LKS_ASSERT(storage->journal == NULL);
     uint64_t lost = 0;
-    if (storage->log_at != 0) {
-        const uint64_t ring_at = lks_sim_storage_ring_at(storage);
-        lks_sim_lines_adopt(storage->files[0].lines, ring_at, storage->files[0].bytes - ring_at);
-    }
+    check_ring(storage);
     for (uint32_t i = 0; i < FILES_MAX && storage->files[i].memory != NULL; i++) {
         lost += lks_sim_lines_cut(storage->files[i].lines, choose, ctx);
     }

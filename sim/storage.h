@@ -20,6 +20,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define LKS_SIM_STORAGE_FILES_MAX 4u /* of one replica */
+
 struct lks_sim_storage;
 
 /* `options.path` is copied. Creates no file. */
@@ -102,8 +104,8 @@ struct lks_sim_storage_watcher {
 /* One watcher for all storages; NULL: none. Copied. */
 void lks_sim_storage_watch(const struct lks_sim_storage_watcher *watcher);
 
-/* The lines of the journal's file. */
-struct lks_sim_lines *lks_sim_storage_lines(const struct lks_sim_storage *storage);
+/* The lines of a file, by number: 0 is the journal's. NULL: there are no more. */
+struct lks_sim_lines *lks_sim_storage_lines(const struct lks_sim_storage *storage, uint32_t file);
 
 /* Size of the journal's file, and where its ring begins. */
 uint64_t lks_sim_storage_bytes(const struct lks_sim_storage *storage);

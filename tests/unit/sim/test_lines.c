@@ -189,16 +189,34 @@ static void touch__then_a_store_of_somebody_else__old_or_new(void **state)
     assert_int_equal(fixture->seen[64], 0);
 }
 
-static void adopt__changed_behind_its_back__uncertain(void **state)
+static void stranger__changed_behind_its_back__is_found(void **state)
 {
     struct fixture *fixture = *state;
+    fill(fixture, 1, 3);
+    assert_int_equal(lks_sim_lines_stranger(fixture->lines, 0, BYTES), UINT64_MAX);
     fixture->seen[130] = 1;
     fixture->seen[700] = 1;
-    assert_int_equal(lks_sim_lines_adopt(fixture->lines, 0, 256), 1);
-    assert_int_equal(lks_sim_lines_adopt(fixture->lines, 0, BYTES), 1);
-    assert_int_equal(lks_sim_lines_adopt(fixture->lines, 0, BYTES), 0);
-    assert_int_equal(cut(fixture, 0, 0), 2);
-    assert_int_equal(fixture->seen[130] + fixture->seen[700], 0);
+    assert_int_equal(lks_sim_lines_stranger(fixture->lines, 0, BYTES), 128);
+    assert_int_equal(lks_sim_lines_stranger(fixture->lines, 192, BYTES - 192), 640);
+    assert_int_equal(lks_sim_lines_stranger(fixture->lines, 192, 64), UINT64_MAX);
+}
+
+static void hash__of_what_is_certain__by_content_alone(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(lks_sim_lines_hash(fixture->lines), 0);
+    fill(fixture, 2, 5);
+    assert_int_equal(lks_sim_lines_hash(fixture->lines), 0);
+    lks_sim_lines_persist(fixture->lines, 128, 1);
+    const uint64_t one = lks_sim_lines_hash(fixture->lines);
+    assert_int_equal(one, lks_sim_lines_line_hash(128, fixture->seen + 128));
+    fill(fixture, 3, 6);
+    (void)cut(fixture, 1, 0);
+    assert_int_not_equal(lks_sim_lines_hash(fixture->lines), one);
+    fill(fixture, 3, 0);
+    lks_sim_lines_write_back(fixture->lines, 192, 64);
+    lks_sim_lines_fence(fixture->lines);
+    assert_int_equal(lks_sim_lines_hash(fixture->lines), one);
 }
 
 /* A line keeps a bounded number of values; one under way to the medium is not given up. */
@@ -270,7 +288,8 @@ int main(void)
         TEST(persist__some_lines__the_others_stay_uncertain),
         TEST(cut__torn__words_of_two_values),
         TEST(touch__then_a_store_of_somebody_else__old_or_new),
-        TEST(adopt__changed_behind_its_back__uncertain),
+        TEST(stranger__changed_behind_its_back__is_found),
+        TEST(hash__of_what_is_certain__by_content_alone),
         TEST(store__very_often__bounded_and_what_is_written_back_stays),
         TEST(walk__against_a_list_of_values__same),
     };

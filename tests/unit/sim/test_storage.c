@@ -192,7 +192,7 @@ static size_t cut_promise(const struct promise_cut *cut, struct lks_promise *fou
         assert_int_equal(
             lks_journal_write_promise(lks_sim_storage_journal(storage), &next), 0);
     } else {
-        lines = lks_sim_lines_count(lks_sim_storage_lines(storage));
+        lines = lks_sim_lines_count(lks_sim_storage_lines(storage, 0));
     }
     lks_sim_storage_watch(NULL);
     lks_sim_storage_close(storage, false);
