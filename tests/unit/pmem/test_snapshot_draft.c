@@ -263,6 +263,30 @@ static void replace__not_durable__asserts(void **state)
     assert_aborts((void)content_begin(area->store, &(struct content){1, 6, 2, 10}));
 }
 
+/* A block of a draft that was lost must never pass for one of a later snapshot. */
+static void write__another_life__ids_are_new(void **state)
+{
+    struct area *area = *state;
+    uint64_t ids[12];
+    area_start(area);
+    for (size_t i = 0; i < 12; i++) {
+        if (i % 3 == 0) {
+            area_reopen(area);
+        }
+        assert_int_equal(content_write(area->store, &(struct content){1, i + 1, 2, 10}), 0);
+        ids[i] = area->store->drafts[1].id;
+        if (i % 4 == 3) {
+            const uint32_t partition = 1;
+            content_persist(area->store, 1);
+            assert_int_equal(lks_snapshots_replace(area->store, &partition, 1), 0);
+        }
+        for (size_t k = 0; k < i; k++) {
+            assert_int_not_equal(ids[k], ids[i]);
+        }
+        lks_snapshot_abandon(area->store, 1);
+    }
+}
+
 static void hold__blocks_stay_until_it_ends(void **state)
 {
     struct area *area = *state;
@@ -316,6 +340,7 @@ int main(void)
         AREA_TEST(write__chunk_too_big__etoobig),
         AREA_TEST(persist__by_another__ranges_cover_the_draft),
         AREA_TEST(replace__not_durable__asserts),
+        AREA_TEST(write__another_life__ids_are_new),
         AREA_TEST(hold__blocks_stay_until_it_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
