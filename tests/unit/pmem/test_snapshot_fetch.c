@@ -227,6 +227,39 @@ static void take__any_byte_wrong__estale(void **state)
     assert_int_equal(lks_snapshot_fetch_take(&fetch, pair->scratch, 1), 1);
 }
 
+/* Whole blocks, each with the right checksums, that are not the one that the chain wants. */
+static void take__another_whole_block__estale(void **state)
+{
+    struct pair *pair = *state;
+    struct lks_snapshot_fetch fetch;
+    uint64_t offset = 0;
+    content_put(pair->donor.store, &(struct content){2, 1, 3, 60000});
+    read_manifest(pair);
+    lks_snapshot_fetch_init(&fetch, &pair->manifest, 2);
+    (void)lks_snapshot_fetch_plan(&fetch, 1, &offset);
+    read_area(pair, offset, BLOCK);
+    struct lks_snapshot_block *header = (struct lks_snapshot_block *)(void *)pair->scratch;
+    const struct lks_snapshot_block good = *header;
+    struct lks_snapshot_block wrong[6];
+    for (size_t i = 0; i < 6; i++) {
+        wrong[i] = good;
+    }
+    wrong[0].id++;
+    wrong[1].partition++;
+    wrong[2].sequence++;
+    wrong[3].block++;
+    wrong[4].next = LKS_BLOCK_NONE;
+    wrong[5].next = (uint32_t)fetch.blocks_end;
+    for (size_t i = 0; i < 6; i++) {
+        wrong[i].checksum = lks_block_checksum(&wrong[i]);
+        *header = wrong[i];
+        struct lks_snapshot_fetch again = fetch;
+        assert_int_equal(lks_snapshot_fetch_take(&again, pair->scratch, 1), -ESTALE);
+    }
+    *header = good;
+    assert_int_equal(lks_snapshot_fetch_take(&fetch, pair->scratch, 1), 1);
+}
+
 static void manifest__torn_or_foreign__refused(void **state)
 {
     struct pair *pair = *state;
@@ -298,6 +331,7 @@ int main(void)
         PAIR_TEST(take__replaced_meanwhile__estale_then_afresh),
         PAIR_TEST(take__held__what_was_named_stays),
         PAIR_TEST(take__any_byte_wrong__estale),
+        PAIR_TEST(take__another_whole_block__estale),
         PAIR_TEST(manifest__torn_or_foreign__refused),
         PAIR_TEST(copy__not_what_its_item_says__edamaged),
     };
