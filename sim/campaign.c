@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -63,6 +64,20 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * LKS_NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
+/* Processor time that this process and its ended children have used. */
+static uint64_t processor_ns(void)
+{
+    uint64_t sum_us = 0;
+    static const int whose[] = {RUSAGE_SELF, RUSAGE_CHILDREN};
+    for (size_t i = 0; i < LKS_COUNT_OF(whose); i++) {
+        struct rusage used = {0};
+        (void)getrusage(whose[i], &used);
+        sum_us += (uint64_t)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000000 +
+                  (uint64_t)(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
+    }
+    return sum_us * LKS_NS_PER_US;
+}
+
 /* ---- tasks -------------------------------------------------------------------------------- */
 
 static const char *profile_by_share(uint64_t chosen)
@@ -94,6 +109,8 @@ void lks_sim_campaign_task(const struct lks_sim_campaign *campaign, uint64_t see
     const uint64_t by_replicas = lks_sim_random_below(&random, LKS_COUNT_OF(replicas));
     *task = (struct lks_sim_task){
         .seed = seed,
+        .commands_max = campaign->commands_max,
+        .run_ns_max = campaign->run_ns_max,
         .replicas = campaign->replicas != 0 ? campaign->replicas : replicas[by_replicas],
         .profile = campaign->profile != NULL ? campaign->profile : profile_by_share(by_profile)};
 }
@@ -134,6 +151,11 @@ static void add_counts(struct lks_sim_run_result *all, const struct lks_sim_run_
     all->writes_stray += result->writes_stray;
     all->writes_unfenced += result->writes_unfenced;
     all->undecided += result->undecided;
+    for (uint32_t bound = 0; bound < LKS_SIM_BOUNDS; bound++) {
+        if (result->held_most[bound] > all->held_most[bound]) {
+            all->held_most[bound] = result->held_most[bound];
+        }
+    }
 }
 
 static void draw_bar(struct campaign_state *state)
@@ -223,6 +245,8 @@ static void make_run(const struct lks_sim_campaign *campaign, uint64_t place,
     const struct lks_sim_run_options options = {.seed = task.seed,
                                                 .replicas = task.replicas,
                                                 .profile = task.profile,
+                                                .commands_max = task.commands_max,
+                                                .run_ns_max = task.run_ns_max,
                                                 .verbose = campaign->verbose};
     *record = (struct record){.place = place};
     record->status = lks_sim_run(&options, &record->result, &err);
@@ -348,12 +372,14 @@ int lks_sim_campaign_run(const struct lks_sim_campaign *campaign, struct lks_sim
         state.count = campaign->tasks_count;
     }
     state.begin_ns = now_ns();
+    const uint64_t used_before_ns = processor_ns();
     if (campaign->jobs == 1) {
         run_here(&state);
     } else {
         (void)run_in_workers(&state);
     }
     sums->elapsed_ns = now_ns() - state.begin_ns;
+    sums->processor_ns = processor_ns() - used_before_ns;
     if (campaign->progress) {
         (void)fprintf(stderr, "\r\033[K");
     }

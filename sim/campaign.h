@@ -18,6 +18,8 @@ struct lks_sim_task {
     uint64_t seed;
     uint32_t replicas;
     const char *profile;
+    uint32_t commands_max; /* as in struct lks_sim_run_options */
+    uint64_t run_ns_max;   /* likewise */
 };
 
 struct lks_sim_campaign {
@@ -27,6 +29,8 @@ struct lks_sim_campaign {
     const char *profile;  /* NULL: by the seed, those that are to be trusted by their shares */
     const struct lks_sim_task *tasks; /* instead of seeds; NULL: none */
     uint64_t tasks_count;
+    uint32_t commands_max; /* as in struct lks_sim_run_options */
+    uint64_t run_ns_max;   /* likewise */
     uint32_t jobs;        /* processes; 1: the calling one alone */
     uint64_t for_ns;      /* ends after this time; 0: when all is done */
     bool keep_going;      /* not only up to the first violation */
@@ -46,6 +50,7 @@ struct lks_sim_sums {
     uint64_t violations;
     uint64_t hash; /* over (seed, trace) of all runs, in any order */
     uint64_t elapsed_ns;
+    uint64_t processor_ns; /* of all processes together */
     struct lks_sim_run_result all; /* every count summed up */
     struct lks_sim_task first;      /* of the violations, the one with the least seed */
     struct lks_sim_verdict verdict; /* ... and what it was */

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "sim/checkers/order.h"
 #include "sim/checkers/reads.h"
+#include "sim/heap.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -123,6 +124,7 @@ static int make_cluster(struct lks_sim_cluster *cluster, struct lks_error *err)
     cluster->commands.verdict = &cluster->verdict;
     cluster->prefix.verdict = &cluster->verdict;
     cluster->states.verdict = &cluster->verdict;
+    cluster->bounds.verdict = &cluster->verdict;
     cluster->progress.verdict = &cluster->verdict;
     cluster->history.verdict = &cluster->verdict;
     lks_sim_random_init(&cluster->random, cluster->options.seed);
@@ -361,6 +363,7 @@ static void fill_result(struct lks_sim_cluster *cluster, struct lks_sim_run_resu
     for (uint32_t fault = 0; cluster->faults != NULL && fault < LKS_SIM_FAULTS; fault++) {
         result->faults_of[fault] = lks_sim_faults_of(cluster->faults, fault);
     }
+    memcpy(result->held_most, cluster->bounds.most, sizeof result->held_most);
     result->broken_ns = cluster->verdict.broken ? result->virtual_ns : 0;
     if (cluster->verdict.broken && cluster->options.report != NULL && !cluster->options.verbose) {
         lks_sim_trace_print(cluster->trace, cluster->options.report,
@@ -384,6 +387,7 @@ int lks_sim_run(const struct lks_sim_run_options *options, struct lks_sim_run_re
         return lks_error_set(err, -EINVAL, "no profile %s", options->profile);
     }
     g_cluster = cluster;
+    (void)lks_sim_heap_enter(0); /* a run that was abandoned may have left it */
     lks_assert_set_hook(on_assertion);
     if (setjmp(g_abandon) != 0) {
         struct lks_sim_cluster *const broken = g_cluster;

@@ -7,6 +7,7 @@
 #define LKS_SIM_CLUSTER_H
 
 #include "base/error.h"
+#include "sim/checkers/bounds.h"
 #include "sim/checkers/verdict.h"
 #include "sim/profile.h"
 
@@ -53,6 +54,7 @@ struct lks_sim_run_result {
     uint64_t writes_stray;    /* landed after their path or writer was gone */
     uint64_t writes_unfenced; /* landed after a revocation's completion: untrusted fence only */
     uint64_t undecided;     /* histories too big for the search; the log's order decides them */
+    uint64_t held_most[LKS_SIM_BOUNDS]; /* by one replica at one time */
     uint64_t broken_ns;     /* virtual time of the violation since the start */
 };
 

@@ -5,6 +5,7 @@
 #ifndef LKS_SIM_CLUSTER_INTERNAL_H
 #define LKS_SIM_CLUSTER_INTERNAL_H
 
+#include "sim/checkers/bounds.h"
 #include "sim/checkers/commands.h"
 #include "sim/checkers/history.h"
 #include "sim/checkers/leaders.h"
@@ -44,6 +45,7 @@ struct lks_sim_cluster {
     struct lks_sim_commands commands;
     struct lks_sim_prefix prefix;
     struct lks_sim_states states;
+    struct lks_sim_bounds bounds;
     struct lks_sim_progress progress;
     struct lks_sim_history history;
 };

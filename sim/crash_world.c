@@ -190,6 +190,7 @@ static void make_checkers(struct lks_sim_cluster *cluster)
     cluster->states.verdict = &cluster->verdict;
     cluster->progress.verdict = &cluster->verdict;
     cluster->history.verdict = &cluster->verdict;
+    cluster->bounds.verdict = &cluster->verdict;
 }
 
 static void make_surroundings(struct lks_sim_world *world)

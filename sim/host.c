@@ -64,6 +64,11 @@ void lks_sim_host_push(struct lks_sim_network *network, uint32_t replica,
     if (channel != NULL) {
         channel->unpolled++;
     }
+    lks_sim_trace_network(network, &(struct lks_sim_record){.what = "told: id, status",
+                                                            .a = replica,
+                                                            .x = event->id,
+                                                            .y = (uint64_t)(int64_t)event->status,
+                                                            .quiet = true});
     call_attention(network, host);
 }
 

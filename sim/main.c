@@ -69,8 +69,8 @@ static const struct argp_option g_options[] = {
     {"minimize", 'm', NULL, 0, "Spend more on making the trace of a violation short", 2},
     {"verbose", VERBOSE, NULL, 0, "Print every event to standard error", 2},
     {"faults", FAULTS, "LIST", 0, "With --replay: only these faults, as `3,7-9`, `none`, `all`", 2},
-    {"commands", COMMANDS, "N", 0, "With --replay: no more than N commands before the end", 2},
-    {"time", TIME, "MS", 0, "With --replay: faults and commands for MS milliseconds at most", 2},
+    {"commands", COMMANDS, "N", 0, "No more than N commands before the end of the faults", 2},
+    {"time", TIME, "MS", 0, "Faults and commands for MS simulated milliseconds at most", 2},
     {"json", 'J', NULL, 0, "The last line is one object with the sums", 3},
     {"hashes", HASHES, NULL, 0, "Print the hash of each run's trace", 3},
     {0}};
@@ -201,14 +201,14 @@ static uint32_t read_jobs(struct argp_state *state, const char *text)
 static void read_part(int key, const char *text, struct argp_state *state,
                       struct arguments *arguments)
 {
-    arguments->is_part = true;
     if (key == FAULTS) {
+        arguments->is_part = true;
         read_faults(state, text, &arguments->part);
     } else if (key == COMMANDS) {
-        arguments->part.commands_max =
+        arguments->campaign.commands_max =
             (uint32_t)number_or_end(state, "commands", text, 1, LKS_SIM_COMMANDS_MAX);
     } else {
-        arguments->part.run_ns_max =
+        arguments->campaign.run_ns_max =
             number_or_end(state, "time", text, 1, 1000000) * LKS_NS_PER_MS;
     }
 }
@@ -221,7 +221,7 @@ static void check_arguments(struct argp_state *state, struct arguments *argument
         argp_error(state, "only one of --seeds, --replay, --for and --kept can be given");
     }
     if (arguments->is_part && !arguments->replay) {
-        argp_error(state, "--faults, --commands and --time belong to --replay");
+        argp_error(state, "--faults belongs to --replay");
     }
     if (campaign->for_ns != 0) {
         if (getrandom(&campaign->first_seed, sizeof campaign->first_seed, 0) < 0) {
@@ -337,8 +337,8 @@ static int replay_part(struct arguments *arguments)
     const struct lks_sim_run_options options = {.seed = part->task.seed,
                                                 .replicas = part->task.replicas,
                                                 .profile = part->task.profile,
-                                                .commands_max = part->commands_max,
-                                                .run_ns_max = part->run_ns_max,
+                                                .commands_max = arguments->campaign.commands_max,
+                                                .run_ns_max = arguments->campaign.run_ns_max,
                                                 .left_out = part->left_out,
                                                 .left_out_count = part->left_out_count,
                                                 .verbose = arguments->campaign.verbose,

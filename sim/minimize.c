@@ -178,7 +178,9 @@ int lks_sim_minimize(const struct lks_sim_task *task, uint32_t attempts_max,
                      struct lks_sim_minimum *minimum, struct lks_error *err)
 {
     struct search search = {.best = minimum, .err = err, .attempts_max = attempts_max};
-    *minimum = (struct lks_sim_minimum){.task = *task};
+    *minimum = (struct lks_sim_minimum){.task = *task,
+                                        .commands_max = task->commands_max,
+                                        .run_ns_max = task->run_ns_max};
     const struct lks_sim_run_options options = options_of(minimum);
     int status = attempt(&options, &minimum->result, err);
     if (status < 0) {

@@ -2,6 +2,8 @@
 #include "sim/cluster_internal.h"
 
 #include "base/assert.h"
+#include "node/replica_internal.h"
+#include "sim/heap.h"
 
 #include <inttypes.h>
 
@@ -101,6 +103,26 @@ static void check_leader(struct lks_sim_cluster *cluster, uint32_t replica,
     }
 }
 
+static void check_bounds(struct lks_sim_cluster *cluster, uint32_t replica,
+                         const struct lks_replica *running)
+{
+    const int64_t heap_bytes = lks_sim_heap_bytes(replica);
+    uint64_t messages = 0;
+    for (uint32_t peer = 1; peer <= cluster->options.replicas; peer++) {
+        messages += running->peers[peer].waiting_count;
+    }
+    struct lks_gateway_counts gateway;
+    lks_gateway_counts(running->gateway, &gateway);
+    const uint64_t held[LKS_SIM_BOUNDS] = {
+        [LKS_SIM_BOUND_OPERATIONS] = running->ops_used,
+        [LKS_SIM_BOUND_EVENTS] = running->events_tail - running->events_head,
+        [LKS_SIM_BOUND_COMMANDS] = gateway.submitted - gateway.answered,
+        [LKS_SIM_BOUND_DEFERRED] = running->deferred_count,
+        [LKS_SIM_BOUND_MESSAGES] = messages,
+        [LKS_SIM_BOUND_HEAP_BYTES] = heap_bytes > 0 ? (uint64_t)heap_bytes : 0};
+    lks_sim_bounds_seen(&cluster->bounds, replica, held);
+}
+
 static void process_stepped(void *ctx, uint32_t replica)
 {
     struct lks_sim_cluster *cluster = ctx;
@@ -112,6 +134,7 @@ static void process_stepped(void *ctx, uint32_t replica)
         tell_step(cluster, replica, &status);
     }
     check_leader(cluster, replica, &status);
+    check_bounds(cluster, replica, running);
     if (status.applied_index == cluster->applied_index[replica]) {
         return;
     }

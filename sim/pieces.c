@@ -170,6 +170,23 @@ static void flush_now(struct lks_sim_channel *channel, const struct lks_sim_op *
             channel->unflushed_count * sizeof *channel->unflushed);
 }
 
+/* Bytes of a log are traced where they land, by the gate. */
+static void trace_piece(const struct lks_sim_side *side, const struct lks_sim_op *op,
+                        const struct lks_sim_piece *piece)
+{
+    static const char *const names[] = {[LKS_SIM_FLUSH] = "flushed",
+                                        [LKS_SIM_WRITE_INBOX] = "in the inbox",
+                                        [LKS_SIM_READ] = "read"};
+    if (op->kind != LKS_SIM_WRITE_LOG) {
+        lks_sim_trace_network(side->network, &(struct lks_sim_record){.what = names[op->kind],
+                                                                      .a = side->self,
+                                                                      .b = side->peer,
+                                                                      .x = op->offset + piece->from,
+                                                                      .y = piece->to - piece->from,
+                                                                      .quiet = true});
+    }
+}
+
 static void land_piece(struct lks_sim_channel *channel, struct lks_sim_op *op,
                        struct lks_sim_piece *piece)
 {
@@ -177,6 +194,7 @@ static void land_piece(struct lks_sim_channel *channel, struct lks_sim_op *op,
     LKS_ASSERT(!piece->landed && op->pieces_left > 0);
     piece->landed = true;
     op->pieces_left--;
+    trace_piece(side, op, piece);
     switch (op->kind) {
     case LKS_SIM_WRITE_LOG:
         land_log_piece(channel, op, piece);

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "node/hello.h"
 #include "sim/fabric.h"
+#include "sim/heap.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -132,10 +133,19 @@ static void run_step(void *ctx, uint64_t generation)
     struct lks_error err = {0};
     const uint64_t realtime_ns =
         REALTIME_START_NS + now_of(process) + (uint64_t)process->realtime_jump_ns;
+    (void)lks_sim_heap_enter(process->options.replica);
     const int work = lks_replica_step(process->replica, local_ns(process), realtime_ns, &err);
+    (void)lks_sim_heap_enter(0);
     if (work < 0) {
         end_failed(process, work, &err);
         return;
+    }
+    if (work > 0) {
+        lks_sim_trace_add(process->options.trace, now_of(process),
+                          &(struct lks_sim_record){.what = "step: pieces of work",
+                                                   .a = process->options.replica,
+                                                   .x = (uint64_t)work,
+                                                   .quiet = true});
     }
     process->options.observer.stepped(process->options.observer.ctx, process->options.replica);
     if (process->stopping && lks_replica_stop(process->replica, local_ns(process))) {
@@ -362,7 +372,11 @@ static int make_replica(struct lks_sim_process *process, struct lks_error *err)
     }
     const struct lks_sim_service_observer observer = {.applied = on_applied, .ctx = process};
     lks_sim_service_bind(&observer);
-    return lks_replica_new(&process->replica, &options, err);
+    lks_sim_heap_forget(process->options.replica);
+    (void)lks_sim_heap_enter(process->options.replica);
+    const int status = lks_replica_new(&process->replica, &options, err);
+    (void)lks_sim_heap_enter(0);
+    return status;
 }
 
 int lks_sim_process_start(struct lks_sim_process *process)

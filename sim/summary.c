@@ -40,6 +40,10 @@ void lks_sim_summary_print(const struct lks_sim_campaign *campaign,
                   sums->runs, seconds, (double)sums->runs / seconds,
                   (double)all->events / seconds, campaign->jobs, campaign->jobs == 1 ? "" : "s",
                   sums->violations, sums->violations == 1 ? "" : "s");
+    const double used = sums->processor_ns > 0 ? (double)sums->processor_ns / 1e9 : 1e-9;
+    (void)fprintf(out,
+                  "  a core's      %.1f s: %.1f seeds and %.0f events for each second of one\n",
+                  used, (double)sums->runs / used, (double)all->events / used);
     (void)fprintf(out, "  simulated     %.1f s, %" PRIu64 " events\n",
                   (double)all->virtual_ns / 1e9, all->events);
     print_faults(all, out);
@@ -60,7 +64,12 @@ void lks_sim_summary_print(const struct lks_sim_campaign *campaign,
                   "  checks        %" PRIu64 ", states compared %" PRIu64
                   ", searches given up for the log's order %" PRIu64 "\n",
                   all->checks, all->compared, all->undecided);
-    (void)fprintf(out, "  commit        %s\n", LKS_COMMIT);
+    (void)fprintf(out, "  most held     ");
+    for (uint32_t bound = 0; bound < LKS_SIM_BOUNDS; bound++) {
+        (void)fprintf(out, "%s%" PRIu64 " %s", bound > 0 ? ", " : "", all->held_most[bound],
+                      lks_sim_bounds_name((enum lks_sim_bound)bound));
+    }
+    (void)fprintf(out, "\n  commit        %s\n", LKS_COMMIT);
 }
 
 void lks_sim_summary_json(const struct lks_sim_campaign *campaign,
@@ -71,10 +80,12 @@ void lks_sim_summary_json(const struct lks_sim_campaign *campaign,
     const uint64_t *faults = all->faults_of;
     (void)fprintf(out,
                   "{\"seeds\":%" PRIu64 ",\"violations\":%" PRIu64 ",\"seeds_per_s\":%.1f,"
-                  "\"events_per_s\":%.0f,\"commits\":%" PRIu64 ",\"elections\":%" PRIu64
+                  "\"events_per_s\":%.0f,\"processor_s\":%.2f,"
+                  "\"commits\":%" PRIu64 ",\"elections\":%" PRIu64
                   ",\"crashes\":%" PRIu64 ",\"power_cuts\":%" PRIu64 ",\"partitions\":%" PRIu64,
                   sums->runs, sums->violations, (double)sums->runs / seconds,
-                  (double)all->events / seconds, all->committed, all->terms,
+                  (double)all->events / seconds, (double)sums->processor_ns / 1e9,
+                  all->committed, all->terms,
                   faults[LKS_SIM_FAULT_CRASH] + faults[LKS_SIM_FAULT_CRASH_MANY],
                   faults[LKS_SIM_FAULT_POWER] + faults[LKS_SIM_FAULT_POWER_MANY] +
                       faults[LKS_SIM_FAULT_REPLACE],

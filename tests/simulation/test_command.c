@@ -65,7 +65,7 @@ static void arguments__wrong__one_clear_error(void **state)
         {"--jobs many", "--jobs many: a number from 0 to 256 is expected"},
         {"--for 0", "--for 0: a number from 1 to 1000000 is expected"},
         {"--replay 1 --seeds 1:2", "only one of --seeds, --replay, --for and --kept"},
-        {"--faults 1", "--faults, --commands and --time belong to --replay"},
+        {"--faults 1", "--faults belongs to --replay"},
         {"--replay 1 --faults 3-1", "--faults 3-1: a list as 3,7-9"},
         {"--verbose --jobs 2", "--verbose: the events of one process only"},
         {"--kept /nowhere/list", "/nowhere/list: No such file or directory"},

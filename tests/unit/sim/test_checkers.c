@@ -1,4 +1,5 @@
 /* Each checker: silent on what is right, and loud on the one thing that it exists for. */
+#include "sim/checkers/bounds.h"
 #include "sim/checkers/commands.h"
 #include "sim/checkers/history.h"
 #include "sim/checkers/leaders.h"
@@ -8,6 +9,7 @@
 #include "sim/checkers/reads.h"
 #include "sim/checkers/states.h"
 #include "sim/checkers/writers.h"
+#include "sim/heap.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -227,6 +229,36 @@ static void prefix__leader_without_a_committed_entry__found(void **state)
     lks_sim_prefix_elected(prefix, 1, &(struct lks_sim_elected){.term = 7, .last_index = 8});
     assert_found("a leader's log is complete");
     free(prefix);
+}
+
+static void bounds__above_a_limit__found(void **state)
+{
+    (void)state;
+    struct lks_sim_bounds bounds = {.verdict = &g_verdict};
+    uint64_t held[LKS_SIM_BOUNDS] = {[LKS_SIM_BOUND_OPERATIONS] = 2048};
+    lks_sim_bounds_seen(&bounds, 1, held);
+    assert_silent();
+    assert_int_equal(bounds.most[LKS_SIM_BOUND_OPERATIONS], 2048);
+    held[LKS_SIM_BOUND_HEAP_BYTES] = UINT64_C(1) << 30;
+    lks_sim_bounds_seen(&bounds, 1, held);
+    assert_found("nothing grows without limit");
+}
+
+static void heap__entered_and_left__counts_its_own(void **state)
+{
+    (void)state;
+    lks_sim_heap_forget(2);
+    void *before = malloc(1000);
+    assert_int_equal(lks_sim_heap_enter(2), 0);
+    void *block = malloc(1000);
+    assert_true(lks_sim_heap_bytes(2) >= 1000);
+    block = realloc(block, 3000);
+    assert_true(lks_sim_heap_bytes(2) >= 3000 && lks_sim_heap_bytes(2) < 4000);
+    free(block);
+    assert_int_equal(lks_sim_heap_bytes(2), 0);
+    assert_int_equal(lks_sim_heap_enter(0), 2);
+    free(before);
+    assert_int_equal(lks_sim_heap_bytes(2), 0);
 }
 
 /* ---- histories ------------------------------------------------------------------------------ */
@@ -527,6 +559,8 @@ int main(void)
         TEST(states__two_hashes_at_one_index__found),
         TEST(progress__nothing_missing_or_not_yet_late__silent),
         TEST(progress__missing_after_the_bound__found),
+        TEST(bounds__above_a_limit__found),
+        TEST(heap__entered_and_left__counts_its_own),
         TEST(prefix__leader_without_a_committed_entry__found),
         TEST(order__answer_that_the_log_denies__found),
         TEST(order__log_against_time__found),
