@@ -118,7 +118,8 @@ static int repair_slots(struct lks_journal *journal)
 /*
  * The identity of the life that begins. What was acknowledged in `memory` mode may be gone after
  * a power cut, in whatever mode the replica comes back; and what was said to be durable then was
- * not, so the floor goes too. The boot id is recorded only while there is no amnesia.
+ * not, so the floor goes too. The boot id is recorded when the log has been recovered: until then
+ * the ring and the commit word are what the power cut left, also for the lives that follow.
  */
 static void begin_record(struct lks_journal *journal, bool forgetful)
 {
@@ -133,9 +134,6 @@ static void begin_record(struct lks_journal *journal, bool forgetful)
     }
     if (forgetful) {
         record->marks |= LKS_MARK_FORGETFUL;
-    }
-    if ((record->marks & LKS_MARK_AMNESIAC) == 0) {
-        memcpy(record->boot_id, journal->boot_id, sizeof record->boot_id);
     }
     journal->forgetful = forgetful;
 }
@@ -217,17 +215,24 @@ int lks_journal_raise_floor(struct lks_journal *journal, uint64_t offset)
     return store_identity(journal, &record);
 }
 
-int lks_journal_end_forgetting(struct lks_journal *journal, const struct lks_log_point *tail)
+int lks_journal_end_recovery(struct lks_journal *journal, const struct lks_log_point *tail)
 {
     struct lks_identity_record record = journal->record;
-    if (journal->forgetful || (record.marks & LKS_MARK_FORGETFUL) == 0) {
+    const bool remembers = !journal->forgetful && (record.marks & LKS_MARK_FORGETFUL) != 0;
+    const bool new_boot = (record.marks & LKS_MARK_AMNESIAC) == 0 && !journal->same_boot;
+    if (!remembers && !new_boot) {
         return 0;
     }
-    const int rc = lks_journal_persist_range(journal, journal->base.offset, tail->offset);
-    if (rc < 0) {
-        return rc;
+    if (remembers) {
+        const int rc = lks_journal_persist_range(journal, journal->base.offset, tail->offset);
+        if (rc < 0) {
+            return rc;
+        }
+        record.marks &= ~(uint32_t)LKS_MARK_FORGETFUL;
     }
-    record.marks &= ~(uint32_t)LKS_MARK_FORGETFUL;
+    if (new_boot) {
+        memcpy(record.boot_id, journal->boot_id, sizeof record.boot_id);
+    }
     return store_identity(journal, &record);
 }
 

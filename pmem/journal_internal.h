@@ -82,9 +82,10 @@ int lks_journal_store(struct lks_journal *journal, struct lks_slots *slots, cons
  * and amnesia. Errors: -LKS_EDAMAGED, errno. */
 int lks_journal_begin_life(struct lks_journal *journal, bool forgetful, struct lks_error *err);
 
-/* In a life that forgets nothing, the first time after one that did: makes the log up to tail
- * durable, then takes the mark away. Errors: errno of msync. */
-int lks_journal_end_forgetting(struct lks_journal *journal, const struct lks_log_point *tail);
+/* The log was recovered, and the control page is zero. In a life that forgets nothing, the first
+ * time after one that did: makes the log up to tail durable, then takes the mark away. Records the
+ * boot id unless there is amnesia. Errors: errno of msync. */
+int lks_journal_end_recovery(struct lks_journal *journal, const struct lks_log_point *tail);
 
 /* Marks a stop in order, durably. Errors: errno of msync. */
 int lks_journal_mark_clean_stop(struct lks_journal *journal);

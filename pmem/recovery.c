@@ -185,12 +185,13 @@ int lks_journal_recover(struct lks_journal *journal, struct lks_log_point *tail,
         return rc;
     }
     if (!journal->read_only) {
-        rc = lks_journal_end_forgetting(journal, &cursor);
+        /* Before the boot id is recorded: after a power cut this word says nothing. */
+        memset(journal->ring - LKS_JOURNAL_CONTROL_BYTES, 0, LKS_JOURNAL_CONTROL_BYTES);
+        rc = lks_journal_end_recovery(journal, &cursor);
         if (rc < 0) {
             return lks_error_set(err, rc, "journal %s: its log cannot be made durable: %s",
                                  journal->path, lks_error_text(rc));
         }
-        memset(journal->ring - LKS_JOURNAL_CONTROL_BYTES, 0, LKS_JOURNAL_CONTROL_BYTES);
     }
     *tail = cursor;
     return 0;

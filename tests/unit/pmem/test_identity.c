@@ -41,8 +41,29 @@ static void boot__another_on_a_medium_that_keeps__is_recorded(void **state)
     reopen_at(f, BOOT_B, false);
     assert_false(identity_of(f).same_boot);
     assert_false(identity_of(f).amnesiac);
+    recover(f);
     reopen_at(f, BOOT_B, false);
     assert_true(identity_of(f).same_boot);
+}
+
+/* What a power cut left of the ring is judged as that by every life until one has recovered it. */
+static void boot__another_and_killed_before_recovery__not_recorded(void **state)
+{
+    struct fixture *f = *state;
+    start(f);
+    assert_int_equal(append(f, 1, 100), 0);
+    /* The entry was lost, the commit word was not. */
+    memset(lks_journal_address(f->journal, 0), 0, 64);
+    lks_word_publish(&lks_journal_control(f->journal)->commit, 192);
+    reopen_at(f, BOOT_B, false);
+    reopen_at(f, BOOT_B, false);
+    assert_false(identity_of(f).same_boot);
+    recover(f);
+    assert_int_equal(f->tail.offset, 0);
+    assert_int_equal(lks_word_read(&lks_journal_control(f->journal)->commit), 0);
+    reopen_at(f, BOOT_B, false);
+    assert_true(identity_of(f).same_boot);
+    recover(f);
 }
 
 static void boot__another_while_forgetful__amnesia_until_cleared(void **state)
@@ -188,6 +209,7 @@ int main(void)
         TEST(incarnation__each_open__rises),
         TEST(boot__same__is_seen),
         TEST(boot__another_on_a_medium_that_keeps__is_recorded),
+        TEST(boot__another_and_killed_before_recovery__not_recorded),
         TEST(boot__another_while_forgetful__amnesia_until_cleared),
         TEST(boot__another_after_memory_mode__amnesia),
         TEST(memory_mode_left__mark_stays_until_recovered),
