@@ -473,6 +473,9 @@ void lks_sim_process_fail_medium(struct lks_sim_process *process, int status)
 {
     LKS_ASSERT(process->state != LKS_SIM_DOWN);
     LKS_ASSERT(status < 0);
+    if (process->medium_status != 0) {
+        return; /* it goes on to fail for the reason that it began with */
+    }
     process->medium_status = status;
     lks_sim_storage_fail(process->storage, status);
     lks_sim_trace_note(process->options.trace, now_of(process), process->options.replica,

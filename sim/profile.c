@@ -24,10 +24,10 @@ static void base_profile(struct lks_sim_profile *profile)
                     .drift_ppm_max = 500},
         .clients = {.count = 6,
                     .window = 1,
-                    .think = {.min_ns = 50 * US, .max_ns = 8 * MS, .tail_ns = 40 * MS,
+                    .think = {.min_ns = 50 * US, .max_ns = 18 * MS, .tail_ns = 80 * MS,
                               .tail_ppm = 50000},
                     .patience = {.min_ns = 50 * MS, .max_ns = 400 * MS},
-                    .commands_max = 1000,
+                    .commands_max = 400,
                     .filler_bytes_max = 200,
                     .open_ppm = 200000,
                     .again_ppm = 300000},
@@ -92,10 +92,10 @@ static void make_slow_paths(struct lks_sim_profile *profile, struct lks_sim_rand
 static void make_dense(struct lks_sim_profile *profile)
 {
     profile->clients.think =
-        (struct lks_sim_delay){.min_ns = 5 * US, .max_ns = 500 * US, .tail_ns = 5 * MS,
+        (struct lks_sim_delay){.min_ns = 5 * US, .max_ns = 6 * MS, .tail_ns = 20 * MS,
                                .tail_ppm = 50000};
-    profile->clients.window = 4;
-    profile->clients.commands_max = 2000;
+    profile->clients.window = 2;
+    profile->clients.commands_max = 800;
     profile->faults.interval = (struct lks_sim_delay){.min_ns = MS, .max_ns = 20 * MS};
     profile->run_ns = 400 * MS;
 }
@@ -123,6 +123,7 @@ static void shape_calm(struct lks_sim_profile *profile, struct lks_sim_random *r
     draw_fabric(profile, random);
     profile->network.busy_ppm = 0;
     profile->clients.window = 4;
+    profile->clients.commands_max = 1000;
 }
 
 static void shape_crash(struct lks_sim_profile *profile, struct lks_sim_random *random)
@@ -299,7 +300,11 @@ static void shape_storm(struct lks_sim_profile *profile, struct lks_sim_random *
     shape_chaos(profile, random);
     make_dense(profile);
     profile->run_ns = 1000 * MS;
+    profile->clients.think.max_ns = 500 * US;
     profile->clients.window = 4;
+    profile->clients.commands_max = 1000;
+    /* It stays slow when the faults are over: who gives up early never gets an answer. */
+    profile->clients.patience = (struct lks_sim_delay){.min_ns = 300 * MS, .max_ns = 1500 * MS};
     profile->network.step =
         (struct lks_sim_delay){.min_ns = US, .max_ns = MS, .tail_ns = 20 * MS, .tail_ppm = 50000};
     profile->network.stray.tail_ppm = 900000;
