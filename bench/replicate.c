@@ -150,6 +150,9 @@ static int make_config(struct bench *bench, struct lks_error *err)
         if (length < 0 || (size_t)length >= sizeof config->replicas[id].journal) {
             return lks_error_set(err, -ENAMETOOLONG, "%s: too long", bench->directory);
         }
+        if (!lks_config_default_snapshots(&config->replicas[id])) {
+            return lks_error_set(err, -ENAMETOOLONG, "%s: too long", bench->directory);
+        }
         struct lks_journal_options journal;
         lks_assembly_journal_options(config, id, &journal);
         const int rc = lks_journal_create(&journal, true, err);
@@ -348,6 +351,7 @@ static void clean_up(struct bench *bench)
         }
         if (bench->config.replicas[id].journal[0] != '\0') {
             (void)unlink(bench->config.replicas[id].journal);
+            (void)unlink(bench->config.replicas[id].snapshots);
         }
         char socket[LKS_CONFIG_PATH_MAX + 16];
         (void)snprintf(socket, sizeof socket, "%s/r%u.sock", bench->directory, id);

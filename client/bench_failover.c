@@ -208,7 +208,7 @@ static int start(struct failover *failover, struct lks_error *err)
         rc = lks_cluster_new_config(&failover->config, &cluster, failover->config_path, err);
     }
     if (rc == 0) {
-        rc = lks_cluster_create_journals(&failover->config, err);
+        rc = lks_cluster_create_replicas(&failover->config, err);
     }
     for (uint32_t id = 1; rc == 0 && id <= failover->config.replicas_count; id++) {
         rc = start_replica(failover, id, err);

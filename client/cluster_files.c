@@ -1,10 +1,15 @@
 /* The files of a cluster on this machine; see cluster_files.h. */
 #include "client/cluster_files.h"
 
+#include "base/assert.h"
+#include "base/clock.h"
 #include "client/progress.h"
 #include "node/assembly.h"
+#include "services/kv/kv.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,47 +100,111 @@ int lks_cluster_new_config(struct lks_config *config, const struct lks_cluster_o
     return rc;
 }
 
-int lks_cluster_create_journal(const struct lks_config *config, uint32_t replica,
+int lks_cluster_create_replica(const struct lks_config *config, uint32_t replica,
                                bool fresh_cluster, struct lks_error *err)
 {
-    struct lks_journal_options options;
-    lks_assembly_journal_options(config, replica, &options);
+    struct lks_journal_options journal;
+    struct lks_snapshots_options snapshots;
+    lks_assembly_journal_options(config, replica, &journal);
+    lks_assembly_snapshots_options(config, replica, lks_kv_service.partitions, &snapshots);
     char label[32];
     (void)snprintf(label, sizeof label, "journal of replica %u", replica);
-    return lks_progress_create_journal(&options, fresh_cluster, label, err);
+    /* First the area, which is small and new, or refuses: a device's journal cannot be undone. */
+    int rc = lks_snapshots_create(&snapshots, err);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = lks_progress_create_journal(&journal, fresh_cluster, label, err);
+    if (rc != 0) {
+        (void)unlink(snapshots.path);
+    }
+    return rc;
+}
+
+static bool is_file(const char *path)
+{
+    struct stat found;
+    return lstat(path, &found) == 0 && S_ISREG(found.st_mode);
 }
 
 /* Only files are removed: a device stays, formatted. */
-static void remove_journals(const struct lks_config *config, uint32_t up_to)
+static void remove_replicas(const struct lks_config *config, uint32_t up_to)
 {
     for (uint32_t id = 1; id <= up_to; id++) {
-        struct stat found;
-        if (lstat(config->replicas[id].journal, &found) == 0 && S_ISREG(found.st_mode)) {
+        (void)unlink(config->replicas[id].snapshots);
+        if (is_file(config->replicas[id].journal)) {
             (void)unlink(config->replicas[id].journal);
         }
     }
 }
 
-int lks_cluster_create_journals(const struct lks_config *config, struct lks_error *err)
+int lks_cluster_create_replicas(const struct lks_config *config, struct lks_error *err)
 {
     for (uint32_t id = 1; id <= config->replicas_count; id++) {
-        struct stat found;
-        const char *path = config->replicas[id].journal;
-        if (lstat(path, &found) == 0 && S_ISREG(found.st_mode)) {
+        const struct lks_config_replica *replica = &config->replicas[id];
+        const bool journal = is_file(replica->journal);
+        if (journal || is_file(replica->snapshots)) {
             return lks_error_set(err, -EEXIST,
-                                 "journal %s exists: nothing was created; to create a lost "
-                                 "journal of another replica use --replica N",
-                                 path);
+                                 "%s %s exists: nothing was created; to create a lost journal of "
+                                 "another replica use --replica N",
+                                 journal ? "journal" : "snapshot area",
+                                 journal ? replica->journal : replica->snapshots);
         }
     }
     for (uint32_t id = 1; id <= config->replicas_count; id++) {
-        const int rc = lks_cluster_create_journal(config, id, true, err);
+        const int rc = lks_cluster_create_replica(config, id, true, err);
         if (rc != 0) {
-            remove_journals(config, id - 1);
+            remove_replicas(config, id - 1);
             return rc;
         }
     }
     return 0;
+}
+
+/* Whether a process holds the file's lock (pmem/ locks the first byte while it is open). */
+static int check_unused(const char *path, struct lks_error *err)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
+    const int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0) {
+        return lks_error_set(err, -errno, "%s: %s", path, lks_error_text(-errno));
+    }
+    const bool used = fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    (void)close(fd);
+    return used ? lks_error_set(err, -EBUSY,
+                                "%s: a process has it open: stop that replica first, nothing was "
+                                "changed",
+                                path)
+                : 0;
+}
+
+static int set_aside(const char *path, uint64_t suffix, struct lks_error *err)
+{
+    char aside[LKS_CONFIG_PATH_MAX + 32];
+    (void)snprintf(aside, sizeof aside, "%s.old-%" PRIu64, path, suffix);
+    if (is_file(aside) || rename(path, aside) != 0) {
+        const int code = is_file(aside) ? -EEXIST : -errno;
+        return lks_error_set(err, code, "%s: cannot be renamed to %s: %s", path, aside,
+                             lks_error_text(code));
+    }
+    printf("set aside: %s (remove it when the replica is whole again)\n", aside);
+    return 0;
+}
+
+int lks_cluster_set_aside(const struct lks_config *config, uint32_t replica,
+                          struct lks_error *err)
+{
+    const char *const paths[] = {config->replicas[replica].journal,
+                                 config->replicas[replica].snapshots};
+    const uint64_t suffix = lks_clock_realtime_ns() / LKS_NS_PER_S;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < LKS_COUNT_OF(paths); i++) {
+        rc = is_file(paths[i]) ? check_unused(paths[i], err) : 0;
+    }
+    for (size_t i = 0; rc == 0 && i < LKS_COUNT_OF(paths); i++) {
+        rc = is_file(paths[i]) ? set_aside(paths[i], suffix, err) : 0;
+    }
+    return rc;
 }
 
 int lks_cluster_print_medium(const struct lks_config *config, uint32_t replica,
@@ -151,9 +220,14 @@ int lks_cluster_print_medium(const struct lks_config *config, uint32_t replica,
     }
     const struct lks_medium *medium = lks_journal_medium(journal);
     char size[32];
-    printf("replica %u: %s, ring %s, medium %s (%s), survives a power cut: %s\n", replica,
-           options.path, lks_value_size_text(lks_journal_ring_bytes(journal), size, sizeof size),
-           lks_medium_name(medium->kind), medium->reason, medium->survives_power ? "yes" : "no");
+    char most[32];
+    printf("replica %u: %s, ring %s, medium %s (%s), survives a power cut: %s; snapshots %s, up to "
+           "%s\n",
+           replica, options.path,
+           lks_value_size_text(lks_journal_ring_bytes(journal), size, sizeof size),
+           lks_medium_name(medium->kind), medium->reason, medium->survives_power ? "yes" : "no",
+           config->replicas[replica].snapshots,
+           lks_value_size_text(config->snapshots_bytes_max, most, sizeof most));
     lks_journal_close(journal, false);
     return 0;
 }

@@ -28,14 +28,19 @@ int lks_cluster_new_config(struct lks_config *config, const struct lks_cluster_o
                            char path[LKS_CONFIG_PATH_MAX], struct lks_error *err);
 
 /*
- * Creates all journals of a cluster that never ran, showing progress. All or none: those made are
- * removed again on failure; -EEXIST before anything is made if one is there already.
+ * Creates all journals and snapshot areas of a cluster that never ran, showing progress. All or
+ * none: those made are removed again on failure; -EEXIST before anything is made if one is there.
  */
-int lks_cluster_create_journals(const struct lks_config *config, struct lks_error *err);
+int lks_cluster_create_replicas(const struct lks_config *config, struct lks_error *err);
 
-/* Creates one journal; see `fresh_cluster` of lks_journal_create. */
-int lks_cluster_create_journal(const struct lks_config *config, uint32_t replica,
+/* Creates one replica's; see `fresh_cluster` of lks_journal_create. Both or none. */
+int lks_cluster_create_replica(const struct lks_config *config, uint32_t replica,
                                bool fresh_cluster, struct lks_error *err);
+
+/* Renames a replica's journal and snapshot area, as far as they are files that exist, to
+ * <name>.old-<seconds>, and says so. -EBUSY (a process has one of them open), errno. */
+int lks_cluster_set_aside(const struct lks_config *config, uint32_t replica,
+                          struct lks_error *err);
 
 /* Prints one line: where the journal is and what its medium survives. */
 int lks_cluster_print_medium(const struct lks_config *config, uint32_t replica,

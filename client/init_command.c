@@ -1,6 +1,6 @@
 /*
- * `lockstep init`: writes a configuration if asked to, creates journals, says what each medium
- * survives. Never overwrites anything.
+ * `lockstep init`: writes a configuration if asked to, creates journals and snapshot areas, says
+ * what each medium survives. Never overwrites anything.
  */
 #include "client/cluster_files.h"
 #include "client/cluster_options.h"
@@ -10,13 +10,14 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { KEY_NEW_CLUSTER = 0x100 };
+enum { KEY_NEW_CLUSTER = 0x100, KEY_REJOIN };
 
 struct init_options {
     struct lks_cluster_options cluster;
     const char *config;
     uint32_t replica;
     bool new_cluster;
+    bool rejoin;
 };
 
 static error_t parse(int key, char *argument, struct argp_state *state)
@@ -40,6 +41,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case KEY_NEW_CLUSTER:
         options->new_cluster = true;
         return 0;
+    case KEY_REJOIN:
+        options->rejoin = true;
+        return 0;
     case ARGP_KEY_END:
         if ((options->config == NULL) == (options->cluster.directory == NULL)) {
             argp_error(state, "give either a configuration or --dir D");
@@ -55,6 +59,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         }
         if (options->new_cluster && options->replica == 0) {
             argp_error(state, "--new-cluster goes with --replica");
+        }
+        if (options->rejoin && (options->replica == 0 || options->new_cluster)) {
+            argp_error(state, "--rejoin goes with --replica, and not with --new-cluster");
         }
         return 0;
     default:
@@ -89,10 +96,13 @@ static int init_old(const struct init_options *options, struct lks_error *err)
                              replica, config.replicas_count);
     }
     if (replica == 0) {
-        rc = lks_cluster_create_journals(&config, err);
+        rc = lks_cluster_create_replicas(&config, err);
         return rc == 0 ? print_media(&config, err) : rc;
     }
-    rc = lks_cluster_create_journal(&config, replica, options->new_cluster, err);
+    rc = options->rejoin ? lks_cluster_set_aside(&config, replica, err) : 0;
+    if (rc == 0) {
+        rc = lks_cluster_create_replica(&config, replica, options->new_cluster, err);
+    }
     return rc == 0 ? lks_cluster_print_medium(&config, replica, err) : rc;
 }
 
@@ -108,7 +118,7 @@ static int init_new(const struct init_options *options, struct lks_error *err)
     if (rc != 0) {
         return rc;
     }
-    rc = lks_cluster_create_journals(&config, err);
+    rc = lks_cluster_create_replicas(&config, err);
     if (rc != 0) {
         (void)unlink(path);
         (void)rmdir(options->cluster.directory); /* only if nothing else is in it */
@@ -123,8 +133,11 @@ int lks_init_command(int argc, char **argv)
     static const struct argp_option option_table[] = {
         {"config", 'c', "FILE", 0, "The cluster's configuration, instead of an argument", 2},
         {"replica", 'i', "N", 0,
-         "Only replica N's journal: it takes the place of a lost one and gets its content from "
+         "Only replica N's files: they take the place of lost ones and get their content from "
          "the others", 2},
+        {"rejoin", KEY_REJOIN, NULL, 0,
+         "With --replica: what is left of its journal and snapshots is set aside, under another "
+         "name, first; for a replica that is damaged", 2},
         {"new-cluster", KEY_NEW_CLUSTER, NULL, 0,
          "With --replica: the cluster never ran before (one init on each machine)", 2},
         {0},
@@ -134,8 +147,8 @@ int lks_init_command(int argc, char **argv)
         .options = option_table,
         .parser = parse,
         .args_doc = "CONFIG\n--dir D",
-        .doc = "Creates the journals of a cluster; with --dir also its configuration "
-               "D/cluster.yaml.\vNothing that exists is overwritten. Exit codes: 0 done; 1 "
+        .doc = "Creates the journals and snapshot areas of a cluster; with --dir also its "
+               "configuration D/cluster.yaml.\vNothing that exists is overwritten. Exit codes: 0 done; 1 "
                "failed; 2 wrong arguments or configuration.",
         .children = children,
     };

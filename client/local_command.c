@@ -122,7 +122,7 @@ static int prepare_files(struct local *local, struct lks_error *err)
 static int prepare_journals(const struct local *local, struct lks_error *err)
 {
     if (local->made) {
-        const int rc = lks_cluster_create_journals(&local->config, err);
+        const int rc = lks_cluster_create_replicas(&local->config, err);
         if (rc != 0) {
             (void)unlink(local->config_path);
         }

@@ -17,7 +17,7 @@ struct command {
 
 static const struct command commands[] = {
     {"local", lks_local_cluster_command, "run a whole cluster on this machine, in the foreground"},
-    {"init", lks_init_command, "write a configuration, create journals"},
+    {"init", lks_init_command, "write a configuration, create journals and snapshot areas"},
     {"serve", lks_serve_command, "run one replica"},
     {"status", lks_status_command, "ask every replica how it is"},
     {"journal", lks_journal_command, "look into a replica's journal: dump, verify"},

@@ -11,7 +11,29 @@
 
 #define APPLY_PER_TURN_MAX 1024u
 
-static void execute(struct lks_replica *replica, const struct lks_entry *entry)
+void lks_replica_run(struct lks_replica *replica, const struct lks_entry *entry,
+                     const uint64_t *only, const struct lks_asker *asker)
+{
+    const struct lks_entry_header *header = entry->header;
+    const struct lks_command command = {
+        .index = header->index,
+        .time_ns = header->time_ns,
+        .data = entry->payload,
+        .bytes = header->payload_bytes,
+        .only = only,
+    };
+    if (replica->taker.ties_matter) {
+        lks_replica_note_ties(replica, command.data, command.bytes);
+    }
+    lks_reply_clear(&replica->reply);
+    replica->options.service->apply(replica->service, &command, &replica->reply);
+    if (asker->own) { /* (of a part of a command there is no reply) */
+        replica->options.on_reply(replica->options.ctx, asker->cookie, replica->reply.data,
+                                  only == NULL ? replica->reply.bytes : 0);
+    }
+}
+
+static void execute(struct lks_replica *replica, const struct lks_entry *entry, uint64_t offset)
 {
     const struct lks_entry_header *header = entry->header;
     if (lks_session_replica(header->session) == replica->options.replica &&
@@ -29,26 +51,38 @@ static void execute(struct lks_replica *replica, const struct lks_entry *entry)
         LKS_SESSION_NEXT) {
         return; /* logged twice, by two leaders: takes effect once */
     }
-    const struct lks_command command = {
-        .index = header->index,
-        .time_ns = header->time_ns,
-        .data = entry->payload,
-        .bytes = header->payload_bytes,
-    };
-    lks_reply_clear(&replica->reply);
-    replica->options.service->apply(replica->service, &command, &replica->reply);
-    if (header->session == replica->session) {
-        const uint64_t cookie = lks_gateway_answered(replica->gateway, header->sequence);
-        replica->options.on_reply(replica->options.ctx, cookie, replica->reply.data,
-                                  replica->reply.bytes);
+    struct lks_asker asker = {.own = header->session == replica->session};
+    if (asker.own) {
+        asker.cookie = lks_gateway_answered(replica->gateway, header->sequence);
     }
+    if (replica->recovery.active) {
+        lks_replica_recover_dispatch(replica, entry, offset, &asker);
+    } else {
+        lks_replica_run(replica, entry, NULL, &asker);
+    }
+}
+
+void lks_replica_publish_applied(struct lks_replica *replica)
+{
+    const struct lks_waiting_entry *oldest =
+        replica->recovery.active ? lks_waiting_oldest(replica->recovery.waiting) : NULL;
+    lks_word_publish(&replica->words->applied_offset,
+                     oldest != NULL ? oldest->offset : replica->applied.offset);
+    lks_word_publish(&replica->words->applied_index,
+                     oldest != NULL ? oldest->index - 1 : replica->applied.index);
+}
+
+static bool may_go_on(const struct lks_replica *replica, uint64_t limit)
+{
+    return replica->applied.offset < limit &&
+           (!replica->recovery.active || lks_replica_recover_has_room(replica));
 }
 
 int lks_replica_apply(struct lks_replica *replica)
 {
     const uint64_t limit = replica->view->commit_offset;
     int work = 0;
-    while (replica->applied.offset < limit && work < (int)APPLY_PER_TURN_MAX) {
+    while (work < (int)APPLY_PER_TURN_MAX && may_go_on(replica, limit)) {
         struct lks_entry entry;
         const uint64_t begin = replica->applied.offset;
         if (lks_journal_next(replica->options.journal, &replica->applied, limit, &entry) != 0) {
@@ -66,20 +100,34 @@ int lks_replica_apply(struct lks_replica *replica)
             replica->applied_time_ns = entry.header->time_ns;
         }
         if (entry.header->kind == LKS_ENTRY_COMMAND) {
-            execute(replica, &entry);
+            execute(replica, &entry, begin);
         }
     }
     if (work > 0 || replica->floor_flushed < replica->floor_target) {
         lks_replica_raise_floor(replica, false);
     }
-    if (replica->options.service->tick(replica->service, replica->applied_time_ns)) {
+    if (!replica->recovery.active &&
+        replica->options.service->tick(replica->service, replica->applied_time_ns)) {
         work++; /* more to give back */
     }
     if (work > 0) {
-        lks_word_publish(&replica->words->applied_offset, replica->applied.offset);
-        lks_word_publish(&replica->words->applied_index, replica->applied.index);
+        lks_replica_publish_applied(replica);
     }
     return work;
+}
+
+void lks_replica_base_moved(struct lks_replica *replica, const struct lks_log_point *base)
+{
+    LKS_ASSERT(base->offset >= replica->base_offset);
+    replica->base_offset = base->offset;
+    /* What was flushed below it lies in the ring no more. */
+    if (replica->floor_flushed < base->offset) {
+        replica->floor_flushed = base->offset;
+    }
+    if (replica->floor_target < replica->floor_flushed) {
+        replica->floor_target = replica->floor_flushed;
+    }
+    lks_word_publish(&replica->words->base_offset, base->offset);
 }
 
 void lks_replica_scan(const struct lks_replica *replica, struct lks_log_point *cursor,

@@ -5,7 +5,9 @@
 #include "base/clock.h"
 #include "node/hello.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -25,6 +27,53 @@ void lks_assembly_journal_options(const struct lks_config *config, uint32_t repl
     memcpy(options->cluster_id, config->cluster_id, sizeof options->cluster_id);
 }
 
+void lks_assembly_snapshots_options(const struct lks_config *config, uint32_t replica,
+                                    uint32_t partitions, struct lks_snapshots_options *options)
+{
+    *options = (struct lks_snapshots_options){
+        .path = config->replicas[replica].snapshots,
+        .replica = replica,
+        .partitions = partitions,
+        .area_bytes = config->snapshots_bytes_max,
+    };
+    memcpy(options->cluster_id, config->cluster_id, sizeof options->cluster_id);
+}
+
+/* A log whose base never moved holds everything: then a missing area (of a cluster made before
+ * there were any) is simply made. */
+static int open_snapshots(struct lks_assembly *assembly, const struct lks_assembly_options *options,
+                          struct lks_error *err)
+{
+    struct lks_snapshots_options snapshots;
+    struct lks_log_point base;
+    lks_assembly_snapshots_options(options->config, options->replica, options->service->partitions,
+                                   &snapshots);
+    int rc = lks_snapshots_open(&assembly->snapshots, &snapshots, err);
+    lks_journal_base(assembly->journal, &base);
+    if (rc == -ENOENT && base.offset == 0) {
+        lks_log_info(options->log_sink, "snapshots %s: made anew, empty", snapshots.path);
+        rc = lks_snapshots_create(&snapshots, err);
+        if (rc == 0) {
+            rc = lks_snapshots_open(&assembly->snapshots, &snapshots, err);
+        }
+    } else if (rc == -ENOENT || rc == -LKS_EDAMAGED) {
+        char reason[LKS_ERROR_TEXT_MAX];
+        (void)snprintf(reason, sizeof reason, "%s", err->text);
+        rc = lks_error_set(err, rc,
+                           "%.400s; the log begins at offset %" PRIu64 " and needs them: let the "
+                           "peers rebuild this replica with `lockstep init CONFIG --replica %u "
+                           "--rejoin`",
+                           reason, base.offset, options->replica);
+    }
+    return rc;
+}
+
+static int persist_snapshots(void *ctx, uint64_t from, uint64_t to)
+{
+    const struct lks_snapshots_range range = {.offset = from, .bytes = to - from};
+    return lks_snapshots_persist(ctx, &range);
+}
+
 static int persist_journal(void *ctx, uint64_t from, uint64_t to)
 {
     return lks_journal_persist_range(ctx, from, to);
@@ -37,14 +86,17 @@ static int open_fabric(struct lks_assembly *assembly, const struct lks_assembly_
     const struct lks_medium *medium = lks_journal_medium(assembly->journal);
     struct lks_identity identity;
     struct lks_log_memory memory;
+    struct lks_snapshots_memory area;
     lks_journal_identity(assembly->journal, &identity);
     lks_journal_log_memory(assembly->journal, &memory);
+    lks_snapshots_memory(assembly->snapshots, &area);
     struct lks_fabric_options fabric = {
         .replica = options->replica,
         .replicas = config->replicas_count,
         .incarnation = identity.incarnation,
         .directory = config->directory,
         .log = {memory.address, memory.bytes, memory.fd, memory.fd_offset},
+        .snapshots = {area.address, area.bytes, area.fd, 0},
         .words_bytes = LKS_REPLICA_WORDS_BYTES,
         .inbox_bytes = LKS_REPLICA_INBOX_BYTES,
         .scratch_bytes = LKS_REPLICA_SCRATCH_BYTES,
@@ -70,12 +122,18 @@ static int open_fabric(struct lks_assembly *assembly, const struct lks_assembly_
 }
 
 /* Persisting blocks only where the page cache stands before the medium. */
-static int start_flusher(struct lks_assembly *assembly, struct lks_error *err)
+static int start_flushers(struct lks_assembly *assembly, struct lks_error *err)
 {
-    const bool blocks = !lks_journal_medium(assembly->journal)->flush_by_cpu &&
-                        assembly->durability.durability != LKS_DURABILITY_MEMORY;
-    return blocks ? lks_flusher_new(&assembly->flusher, persist_journal, assembly->journal, err)
-                  : 0;
+    int rc = 0;
+    if (!lks_journal_medium(assembly->journal)->flush_by_cpu &&
+        assembly->durability.durability != LKS_DURABILITY_MEMORY) {
+        rc = lks_flusher_new(&assembly->flusher, persist_journal, assembly->journal, err);
+    }
+    if (rc == 0 && !lks_snapshots_medium(assembly->snapshots)->flush_by_cpu) {
+        rc = lks_flusher_new(&assembly->snapshot_flusher, persist_snapshots, assembly->snapshots,
+                             err);
+    }
+    return rc;
 }
 
 static uint64_t random_seed(uint32_t replica)
@@ -95,6 +153,7 @@ static int make_replica(struct lks_assembly *assembly, const struct lks_assembly
         .replica = options->replica,
         .replicas = config->replicas_count,
         .journal = assembly->journal,
+        .snapshots = assembly->snapshots,
         .fabric = assembly->fabric,
         .service = options->service,
         .durability = assembly->durability.durability,
@@ -109,6 +168,10 @@ static int make_replica(struct lks_assembly *assembly, const struct lks_assembly
     };
     if (assembly->flusher != NULL) {
         replica.persister = (struct lks_persister){lks_flusher_post, assembly->flusher};
+    }
+    if (assembly->snapshot_flusher != NULL) {
+        replica.snapshot_persister =
+            (struct lks_persister){lks_flusher_post, assembly->snapshot_flusher};
     }
     return lks_replica_new(&assembly->replica, &replica, err);
 }
@@ -130,7 +193,10 @@ int lks_assembly_init(struct lks_assembly *assembly, const struct lks_assembly_o
                                     lks_journal_medium(assembly->journal), journal.path, err);
     }
     if (rc == 0) {
-        rc = start_flusher(assembly, err);
+        rc = open_snapshots(assembly, options, err);
+    }
+    if (rc == 0) {
+        rc = start_flushers(assembly, err);
     }
     if (rc == 0) {
         rc = open_fabric(assembly, options, err);
@@ -151,6 +217,8 @@ void lks_assembly_fini(struct lks_assembly *assembly, bool clean)
     }
     lks_fabric_free(assembly->fabric);
     lks_flusher_free(assembly->flusher);
+    lks_flusher_free(assembly->snapshot_flusher);
+    lks_snapshots_close(assembly->snapshots);
     lks_journal_close(assembly->journal, clean);
     *assembly = (struct lks_assembly){0};
 }

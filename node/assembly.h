@@ -1,7 +1,8 @@
 /*
- * A replica with its surroundings on this machine: journal, fabric, flusher and the replica that
- * joins them, made from the configuration. The daemon adds a client port and a loop; a benchmark
- * drives it itself. Made, used and ended on one thread. Creates no file.
+ * A replica with its surroundings on this machine: journal, snapshots, fabric, flushers and the
+ * replica that joins them, made from the configuration. The daemon adds a client port and a loop;
+ * a benchmark drives it itself. Made, used and ended on one thread. Creates no file but a snapshot
+ * area that is missing and cannot have held anything yet.
  */
 #ifndef LKS_NODE_ASSEMBLY_H
 #define LKS_NODE_ASSEMBLY_H
@@ -27,7 +28,9 @@ struct lks_assembly {
     uint32_t replica_id;
     struct lks_journal *journal;
     struct lks_durability_choice durability;
+    struct lks_snapshots *snapshots;
     struct lks_flusher *flusher; /* NULL where persisting does not block */
+    struct lks_flusher *snapshot_flusher; /* the same for the snapshot area */
     struct lks_fabric *fabric;
     struct lks_replica *replica;
 };
@@ -43,5 +46,9 @@ void lks_assembly_fini(struct lks_assembly *assembly, bool clean);
 /* What lks_journal_open and lks_journal_create need to know of a replica. */
 void lks_assembly_journal_options(const struct lks_config *config, uint32_t replica,
                                   struct lks_journal_options *options);
+
+/* What lks_snapshots_open and lks_snapshots_create need to know of a replica. */
+void lks_assembly_snapshots_options(const struct lks_config *config, uint32_t replica,
+                                    uint32_t partitions, struct lks_snapshots_options *options);
 
 #endif

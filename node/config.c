@@ -24,6 +24,7 @@
 struct raw_replica {
     char *id;
     char *journal;
+    char *snapshots;
     char *listen;
 };
 
@@ -46,6 +47,7 @@ struct raw_config {
     char *log;
     char *connections_max;
     char *pending_max;
+    char *snapshots_max;
     struct raw_timing timing;
     struct raw_replica *replicas;
     unsigned replicas_count;
@@ -58,6 +60,7 @@ struct raw_config {
 static const cyaml_schema_field_t replica_fields[] = {
     TEXT_FIELD(struct raw_replica, id),
     TEXT_FIELD(struct raw_replica, journal),
+    TEXT_FIELD(struct raw_replica, snapshots),
     TEXT_FIELD(struct raw_replica, listen),
     CYAML_FIELD_END,
 };
@@ -86,6 +89,7 @@ static const cyaml_schema_field_t config_fields[] = {
     TEXT_FIELD(struct raw_config, log),
     TEXT_FIELD(struct raw_config, connections_max),
     TEXT_FIELD(struct raw_config, pending_max),
+    TEXT_FIELD(struct raw_config, snapshots_max),
     CYAML_FIELD_MAPPING("timing", CYAML_FLAG_OPTIONAL, struct raw_config, timing, timing_fields),
     CYAML_FIELD_SEQUENCE("replicas", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct raw_config,
                          replicas, &replica_schema, 0, CYAML_UNLIMITED),
@@ -99,6 +103,7 @@ static const cyaml_schema_value_t config_schema = {
 /* ---- values and their limits -------------------------------------------------------------- */
 
 #define SPIN_NS (20 * LKS_NS_PER_US)
+#define SNAPSHOTS_BYTES_MIN (UINT64_C(16) << 20)
 
 enum value_kind { VALUE_SIZE, VALUE_DURATION, VALUE_SPIN, VALUE_COUNT, VALUE_BOOLEAN };
 
@@ -127,6 +132,8 @@ static const struct value_field value_fields[] = {
                 "10240"),
     VALUE_FIELD("pending_max", VALUE_SIZE, pending_max, pending_bytes_max, UINT64_C(64) << 10,
                 UINT64_C(1) << 30, "32M"),
+    VALUE_FIELD("snapshots_max", VALUE_SIZE, snapshots_max, snapshots_bytes_max,
+                SNAPSHOTS_BYTES_MIN, UINT64_C(1) << 44, "4G"),
     VALUE_FIELD("timing.election_timeout", VALUE_DURATION, timing.election_timeout,
                 election_timeout_ns, 2 * LKS_NS_PER_MS, 60 * LKS_NS_PER_S, "25ms"),
     VALUE_FIELD("timing.heartbeat", VALUE_DURATION, timing.heartbeat, heartbeat_ns,
@@ -255,6 +262,18 @@ uint64_t lks_config_spin_ns(const struct lks_config *config, unsigned cores)
     return cores > config->replicas_count ? SPIN_NS : 0;
 }
 
+bool lks_config_default_snapshots(struct lks_config_replica *replica)
+{
+    static const char ending[] = ".snapshots";
+    const size_t length = strlen(replica->journal);
+    if (length + sizeof ending > sizeof replica->snapshots) {
+        return false;
+    }
+    memcpy(replica->snapshots, replica->journal, length);
+    memcpy(replica->snapshots + length, ending, sizeof ending);
+    return true;
+}
+
 /* ---- keys with rules of their own --------------------------------------------------------- */
 
 static int check_name(const struct loader *loader, const char *text)
@@ -367,6 +386,53 @@ static int check_listen(const struct loader *loader, const char *path, const cha
     }
 }
 
+/* Beside the journal, unless a path is given. */
+static int check_snapshots(const struct loader *loader, const struct raw_replica *raw,
+                           unsigned at, struct lks_config_replica *replica)
+{
+    char path[40];
+    (void)snprintf(path, sizeof path, "replicas[%u].snapshots", at);
+    if (raw->snapshots != NULL) {
+        return resolve_path(loader, path, raw->snapshots, replica->snapshots);
+    }
+    if (strncmp(replica->journal, "/dev/dax", 8) == 0) {
+        return complain(loader, path,
+                        "a journal that is a device has no place beside it: give the path of a "
+                        "file for the snapshots");
+    }
+    return lks_config_default_snapshots(replica)
+               ? 0
+               : complain(loader, path, "the path beside the journal is longer than %u bytes",
+                          LKS_CONFIG_PATH_MAX - 1);
+}
+
+/* Every file serves one purpose of one replica. */
+static int check_files(const struct loader *loader, unsigned at, uint32_t id)
+{
+    const struct lks_config *config = loader->config;
+    const struct lks_config_replica *replica = &config->replicas[id];
+    char path[40];
+    for (uint32_t other = 1; other <= config->replicas_count; other++) {
+        const struct lks_config_replica *taken = &config->replicas[other];
+        (void)snprintf(path, sizeof path, "replicas[%u].journal", at);
+        if (other != id && strcmp(taken->journal, replica->journal) == 0) {
+            return complain(loader, path, "'%s' is replica %u's journal too: give each its own",
+                            replica->journal, other);
+        }
+        (void)snprintf(path, sizeof path, "replicas[%u].snapshots", at);
+        if (strcmp(taken->journal, replica->snapshots) == 0) {
+            return complain(loader, path, "'%s' is replica %u's journal: give another file",
+                            replica->snapshots, other);
+        }
+        if (other != id && (strcmp(taken->snapshots, replica->snapshots) == 0 ||
+                            strcmp(taken->snapshots, replica->journal) == 0)) {
+            return complain(loader, path, "'%s' is a file of replica %u too: give each its own",
+                            taken->snapshots, other);
+        }
+    }
+    return 0;
+}
+
 static int check_replica(const struct loader *loader, const struct raw_replica *raw, unsigned at)
 {
     struct lks_config *config = loader->config;
@@ -394,11 +460,12 @@ static int check_replica(const struct loader *loader, const struct raw_replica *
     if (rc != 0) {
         return rc;
     }
-    for (uint32_t other = 1; other <= config->replicas_count; other++) {
-        if (other != id && strcmp(config->replicas[other].journal, replica->journal) == 0) {
-            return complain(loader, path, "'%s' is replica %u's journal too: give each its own",
-                            raw->journal, other);
-        }
+    rc = check_snapshots(loader, raw, at, replica);
+    if (rc == 0) {
+        rc = check_files(loader, at, (uint32_t)id);
+    }
+    if (rc != 0) {
+        return rc;
     }
     (void)snprintf(path, sizeof path, "replicas[%u].listen", at);
     rc = check_listen(loader, path, raw->listen, replica);
@@ -440,6 +507,10 @@ static int check_together(const struct loader *loader, const struct raw_config *
     char right[32];
     if (config->ring_bytes % 4096 != 0) {
         return complain(loader, "ring", "'%s' is not a multiple of 4096 bytes", raw->ring);
+    }
+    if (config->snapshots_bytes_max % LKS_SNAPSHOTS_AREA_UNIT != 0) {
+        return complain(loader, "snapshots_max", "'%s' is not a multiple of 1M",
+                        raw->snapshots_max);
     }
     if (config->entry_bytes_max > config->ring_bytes / 8) {
         if (raw->entry_max != NULL) {

@@ -17,6 +17,8 @@
  *   log: info                    # error | warn | info | debug
  *   connections_max: 10240       # clients of one replica
  *   pending_max: 32M             # commands of one replica's clients without an answer
+ *   snapshots_max: 4G            # greatest size of each replica's snapshot area, which takes space
+ *                                # only as it is used: at least twice the data
  *   timing:
  *     election_timeout: 25ms     # a leader's counter unmoved this long is suspicious
  *     heartbeat: 5ms             # how often that counter moves at least
@@ -25,6 +27,8 @@
  *     - id: 1
  *       journal: r1.journal      # relative to this file's folder
  *       listen: 127.0.0.1:7001   # clients connect here
+ *       snapshots: r1.snapshots  # default: the journal's name and .snapshots; a journal that is a
+ *                                # device needs it
  *
  * name, id and replicas are needed; everything else has the default shown.
  */
@@ -48,6 +52,7 @@
 
 struct lks_config_replica {
     char journal[LKS_CONFIG_PATH_MAX];
+    char snapshots[LKS_CONFIG_PATH_MAX]; /* for lks_config_write empty: the default */
     char address[LKS_ADDRESS_TEXT_MAX]; /* numeric */
     uint16_t port;
 };
@@ -64,6 +69,7 @@ struct lks_config {
     enum lks_log_level log_level;
     uint64_t connections_max;
     uint64_t pending_bytes_max;
+    uint64_t snapshots_bytes_max;
     uint64_t election_timeout_ns;
     uint64_t heartbeat_ns;
     uint64_t silent_writer_ns;
@@ -80,6 +86,9 @@ int lks_config_parse(struct lks_config *config, const char *text, size_t bytes, 
 
 /* Every default, with no name, id, directory and replicas. */
 void lks_config_defaults(struct lks_config *config);
+
+/* The snapshot area's place beside the journal. False: the path would be too long. */
+bool lks_config_default_snapshots(struct lks_config_replica *replica);
 
 /*
  * How long a loop spins on a machine with that many cores. Measured with three replicas and a

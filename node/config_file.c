@@ -71,6 +71,8 @@ static void write_timing(FILE *out, const struct lks_config *config)
     fprintf(out, "connections_max: %" PRIu64 "\n", config->connections_max);
     fprintf(out, "pending_max: %s\n",
             lks_value_size_text(config->pending_bytes_max, text, sizeof text));
+    fprintf(out, "snapshots_max: %s\n",
+            lks_value_size_text(config->snapshots_bytes_max, text, sizeof text));
     fprintf(out, "timing:\n");
     fprintf(out, "  election_timeout: %s\n",
             lks_value_duration_text(config->election_timeout_ns, text, sizeof text));
@@ -114,6 +116,10 @@ static void write_all(FILE *out, const struct lks_config *config)
         const bool bracket = strchr(replica->address, ':') != NULL;
         fprintf(out, "  - id: %u\n    journal: ", id_number);
         write_path(out, replica->journal);
+        if (replica->snapshots[0] != '\0') {
+            fprintf(out, "    snapshots: ");
+            write_path(out, replica->snapshots);
+        }
         fprintf(out, "    listen: '%s%s%s:%u'\n", bracket ? "[" : "", replica->address,
                 bracket ? "]" : "", replica->port);
     }

@@ -103,6 +103,7 @@ static int run_loop(struct daemon *daemon, struct lks_error *err)
         .fabric = daemon->assembly.fabric,
         .server = daemon->server,
         .flusher = daemon->assembly.flusher,
+        .snapshot_flusher = daemon->assembly.snapshot_flusher,
         .stop_fd = daemon->options->stop_fd,
         .spin_ns = lks_config_spin_ns(config, cores > 0 ? (unsigned)cores : 1),
         .busy_poll = config->busy_poll,

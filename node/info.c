@@ -78,6 +78,24 @@ static void add_log(struct writer *out, const struct lks_replica_status *status)
     add(out, "ring_bytes:%" PRIu64, status->ring_bytes);
 }
 
+static void add_snapshots(struct writer *out, const struct lks_snapshots_status *status)
+{
+    add(out, "snapshots:%d", status->enabled);
+    add(out, "partitions:%u", status->partitions);
+    add(out, "partitions_ready:%u", status->partitions_ready);
+    add(out, "commands_waiting:%" PRIu64, status->waiting);
+    add(out, "restored_bytes:%" PRIu64, status->restored_bytes);
+    add(out, "snapshots_taken:%" PRIu64, status->taken);
+    add(out, "snapshots_failed:%" PRIu64, status->failed);
+    add(out, "snapshot_writing:%d", status->writing);
+    add(out, "snapshot_written_bytes:%" PRIu64, status->writing_bytes);
+    add(out, "snapshot_expected_bytes:%" PRIu64, status->writing_expected);
+    add(out, "snapshot_oldest_offset:%" PRIu64, status->oldest_offset);
+    add(out, "snapshot_newest_offset:%" PRIu64, status->newest_offset);
+    add(out, "snapshots_used_bytes:%" PRIu64, status->used_bytes);
+    add(out, "snapshots_max_bytes:%" PRIu64, status->area_bytes);
+}
+
 static void add_medium(struct writer *out, const struct lks_assembly *assembly)
 {
     const struct lks_medium *medium = lks_journal_medium(assembly->journal);
@@ -138,6 +156,7 @@ size_t lks_info_text(const struct lks_assembly *assembly, const char *section, c
         add_identity(&out, assembly);
         add_role(&out, assembly, &status);
         add_log(&out, &status);
+        add_snapshots(&out, &status.snapshots);
         add_medium(&out, assembly);
         add_peers(&out, assembly, &status);
     }

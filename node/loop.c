@@ -31,16 +31,18 @@ struct loop {
     uint32_t arm_refused;
 };
 
-static int take_persisted(const struct lks_loop_options *options)
+typedef void (*persisted_function)(struct lks_replica *replica, uint64_t id, int status);
+
+static int take_persisted(struct lks_replica *replica, struct lks_flusher *flusher,
+                          persisted_function persisted)
 {
     struct lks_flusher_ended ended[LKS_FLUSHER_POSTED_MAX];
-    if (options->flusher == NULL) {
+    if (flusher == NULL) {
         return 0;
     }
-    const uint32_t count =
-        lks_flusher_take(options->flusher, ended, LKS_FLUSHER_POSTED_MAX);
+    const uint32_t count = lks_flusher_take(flusher, ended, LKS_FLUSHER_POSTED_MAX);
     for (uint32_t i = 0; i < count; i++) {
-        lks_replica_persisted(options->replica, ended[i].id, ended[i].status);
+        persisted(replica, ended[i].id, ended[i].status);
     }
     return (int)count;
 }
@@ -50,7 +52,9 @@ static int turn(struct loop *loop, struct lks_error *err)
 {
     const struct lks_loop_options *options = loop->options;
     int work = lks_server_poll(options->server);
-    work += take_persisted(options);
+    work += take_persisted(options->replica, options->flusher, lks_replica_persisted);
+    work += take_persisted(options->replica, options->snapshot_flusher,
+                           lks_replica_snapshot_persisted);
     loop->now_ns = lks_clock_monotonic_ns();
     /* A command's completions are often there at once: ask before looking at sockets again,
      * which costs a system call. */
@@ -91,6 +95,11 @@ static bool stop_is_done(struct loop *loop)
     return lks_replica_stop(options->replica, loop->now_ns) || since >= STOP_MAX_NS;
 }
 
+static int flusher_fd(const struct lks_flusher *flusher)
+{
+    return flusher != NULL ? lks_flusher_fd(flusher) : -1;
+}
+
 static void sleep_until(struct loop *loop, uint64_t wake_ns)
 {
     const struct lks_loop_options *options = loop->options;
@@ -106,7 +115,8 @@ static void sleep_until(struct loop *loop, uint64_t wake_ns)
         {.fd = lks_server_fd(options->server), .events = POLLIN},
         {.fd = lks_fabric_wake_fd(options->fabric), .events = POLLIN},
         {.fd = loop->stopping_ns == 0 ? options->stop_fd : -1, .events = POLLIN},
-        {.fd = options->flusher != NULL ? lks_flusher_fd(options->flusher) : -1, .events = POLLIN},
+        {.fd = flusher_fd(options->flusher), .events = POLLIN},
+        {.fd = flusher_fd(options->snapshot_flusher), .events = POLLIN},
     };
     (void)ppoll(watched, sizeof watched / sizeof watched[0], &timeout, NULL);
     if (watched[2].revents != 0) {

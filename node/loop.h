@@ -20,6 +20,7 @@ struct lks_loop_options {
     struct lks_fabric *fabric;
     struct lks_server *server;
     struct lks_flusher *flusher; /* NULL: the replica persists inline */
+    struct lks_flusher *snapshot_flusher; /* the same for its snapshots */
     int stop_fd;                 /* readable: end in order (a signalfd, an eventfd) */
     uint64_t spin_ns;            /* look for work this long before sleeping */
     bool busy_poll;              /* never sleep */

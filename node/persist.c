@@ -44,7 +44,8 @@ static void start_log(struct lks_replica *replica)
     log->busy = true;
     log->busy_to = log->to;
     log->busy_term = log->term;
-    const uint64_t from = log->from;
+    /* (What lies below the base is in durable snapshots, and perhaps in the ring no more.) */
+    const uint64_t from = log->from > replica->base_offset ? log->from : replica->base_offset;
     log->from = log->to;
     start(replica, LKS_PERSIST_LOG, from, log->busy_to);
 }
@@ -94,20 +95,33 @@ bool lks_replica_persist_appended(struct lks_replica *replica, uint64_t from, ui
 
 /* ---- the visible tail, at a hand-over ------------------------------------------------------- */
 
+/* The log, then what the snapshots say of its beginning, then the service. */
 static bool recover(struct lks_replica *replica)
 {
     struct lks_log_point tail;
+    struct lks_log_point base;
     struct lks_error err = {0};
-    const int rc = lks_journal_recover(replica->options.journal, &tail, &err);
+    int rc = lks_journal_recover(replica->options.journal, &tail, &err);
+    if (rc == 0 && replica->options.snapshots != NULL) {
+        rc = lks_snapshots_settle(replica->options.snapshots, replica->options.journal, &tail,
+                                  &err);
+    }
     if (rc != 0) {
         lks_replica_fail(replica, rc, "%s", err.text);
         return false;
     }
-    lks_journal_base(replica->options.journal, &replica->applied);
-    replica->base_offset = replica->applied.offset;
+    lks_journal_base(replica->options.journal, &base);
+    replica->applied = base;
     replica->recovered = true;
+    lks_replica_base_moved(replica, &base);
     lks_log_info(replica->options.log_sink, "log: entries up to %" PRIu64 ", %" PRIu64 " bytes",
                  tail.index, tail.offset - replica->base_offset);
+    if (!lks_replica_recover_begin(replica)) {
+        return false;
+    }
+    LKS_ASSERT(replica->applied.offset == base.offset); /* settled */
+    lks_replica_snapshots_begin(replica);
+    lks_replica_publish_applied(replica);
     return true;
 }
 

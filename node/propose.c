@@ -9,6 +9,7 @@
 #include <inttypes.h>
 
 #define COMMANDS_PER_SOURCE_MAX 256u
+#define FULL_TIMEOUTS 40u /* election timeouts that commands wait for room in the ring */
 #define OFFER_BACK_OFF_NS UINT64_C(100000000) /* for a gateway that sends nonsense */
 
 /* A new leader's log may end in entries that are not applied yet: their sessions and times count
@@ -70,19 +71,35 @@ void lks_replica_append_noop(struct lks_replica *replica, uint64_t term)
     appended_event(replica, before);
 }
 
-/* Room for any command and the padding before it, with a reserve for the no-ops of elections. */
+/*
+ * Room for any command and the padding before it, with a reserve for the no-ops of elections.
+ * Where there is none, commands wait until the base has moved; only a ring that stays full makes
+ * the gateways refuse them.
+ */
 static bool has_room(struct lks_replica *replica)
 {
     const uint64_t ring = lks_journal_ring_bytes(replica->options.journal);
     const uint64_t span = lks_entry_span(replica->options.entry_bytes_max);
-    const uint64_t needed = 2 * span + ring / 16;
-    const bool full = replica->appended.offset + needed > replica->base_offset + ring;
-    if (full && !replica->ring_full) {
-        lks_log_error(replica->options.log_sink,
-                      "the log ring (%" PRIu64 " bytes) is full: commands are refused", ring);
+    const uint64_t end = replica->appended.offset + 2 * span + ring / 16;
+    if (end <= replica->base_offset + ring && end <= replica->view->append_limit) {
+        replica->full_since_ns = 0;
+        replica->ring_full = false;
+        return true;
     }
-    replica->ring_full = full;
-    return !full;
+    if (replica->full_since_ns == 0) {
+        replica->full_since_ns = replica->now_ns;
+    }
+    lks_replica_advance_base(replica, true);
+    const bool hopeless = replica->options.snapshots == NULL;
+    const uint64_t patience = hopeless ? 0 : FULL_TIMEOUTS * replica->options.election_timeout_ns;
+    if (!replica->ring_full && replica->now_ns - replica->full_since_ns >= patience) {
+        replica->ring_full = true;
+        lks_log_error(replica->options.log_sink,
+                      "the log ring (%" PRIu64 " bytes) is full, and %s: commands are refused",
+                      ring, hopeless ? "no snapshots are taken"
+                                     : "the snapshots that would make room do not come");
+    }
+    return false;
 }
 
 static void append(struct lks_replica *replica, uint64_t session, uint64_t sequence,

@@ -198,6 +198,8 @@ int lks_replica_new(struct lks_replica **out, const struct lks_replica_options *
 {
     LKS_ASSERT(options->service->abi == LKS_SERVICE_ABI);
     LKS_ASSERT(options->durability != LKS_DURABILITY_AUTO);
+    LKS_ASSERT(options->snapshots == NULL || lks_snapshots_partitions(options->snapshots) ==
+                                                 options->service->partitions);
     struct lks_replica *replica = aligned_alloc(64, (sizeof *replica + 63u) & ~(size_t)63u);
     if (replica == NULL) {
         return lks_error_set(err, -ENOMEM, "no memory for a replica");
@@ -221,6 +223,7 @@ int lks_replica_new(struct lks_replica **out, const struct lks_replica_options *
     replica->floor = identity.floor;
     replica->floor_flushed = identity.floor;
     replica->floor_target = identity.floor;
+    replica->taker.check_offset = UINT64_MAX;
     const int rc = make_parts(replica, &identity);
     if (rc != 0) {
         lks_replica_free(replica);
@@ -246,6 +249,7 @@ void lks_replica_free(struct lks_replica *replica)
     if (replica->service != NULL) {
         replica->options.service->close(replica->service);
     }
+    lks_replica_recover_fini(replica);
     lks_gateway_free(replica->gateway);
     lks_reply_fini(&replica->reply);
     free(replica->ingress_buffer);
@@ -325,6 +329,9 @@ int lks_replica_step(struct lks_replica *replica, uint64_t now_ns, uint64_t real
         lks_replica_send_deferred(replica);
         lks_replica_send_commit_words(replica);
         work += lks_replica_forward(replica);
+        work += lks_replica_recover_step(replica, work > 0);
+        work += lks_replica_snapshot_step(replica, work > 0);
+        (void)lks_replica_drain(replica); /* of a base that has moved */
         if (work == 0) {
             work += look_into_mailboxes(replica, true); /* never "nothing to do" unseen */
         }
@@ -435,6 +442,35 @@ static void peer_status(const struct lks_replica *replica, uint32_t p,
     memcpy(status->medium, peer->medium, sizeof status->medium);
 }
 
+static void snapshots_status(const struct lks_replica *replica,
+                             struct lks_snapshots_status *status)
+{
+    const struct lks_recovery *recovery = &replica->recovery;
+    const struct lks_taker *taker = &replica->taker;
+    status->partitions = replica->options.service->partitions;
+    status->partitions_ready = recovery->active ? recovery->ready : status->partitions;
+    if (!replica->recovered) {
+        status->partitions_ready = 0;
+    }
+    status->waiting = recovery->active ? lks_waiting_count(recovery->waiting) : 0;
+    status->restored_bytes = recovery->restored_bytes;
+    if (replica->options.snapshots == NULL) {
+        return;
+    }
+    struct lks_snapshots_counts counts;
+    lks_snapshots_counts(replica->options.snapshots, &counts);
+    status->enabled = true;
+    status->writing = taker->phase != LKS_TAKER_IDLE;
+    status->writing_bytes = taker->written;
+    status->writing_expected = taker->expected;
+    status->taken = taker->taken;
+    status->failed = taker->failed;
+    status->oldest_offset = taker->points[0];
+    status->newest_offset = taker->points[status->partitions - 1];
+    status->area_bytes = counts.area_bytes;
+    status->used_bytes = counts.used_bytes;
+}
+
 void lks_replica_status(const struct lks_replica *replica, struct lks_replica_status *status)
 {
     const struct lks_core_view *view = lks_core_view(replica->core); /* fills in the peers */
@@ -448,8 +484,8 @@ void lks_replica_status(const struct lks_replica *replica, struct lks_replica_st
     status->term = view->term;
     status->incarnation = identity.incarnation;
     status->commit_offset = view->commit_offset;
-    status->applied_index = replica->applied.index;
-    status->applied_offset = replica->applied.offset;
+    status->applied_index = lks_word_read(&replica->words->applied_index);
+    status->applied_offset = lks_word_read(&replica->words->applied_offset);
     const bool own_log = view->tail.offset > replica->applied.offset;
     status->last_index = own_log ? view->tail.index : replica->applied.index;
     status->tail_offset = own_log ? view->tail.offset : replica->applied.offset;
@@ -460,6 +496,7 @@ void lks_replica_status(const struct lks_replica *replica, struct lks_replica_st
     status->amnesiac = view->amnesiac;
     status->serving = view->role == LKS_CORE_LEADER ? view->established : view->grant.peer != 0;
     status->durability = replica->options.durability;
+    snapshots_status(replica, &status->snapshots);
     for (uint32_t p = 1; p <= replica->options.replicas; p++) {
         if (lks_replica_is_peer(replica, p)) {
             peer_status(replica, p, &status->peers[p]);
@@ -475,6 +512,6 @@ uint64_t lks_replica_hash(struct lks_replica *replica, uint64_t *index)
         hash = (hash ^ service->hash(replica->service, i)) * UINT64_C(0x9E3779B97F4A7C15);
         hash ^= hash >> 29;
     }
-    *index = replica->applied.index;
+    *index = replica->recovery.active ? 0 : replica->applied.index;
     return hash;
 }

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "lockstep/service.h"
 #include "pmem/journal.h"
+#include "pmem/snapshots.h"
 #include "verbs/fabric.h"
 
 #include <stdbool.h>
@@ -44,6 +45,9 @@ struct lks_replica_options {
     uint32_t replica;
     uint32_t replicas;
     struct lks_journal *journal;        /* opened, not recovered; stays the caller's */
+    struct lks_snapshots *snapshots;    /* opened, of as many partitions as the service has; stays
+                                           the caller's. NULL: none are taken, the log's base does
+                                           not move, and a full ring stays full */
     struct lks_fabric *fabric;          /* stays the caller's */
     const struct lks_service *service;
     enum lks_durability durability;     /* of this replica's own medium, already resolved */
@@ -54,8 +58,14 @@ struct lks_replica_options {
     uint64_t write_bytes_max;           /* of the log in one write, a multiple of 64; 0: 1 MiB */
     uint64_t seed;                      /* of the core's random delays */
     struct lks_persister persister;
+    /* The same for ranges of the snapshot area (lks_snapshots_persist); never more than one is
+     * posted, ended by lks_replica_snapshot_persisted. */
+    struct lks_persister snapshot_persister;
     const struct lks_log *log_sink;
-    /* An answer to lks_replica_submit; in the order of submission. reply: one RESP3 value. */
+    /* An answer to lks_replica_submit. In the order of submission, unless partitions are being
+     * restored: then what touches ready ones is answered first. reply: one RESP3 value; bytes 0:
+     * whether the command took effect will not be known here, as a snapshot of a peer, installed
+     * here, covers it. */
     void (*on_reply)(void *ctx, uint64_t cookie, const void *reply, size_t bytes);
     void *ctx;
 };
@@ -82,6 +92,7 @@ uint64_t lks_replica_deadline_ns(const struct lks_replica *replica);
 
 /* A posted persist has ended: status 0 or the errno that made it fail. */
 void lks_replica_persisted(struct lks_replica *replica, uint64_t id, int status);
+void lks_replica_snapshot_persisted(struct lks_replica *replica, uint64_t id, int status);
 
 /*
  * Takes a command of an own client; copies it. Its answer comes by on_reply, exactly once, maybe
@@ -118,6 +129,24 @@ struct lks_peer_status {
     char medium[16];
 };
 
+/* What lies in the snapshot area, and what is done with it. */
+struct lks_snapshots_status {
+    bool enabled;
+    uint32_t partitions;
+    uint32_t partitions_ready;  /* restored and served */
+    uint64_t waiting;           /* committed commands that wait for the others */
+    uint64_t restored_bytes;
+    bool writing;               /* a snapshot is under way */
+    uint64_t writing_bytes;     /* of it that is written ... */
+    uint64_t writing_expected;  /* ... of about so many */
+    uint64_t taken;             /* snapshots of partitions, in this life */
+    uint64_t failed;            /* attempts given up */
+    uint64_t newest_offset;     /* log offsets of the oldest and newest one */
+    uint64_t oldest_offset;
+    uint64_t area_bytes;        /* limit */
+    uint64_t used_bytes;
+};
+
 struct lks_replica_status {
     enum lks_role role;
     uint32_t leader; /* 0: unknown */
@@ -130,17 +159,20 @@ struct lks_replica_status {
     uint64_t tail_offset;
     uint64_t base_offset;
     uint64_t ring_bytes;
-    uint64_t pending; /* commands of own clients without an answer */
+    uint64_t pending; /* commands of own clients without an answer, but for those that wait for a
+                         partition */
     uint64_t elections; /* times that this replica became leader in this life */
     bool amnesiac;
     bool serving; /* knows a leader and has applied up to its start of term */
     enum lks_durability durability;
+    struct lks_snapshots_status snapshots;
     struct lks_peer_status peers[LKS_REPLICAS_MAX + 1]; /* by id; leader only but `connected` */
 };
 
 void lks_replica_status(const struct lks_replica *replica, struct lks_replica_status *status);
 
-/* A hash of the service's state and the session table, with the index that it belongs to. */
+/* A hash of the service's state and the session table, with the index that it belongs to; index 0
+ * while partitions are being restored. */
 uint64_t lks_replica_hash(struct lks_replica *replica, uint64_t *index);
 
 #endif

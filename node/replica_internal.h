@@ -6,6 +6,7 @@
  *   arrivals.c  completions and messages      forward.c  commands -> leader (gateway)
  *   persist.c   making ranges durable         log_read.c reading a peer's log (adoption)
  *   install.c   a peer's snapshots into the own area
+ *   snapshot.c  service -> area, base         recovery.c area -> service, and what waits for it
  *
  * One thread. Completions become events in a queue; lks_replica_drain feeds them to the core and
  * carries out what comes back, until nothing is left.
@@ -20,8 +21,10 @@
 #include "node/ingress.h"
 #include "node/mailbox.h"
 #include "node/public_words.h"
+#include "node/recovery.h"
 #include "node/replica.h"
 #include "node/sessions.h"
+#include "node/snapshot.h"
 
 #define LKS_REPLICA_OPS_MAX 2048u    /* operations posted to the fabric and not yet completed */
 #define LKS_REPLICA_EVENTS_MAX 4096u /* at least two for each of them */
@@ -145,7 +148,7 @@ struct lks_replica {
     /* applied state */
     void *service;
     struct lks_reply reply;
-    struct lks_log_point applied;
+    struct lks_log_point applied; /* executed below it, but for what recovery.c still has waiting */
     struct lks_runs applied_runs;
     struct lks_sessions sessions;
     uint64_t applied_time_ns;
@@ -155,7 +158,8 @@ struct lks_replica {
     struct lks_sessions appended_sessions;
     uint64_t appended_time_ns;
     uint64_t appended_term;             /* term for which the three above were prepared */
-    bool ring_full;
+    uint64_t full_since_ns; /* commands wait for room in the ring; 0: there is some */
+    bool ring_full;         /* they have waited for long: refused */
 
     /* own clients */
     struct lks_gateway *gateway;
@@ -195,6 +199,9 @@ struct lks_replica {
     uint64_t base_offset;   /* of the log that the ring still holds */
     uint8_t *ingress_buffer;
     struct lks_replica_peer peers[LKS_REPLICAS_MAX + 1];
+
+    struct lks_taker taker;
+    struct lks_recovery recovery;
 };
 
 static inline bool lks_replica_is_peer(const struct lks_replica *replica, uint32_t peer)
@@ -255,12 +262,50 @@ int lks_replica_propose(struct lks_replica *replica);
 void lks_replica_append_noop(struct lks_replica *replica, uint64_t term);
 bool lks_replica_offer_ingress(struct lks_replica *replica);
 
+/* Whose command it is. */
+struct lks_asker {
+    bool own; /* an own client's, which waits for the answer */
+    uint64_t cookie;
+};
+
 /* apply.c */
 int lks_replica_apply(struct lks_replica *replica);
+/* Executes a command in its partitions, but for those outside `only` (NULL: in all). */
+void lks_replica_run(struct lks_replica *replica, const struct lks_entry *entry,
+                     const uint64_t *only, const struct lks_asker *asker);
+/* Tells the peers up to where everything is executed here. */
+void lks_replica_publish_applied(struct lks_replica *replica);
+/* The base was moved, durably: everything here follows; the core is told by the caller. */
+void lks_replica_base_moved(struct lks_replica *replica, const struct lks_log_point *base);
 void lks_replica_scan(const struct lks_replica *replica, struct lks_log_point *cursor,
                       struct lks_runs *runs, uint64_t limit);
 
 /* forward.c */
 int lks_replica_forward(struct lks_replica *replica);
+
+/* recovery.c */
+/* After the log was recovered: takes it up at the lowest snapshot and begins to restore. False:
+ * failed, said by lks_replica_fail. */
+bool lks_replica_recover_begin(struct lks_replica *replica);
+/* After an installation (area replaced, base moved): the same, in place of all that was there. The
+ * outcome of own commands that it covers is unknown, and their clients are told so. */
+void lks_replica_recover_again(struct lks_replica *replica);
+bool lks_replica_recover_has_room(const struct lks_replica *replica);
+/* A committed command that takes effect now, begun at `offset`: runs it, or lets it wait. */
+void lks_replica_recover_dispatch(struct lks_replica *replica, const struct lks_entry *entry,
+                                  uint64_t offset, const struct lks_asker *asker);
+int lks_replica_recover_step(struct lks_replica *replica, bool busy);
+void lks_replica_recover_fini(struct lks_replica *replica);
+
+/* snapshot.c */
+/* The area is as it will be: after the recovery of the log, after an installation. */
+void lks_replica_snapshots_begin(struct lks_replica *replica);
+int lks_replica_snapshot_step(struct lks_replica *replica, bool busy);
+/* Gives up what is under way; true once the area is still: before an installation. */
+bool lks_replica_snapshots_stop(struct lks_replica *replica);
+void lks_replica_note_ties(struct lks_replica *replica, const void *data, uint64_t bytes);
+/* Moves the base up to the lowest snapshot. pressed: also if it is early, or others still need what
+ * lies below. */
+void lks_replica_advance_base(struct lks_replica *replica, bool pressed);
 
 #endif

@@ -1,5 +1,5 @@
 # Whole replicas stepped by hand: the code that joins journal, core, fabric and service.
-add_library(lks_replica_rig STATIC unit/node/replica_rig.c unit/node/hand_fabric.c)
+add_library(lks_replica_rig STATIC unit/node/replica_rig.c unit/node/rig_service.c unit/node/hand_fabric.c)
 target_link_libraries(lks_replica_rig PUBLIC lks_node PkgConfig::CMOCKA)
 target_link_options(lks_replica_rig INTERFACE LINKER:--wrap=lks_journal_persist_range)
 file(GLOB replica_tests CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/unit/node/test_replica*.c)

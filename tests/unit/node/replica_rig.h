@@ -8,6 +8,7 @@
 
 #include "node/replica_internal.h"
 #include "tests/unit/node/hand_fabric.h"
+#include "tests/unit/node/rig_service.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,7 +17,6 @@
 #define RIG_HEARTBEAT_NS UINT64_C(1000000)
 #define RIG_ELECTION_NS UINT64_C(10000000)
 #define RIG_TICK_NS UINT64_C(50000)
-#define RIG_SUBMITTED_MAX 4096u
 #define RIG_PERSISTS_MAX 8u
 
 struct rig_options {
@@ -28,6 +28,10 @@ struct rig_options {
     bool on_file[LKS_REPLICAS_MAX + 1]; /* journal on the working folder's file system */
     enum lks_durability durability[LKS_REPLICAS_MAX + 1]; /* AUTO (0): writer-flush */
     bool slow_medium[LKS_REPLICAS_MAX + 1]; /* ranges are posted, see rig_persist */
+    bool snapshots;           /* areas beside the journals: the rings are recycled */
+    uint64_t area_bytes;      /* 0: 64 MiB */
+    uint32_t partitions;      /* of the service; 0: 1 */
+    uint32_t record_bytes;    /* of a command in a snapshot; 0: 8 */
 };
 
 /* A range that waits to be made durable. */
@@ -42,7 +46,9 @@ struct rig_replica {
     uint32_t id;
     char path[128];
     char boot_id[40];
+    char area_path[128];
     struct lks_journal *journal;
+    struct lks_snapshots *snapshots;
     struct lks_fabric *fabric;
     struct lks_replica *replica; /* NULL while down */
     int status; /* what the last step returned; negative: it failed, and err says why */
@@ -52,17 +58,18 @@ struct rig_replica {
     struct rig_persist persists[RIG_PERSISTS_MAX];
     uint32_t persists_count;
     uint8_t *durable; /* the ring as a power cut would leave it */
-    /* Numbers of the commands that its service executed in this life, in order. */
-    uint64_t *executed;
-    uint32_t executed_count;
-    uint32_t frozen_count; /* of them, in the snapshot under way, and written of these */
-    uint32_t written_count;
+    struct rig_persist area_persist; /* id 0: none; held as the others are */
+    bool area_posted;
+    struct rig_service service; /* what it executed */
     uint32_t replies; /* to its own clients, in this life */
+    uint32_t unknown; /* commands of its own clients whose outcome is not known, in this life */
 };
 
 struct rig {
     struct rig_options options;
     struct hand_net *net;
+    uint64_t answers[RIG_SUBMITTED_MAX]; /* numbers in the order of their answers */
+    uint32_t answers_count;
     char folder[96];
     uint64_t now_ns;
     uint64_t realtime_ns;
@@ -94,7 +101,9 @@ void rig_run(struct rig *rig, uint64_t ns);
 /* Ends a range that waits at this replica (place 0: the oldest), made durable first if status is
  * 0. */
 void rig_persist(struct rig *rig, uint32_t id, uint32_t place, int status);
-/* A new journal under the old name, for a replica that is down. */
+/* The same for the range of the snapshot area that waits. */
+void rig_persist_area(struct rig *rig, uint32_t id, int status);
+/* A new journal (and area) under the old name, for a replica that is down. */
 void rig_replace(struct rig *rig, uint32_t id);
 
 /* Ticks until one replica leads and is established; fails the test after 2 s. Returns it. */
@@ -121,6 +130,9 @@ int __real_lks_journal_persist_range(const struct lks_journal *journal, uint64_t
                                      uint64_t to);
 int __wrap_lks_journal_persist_range(const struct lks_journal *journal, uint64_t from,
                                      uint64_t to);
+
+/* Commands that a replica's service executed, in whatever partition, each counted once. */
+uint32_t rig_executed(const struct rig *rig, uint32_t id);
 
 struct lks_replica_status rig_status(const struct rig *rig, uint32_t id);
 struct lks_control_words *rig_control(const struct rig *rig, uint32_t id);

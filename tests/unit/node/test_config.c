@@ -60,6 +60,8 @@ static void parse__only_what_is_needed__gives_the_documented_defaults(void **sta
     assert_int_equal(config.silent_writer_ns, 10000000);
     assert_int_equal(config.replicas_count, 3);
     assert_string_equal(config.replicas[2].journal, "r2.journal");
+    assert_string_equal(config.replicas[2].snapshots, "r2.journal.snapshots");
+    assert_int_equal(config.snapshots_bytes_max, UINT64_C(4) << 30);
     assert_string_equal(config.replicas[2].address, "127.0.0.1");
     assert_int_equal(config.replicas[2].port, 7002);
 }
@@ -263,6 +265,19 @@ static void parse__bad_replicas__name_which(void **state)
                    REPLICA("3", "7003"));
     expect_error(text, "cluster.yaml:8: replicas[1].journal: 'r1.journal' is replica 1's journal "
                        "too: give each its own");
+    (void)snprintf(text, sizeof text, "%s%s%s", head, REPLICA("1", "7001"),
+                   "    snapshots: r1.journal\n");
+    expect_error(text, "cluster.yaml:7: replicas[0].snapshots: 'r1.journal' is replica 1's "
+                       "journal: give another file");
+    (void)snprintf(text, sizeof text, "%s%s%s%s%s", head, REPLICA("1", "7001"),
+                   REPLICA("2", "7002"), "    snapshots: r1.journal.snapshots\n",
+                   REPLICA("3", "7003"));
+    expect_error(text, "cluster.yaml:10: replicas[1].snapshots: 'r1.journal.snapshots' is a file "
+                       "of replica 1 too: give each its own");
+    expect_error("name: a\n" ID "replicas:\n  - id: 1\n    journal: /dev/dax0.0\n"
+                 "    listen: 127.0.0.1:7001\n",
+                 "cluster.yaml:4: replicas[0].snapshots: a journal that is a device has no place "
+                 "beside it: give the path of a file for the snapshots");
     (void)snprintf(text, sizeof text, "%s%s%s%s", head, REPLICA("1", "7001"),
                    REPLICA("2", "7002"), REPLICA("3", "7001"));
     expect_error(text, "cluster.yaml:12: replicas[2].listen: '127.0.0.1:7001' is replica 1's "
@@ -331,7 +346,10 @@ static void write__then_load__gives_the_same_and_never_overwrites(void **state)
     for (uint32_t id = 1; id <= 3; id++) {
         (void)snprintf(config.replicas[id].journal, sizeof config.replicas[id].journal,
                        "/data/r%u", id);
+        config.replicas[id].snapshots[0] = '\0';
     }
+    (void)snprintf(config.replicas[2].snapshots, sizeof config.replicas[2].snapshots,
+                   "/snapshots/two");
     assert_int_equal(lks_config_write(&config, path, &err), 0);
     assert_int_equal(lks_config_load(&loaded, path, &err), 0);
     assert_string_equal(loaded.name, config.name);
@@ -341,6 +359,9 @@ static void write__then_load__gives_the_same_and_never_overwrites(void **state)
     assert_int_equal(loaded.ring_bytes, config.ring_bytes);
     assert_int_equal(loaded.heartbeat_ns, config.heartbeat_ns);
     assert_string_equal(loaded.replicas[3].journal, "/data/r3");
+    assert_string_equal(loaded.replicas[2].snapshots, "/snapshots/two");
+    assert_string_equal(loaded.replicas[3].snapshots, "/data/r3.snapshots");
+    assert_int_equal(loaded.snapshots_bytes_max, config.snapshots_bytes_max);
     assert_int_equal(loaded.replicas[3].port, 7003);
     assert_int_equal(lks_config_write(&config, path, &err), -EEXIST);
     assert_int_equal(unlink(path), 0);

@@ -82,6 +82,7 @@ static struct cluster *make_cluster(const char *parent, uint32_t replicas,
         struct lks_config_replica *replica = &config->replicas[id];
         (void)snprintf(replica->journal, sizeof replica->journal, "%s/r%u.journal",
                        cluster->folder, id);
+        assert_true(lks_config_default_snapshots(replica));
         (void)snprintf(replica->address, sizeof replica->address, "127.0.0.1");
         replica->port = free_port();
         struct lks_journal_options options;
@@ -139,7 +140,8 @@ static int stop(struct cluster *cluster, uint32_t id)
 static void free_cluster(struct cluster *cluster)
 {
     for (uint32_t id = 1; id <= cluster->config.replicas_count; id++) {
-        static const char *const endings[] = {"journal", "sock", "lock", "pid"};
+        static const char *const endings[] = {"journal", "journal.snapshots", "sock", "lock",
+                                              "pid"};
         assert_int_equal(stop(cluster, id), 0);
         for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
             char path[128];

@@ -22,7 +22,7 @@ static void step__one_replica__answers_inline(void **state)
     rig_crash(rig, 1, false);
     rig_start(rig, 1);
     rig_settle(rig);
-    assert_int_equal(rig->replicas[1].executed_count, 300);
+    assert_int_equal(rig_executed(rig, 1), 300);
     rig_free(rig);
 }
 
@@ -67,7 +67,7 @@ static void step__leader_dies_with_commands_unanswered__each_takes_effect_once(v
     rig_settle(rig);
     rig_start(rig, old);
     rig_settle(rig);
-    assert_true(rig->replicas[old].executed_count >= 20);
+    assert_true(rig_executed(rig, old) >= 20);
     rig_free(rig);
 }
 
@@ -87,7 +87,7 @@ static void step__all_lose_power__all_that_was_answered_is_there(void **state)
     (void)rig_lead(rig);
     rig_submit_many(rig, 2, 200, 1);
     rig_settle(rig);
-    assert_int_equal(rig->replicas[3].executed_count, 201);
+    assert_int_equal(rig_executed(rig, 3), 201);
     rig_free(rig);
 }
 
@@ -123,7 +123,7 @@ static void step__mixed_media__each_in_its_own_mode(void **state)
         rig_start(rig, id);
     }
     rig_settle(rig);
-    assert_int_equal(rig->replicas[1].executed_count, 60);
+    assert_int_equal(rig_executed(rig, 1), 60);
     rig_free(rig);
 }
 
@@ -226,7 +226,7 @@ static void submit__ring_is_full__refused_everywhere_and_nothing_is_lost(void **
         assert_int_equal(codes[id], -LKS_ERINGFULL);
     }
     rig_check(rig);
-    assert_true(rig->replicas[1].executed_count > 90);
+    assert_true(rig_executed(rig, 1) > 90);
     /* Elections go on for a while: there is a reserve for their entries. */
     const uint32_t old = rig_lead(rig);
     rig_crash(rig, old, false);
@@ -234,7 +234,7 @@ static void submit__ring_is_full__refused_everywhere_and_nothing_is_lost(void **
     rig_start(rig, old);
     rig_run(rig, 4 * RIG_ELECTION_NS);
     rig_check(rig);
-    assert_int_equal(rig->replicas[old].executed_count, rig->replicas[old % 3 + 1].executed_count);
+    assert_int_equal(rig_executed(rig, old), rig_executed(rig, old % 3 + 1));
     rig_free(rig);
 }
 

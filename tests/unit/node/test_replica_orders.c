@@ -67,7 +67,7 @@ static void revoke__takes_long__what_landed_meanwhile_is_kept(void **state)
         rig_crash(rig, old, false);
         (void)rig_lead(rig);
         rig_settle(rig);
-        assert_int_equal(rig->replicas[next].executed_count, 5);
+        assert_int_equal(rig_executed(rig, next), 5);
         rig_start(rig, old);
         rig_settle(rig);
         rig_free(rig);
@@ -390,7 +390,7 @@ static void read_log__interrupted_at_each_point__nothing_is_lost(void **state)
             }
             join_all(rig);
             rig_settle(rig);
-            assert_true(rig->replicas[reader].executed_count >= 6);
+            assert_true(rig_executed(rig, reader) >= 6);
             rig_free(rig);
         }
     }

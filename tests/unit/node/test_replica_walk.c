@@ -242,7 +242,7 @@ static void walk_seed(uint64_t seed, struct walk *walk)
     heal(walk);
     rig_settle(walk->rig);
     walk->submitted += walk->rig->submitted;
-    walk->executed += walk->rig->replicas[1].executed_count;
+    walk->executed += rig_executed(walk->rig, 1);
     rig_free(walk->rig);
 }
 

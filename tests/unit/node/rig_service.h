@@ -1,0 +1,48 @@
+/*
+ * The service of replica_rig.h: notes which commands each partition has executed, in order. A
+ * command's number says which partitions it touches: mostly one, sometimes two (tied every other
+ * time), rarely all. Snapshots hold the notes, so a restored replica knows all that it ever did.
+ */
+#ifndef LKS_TESTS_UNIT_NODE_RIG_SERVICE_H
+#define LKS_TESTS_UNIT_NODE_RIG_SERVICE_H
+
+#include "lockstep/service.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define RIG_SUBMITTED_MAX 16384u
+#define RIG_PARTITIONS_MAX 8u
+
+/* What one partition executed. */
+struct rig_list {
+    uint64_t numbers[RIG_SUBMITTED_MAX];
+    uint32_t count;
+    uint32_t frozen;  /* of them, in the snapshot under way, and written of these */
+    uint32_t written;
+    bool freezing;
+    bool restoring;
+};
+
+struct rig_service {
+    struct rig_list *lists; /* RIG_PARTITIONS_MAX of them */
+    uint32_t executed;      /* commands of which some part was executed, in this life */
+    int write_fails;        /* what the next step of a snapshot returns; 0: works */
+};
+
+/* What every state has; set before any is opened. */
+struct rig_service_options {
+    uint32_t partitions;
+    uint32_t record_bytes; /* of a note in a snapshot, at least 8 */
+};
+void rig_service_configure(const struct rig_service_options *options);
+
+/* The state that the next open gives; it stays the caller's. */
+void rig_service_next(struct rig_service *state);
+
+const struct lks_service *rig_service(void);
+
+/* The partitions of a command with this number; returns how many, and whether it ties them. */
+uint32_t rig_service_touches(uint64_t number, uint16_t partitions[RIG_PARTITIONS_MAX], bool *tied);
+
+#endif
