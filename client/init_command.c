@@ -148,8 +148,8 @@ int lks_init_command(int argc, char **argv)
         .parser = parse,
         .args_doc = "CONFIG\n--dir D",
         .doc = "Creates the journals and snapshot areas of a cluster; with --dir also its "
-               "configuration D/cluster.yaml.\vNothing that exists is overwritten. Exit codes: 0 done; 1 "
-               "failed; 2 wrong arguments or configuration.",
+               "configuration D/cluster.yaml.\vNothing that exists is overwritten. Exit codes: 0 "
+               "done; 1 failed; 2 wrong arguments or configuration.",
         .children = children,
     };
     struct init_options options = {0};
