@@ -13,7 +13,8 @@
 
 #define PPM_WHOLE INT64_C(1000000)
 #define PERSISTS_MAX 8u
-#define PENDING_BYTES_MAX (UINT64_C(256) << 10)
+#define PENDING_BYTES_LEAST (UINT64_C(4) << 10) /* so little that clients are refused */
+#define PENDING_DOUBLINGS_MAX 6u
 #define REALTIME_START_NS (UINT64_C(1700000000) * LKS_NS_PER_S)
 #define SILENT_WRITER_NS (10 * LKS_NS_PER_MS)
 
@@ -360,7 +361,8 @@ static int make_replica(struct lks_sim_process *process, struct lks_error *err)
         .entry_bytes_max = process->options.journal.entry_bytes_max,
         .election_timeout_ns = profile->election_timeout_ns,
         .heartbeat_ns = profile->heartbeat_ns,
-        .pending_bytes_max = PENDING_BYTES_MAX,
+        .pending_bytes_max = PENDING_BYTES_LEAST
+                             << lks_sim_random_below(&process->random, PENDING_DOUBLINGS_MAX + 1),
         .write_bytes_max = profile->write_bytes_max,
         .seed = lks_sim_random_next(&process->random),
         .log_sink = &process->log,

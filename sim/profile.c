@@ -42,7 +42,7 @@ static void base_profile(struct lks_sim_profile *profile)
                    .leader_ppm = 500000},
         .run_ns = 500 * MS,
         .progress_ns = 5000 * MS,
-        .ring_bytes = UINT64_C(1) << 20,
+        .ring_bytes = UINT64_C(256) << 10,
         .entry_bytes_max = 4096,
     };
     lks_sim_network_profile_default(&profile->network);
@@ -96,6 +96,7 @@ static void make_dense(struct lks_sim_profile *profile)
                                .tail_ppm = 50000};
     profile->clients.window = 2;
     profile->clients.commands_max = 800;
+    profile->ring_bytes = UINT64_C(1) << 20;
     profile->faults.interval = (struct lks_sim_delay){.min_ns = MS, .max_ns = 20 * MS};
     profile->run_ns = 400 * MS;
 }
@@ -124,6 +125,7 @@ static void shape_calm(struct lks_sim_profile *profile, struct lks_sim_random *r
     profile->network.busy_ppm = 0;
     profile->clients.window = 4;
     profile->clients.commands_max = 1000;
+    profile->ring_bytes = UINT64_C(1) << 20;
 }
 
 static void shape_crash(struct lks_sim_profile *profile, struct lks_sim_random *random)
@@ -303,7 +305,8 @@ static void shape_storm(struct lks_sim_profile *profile, struct lks_sim_random *
     profile->clients.think.max_ns = 500 * US;
     profile->clients.window = 4;
     profile->clients.commands_max = 1000;
-    /* It stays slow when the faults are over: who gives up early never gets an answer. */
+    profile->ring_bytes = UINT64_C(1) << 20;
+    /* It is slow: who gives up early never gets an answer. */
     profile->clients.patience = (struct lks_sim_delay){.min_ns = 300 * MS, .max_ns = 1500 * MS};
     profile->network.step =
         (struct lks_sim_delay){.min_ns = US, .max_ns = MS, .tail_ns = 20 * MS, .tail_ppm = 50000};
