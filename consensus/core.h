@@ -122,11 +122,12 @@ enum lks_effect_kind {
     LKS_EFFECT_SEND,           /* peer, message */
     LKS_EFFECT_BEAT,           /* advance the own heartbeat counter */
     LKS_EFFECT_CLEAR_AMNESIA,  /* durably; AMNESIA_CLEARED follows */
-    LKS_EFFECT_INSTALL,        /* peer: the donor; from: offset; read its snapshots whose lowest
-                                  point lies at `from` or above, one-sidedly, and put them in the
-                                  place of the own ones: manifest durable, then the base durable,
-                                  then what follows the base by chain in the own ring is the log,
-                                  made durable; completes as INSTALLED. Nobody writes the ring
+    LKS_EFFECT_INSTALL,        /* peer: the donor; from: bring the own base to this offset or above.
+                                  Where what is applied here reaches that far, by own snapshots;
+                                  else by the donor's, read one-sidedly and put in the place of the
+                                  own ones: manifest durable, then the base durable, then what
+                                  follows the base by chain in the own ring is the log, made
+                                  durable; completes as INSTALLED. Nobody writes the ring
                                   meanwhile */
     LKS_EFFECT_CANCEL_INSTALL  /* end the INSTALL under way as soon as its state is whole: before
                                   the manifest is written, or after the base is; INSTALLED comes */

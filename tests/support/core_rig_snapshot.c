@@ -106,7 +106,16 @@ static void install_step(struct rig *rig, uint32_t n, bool whole)
     struct rig_node *node = &rig->nodes[n];
     struct rig_install *install = &node->install;
     const struct rig_node *donor = &rig->nodes[install->peer];
-    if (install->written) {
+    const uint64_t committed = rig_view(rig, n)->commit_offset;
+    if (!install->written && committed >= install->from) {
+        /* Own snapshots reach as far as is wanted; or have already. */
+        if (node->snapshot.offset < install->from) {
+            const uint64_t more = (committed - install->from) / RIG_ENTRY;
+            const uint64_t further = rig->exploring ? rig_random(rig, more + 1) : 0;
+            take(rig, n, install->from / RIG_ENTRY + further);
+        }
+        install->written = true;
+    } else if (install->written) {
         move_base(rig, n);
         end_install(rig, n, 0);
     } else if (install->cancelled && (whole || rig_random(rig, 2) == 0)) {
