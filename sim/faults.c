@@ -402,6 +402,7 @@ void lks_sim_faults_heal(struct lks_sim_faults *faults)
 {
     faults->healed = true;
     lks_sim_link_faults_heal(faults);
+    lks_sim_network_clear_up(faults->options.network);
     for (uint32_t replica = 1; replica <= faults->options.replicas; replica++) {
         struct lks_sim_process *process = process_of(faults, replica);
         room_again(faults, replica);

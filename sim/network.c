@@ -157,6 +157,19 @@ void lks_sim_network_freeze(struct lks_sim_network *network, uint32_t replica, b
     }
 }
 
+void lks_sim_network_clear_up(struct lks_sim_network *network)
+{
+    struct lks_sim_network_profile quick;
+    lks_sim_network_profile_default(&quick);
+    struct lks_sim_network_profile *profile = &network->options.profile;
+    profile->step = quick.step;
+    profile->completion = quick.completion;
+    profile->handshake = quick.handshake;
+    profile->control = quick.control;
+    profile->fence = quick.fence;
+    profile->busy_ppm = 0;
+}
+
 void lks_sim_network_lose_power(struct lks_sim_network *network, uint32_t replica)
 {
     if (network->hosts[replica].alive) {

@@ -113,6 +113,10 @@ void lks_sim_network_break_one_way(struct lks_sim_network *network, uint32_t a, 
 /* A paused process makes no handshake. Whether what it had posted goes on meanwhile is drawn. */
 void lks_sim_network_freeze(struct lks_sim_network *network, uint32_t replica, bool frozen);
 
+/* From now on the network is quick, and refuses nothing without need: what is slow by chance must
+ * not be taken for a lack of progress. Order and pieces stay as they are. */
+void lks_sim_network_clear_up(struct lks_sim_network *network);
+
 /* The host of a replica loses power: its process's end of the fabric is dead (it must still be
  * freed), and nothing that was under way to its log memory lands any more. */
 void lks_sim_network_lose_power(struct lks_sim_network *network, uint32_t replica);
