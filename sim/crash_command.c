@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #define EXIT_USAGE 2
+#define EXIT_INTERRUPTED 130
 #define JOBS_MAX 64u
 #define QUICK_EVERY_SCRIPT 97u /* --crash-points=quick: one script in so many */
 #define REPORT_EVENTS 60u
@@ -54,7 +56,26 @@ static const char g_help[] =
     "  --verbose         a line for each script\n"
     "  --json            one object with the sums on the last line\n"
     "  --help            this text\n\n"
-    "Exit code: 0 no violation, 1 violation or failure, 2 wrong usage.\n";
+    "Exit code: 0 no violation, 1 violation or failure, 2 wrong usage, 130 interrupted.\n";
+
+static volatile sig_atomic_t g_interrupted; /* set by the handler, read by jobs and their parent */
+
+static void interrupt(int signal_number)
+{
+    (void)signal_number;
+    g_interrupted = 1;
+}
+
+/* The first signal ends the scripts under way, which removes their journals; a second one ends the
+ * process. */
+static void heed_signals(void)
+{
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction action = {.sa_handler = interrupt, .sa_flags = SA_RESETHAND};
+    for (size_t i = 0; i < LKS_COUNT_OF(signals); i++) {
+        (void)sigaction(signals[i], &action, NULL);
+    }
+}
 
 bool lks_sim_crash_command_meant(int argc, char **argv)
 {
@@ -209,10 +230,12 @@ static void run_job(const struct arguments *arguments, uint32_t job, struct resu
                                                   .directory = DIRECTORY,
                                                   .report = stdout,
                                                   .report_events_max = REPORT_EVENTS,
-                                                  .violations_max = VIOLATIONS_MAX};
+                                                  .violations_max = VIOLATIONS_MAX,
+                                                  .stop = &g_interrupted};
     struct lks_sim_script script;
     uint32_t wanted = 0;
-    for (uint32_t place = 0; lks_sim_script_at(place, &script) && !result->failed; place++) {
+    for (uint32_t place = 0; lks_sim_script_at(place, &script) && !result->failed && !g_interrupted;
+         place++) {
         if (!is_wanted(arguments, place, &script) || wanted++ % arguments->jobs != job) {
             continue;
         }
@@ -234,6 +257,21 @@ static void run_job(const struct arguments *arguments, uint32_t job, struct resu
     }
 }
 
+/* Waits for one job; hands a signal on to all. */
+static bool end_well(const pid_t *children, uint32_t jobs, pid_t child)
+{
+    int status = 0;
+    while (waitpid(child, &status, 0) < 0) {
+        LKS_ASSERT(errno == EINTR);
+        for (uint32_t job = 0; job < jobs; job++) {
+            if (children[job] > 0) {
+                (void)kill(children[job], SIGTERM);
+            }
+        }
+    }
+    return status == 0;
+}
+
 /* Forks the jobs and waits for all of them. */
 static int run_jobs(const struct arguments *arguments, struct result *results)
 {
@@ -250,10 +288,7 @@ static int run_jobs(const struct arguments *arguments, struct result *results)
         failures += children[job] < 0;
     }
     for (uint32_t job = 0; job < arguments->jobs; job++) {
-        int status = 0;
-        if (children[job] > 0 && (waitpid(children[job], &status, 0) < 0 || status != 0)) {
-            failures++;
-        }
+        failures += children[job] > 0 && !end_well(children, arguments->jobs, children[job]);
     }
     return failures;
 }
@@ -309,6 +344,7 @@ int lks_sim_crash_command(int argc, char **argv)
     LKS_ASSERT(results != MAP_FAILED);
     struct timespec start;
     struct timespec end;
+    heed_signals();
     (void)clock_gettime(CLOCK_MONOTONIC, &start);
     const int failures = run_jobs(&arguments, results);
     (void)clock_gettime(CLOCK_MONOTONIC, &end);
@@ -325,5 +361,8 @@ int lks_sim_crash_command(int argc, char **argv)
     print_sums(&arguments, &sums,
                (double)(end.tv_sec - start.tv_sec) +
                    (double)(end.tv_nsec - start.tv_nsec) / 1e9);
-    return sums.violations > 0 || failures > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    if (sums.violations > 0 || failures > 0) {
+        return EXIT_FAILURE;
+    }
+    return g_interrupted ? EXIT_INTERRUPTED : EXIT_SUCCESS;
 }

@@ -10,7 +10,8 @@
 /* True if the arguments ask for it. */
 bool lks_sim_crash_command_meant(int argc, char **argv);
 
-/* Returns the exit code: 0 no violation, 1 violation or failure, 2 wrong usage. */
+/* Returns the exit code: 0 no violation, 1 violation or failure, 2 wrong usage, 130
+ * interrupted. */
 int lks_sim_crash_command(int argc, char **argv);
 
 #endif

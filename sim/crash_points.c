@@ -324,9 +324,15 @@ static void run_case(struct run *run, uint32_t mask)
 
 /* ---- points ------------------------------------------------------------------------------- */
 
+static bool is_stopped(const struct run *run)
+{
+    return run->options->stop != NULL && *run->options->stop != 0;
+}
+
 static bool given_up(const struct run *run)
 {
-    return run->status != 0 || run->sums->violations >= run->options->violations_max ||
+    return run->status != 0 || is_stopped(run) ||
+           run->sums->violations >= run->options->violations_max ||
            (!run->options->from_start && !lks_sim_world_started(run->world));
 }
 
@@ -443,7 +449,7 @@ static void run_world(struct run *run)
     if (setjmp(run->leave) != 0) {
         live_on(run); /* only in a copy */
     }
-    while (lks_sim_world_step(run->world) && run->status == 0 &&
+    while (lks_sim_world_step(run->world) && run->status == 0 && !is_stopped(run) &&
            run->sums->violations < run->options->violations_max) {
         after_step(run);
     }

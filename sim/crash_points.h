@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "sim/crash_world.h"
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -26,6 +27,7 @@ struct lks_sim_crash_options {
     FILE *report;          /* the violations, with the end of the trace; NULL: nowhere */
     uint32_t report_events_max;
     uint32_t violations_max; /* after so many the script is given up */
+    const volatile sig_atomic_t *stop; /* nonzero: give up now; NULL: never */
 };
 
 struct lks_sim_crash_sums {
