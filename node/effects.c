@@ -10,6 +10,9 @@
 
 #include "consensus/quorum.h"
 
+/* A log that ends in disorder of the fabric must not look damaged (pmem/recovery.c). */
+_Static_assert(LKS_JOURNAL_DISORDER_BYTES >= LKS_FABRIC_DISORDER_BYTES, "disorder is bounded");
+
 static uint32_t durable_flag(const struct lks_replica_peer *peer)
 {
     return peer->durability == LKS_DURABILITY_WRITER_FLUSH ? LKS_FABRIC_DURABLE : 0;
