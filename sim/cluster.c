@@ -16,6 +16,7 @@
 
 #define TRACE_RECORDS 8192u
 #define LOOK_EVERY_NS (5 * LKS_NS_PER_MS) /* after the faults: is everything well again? */
+#define WATCH_EVERY_NS LKS_NS_PER_MS
 #define CALM_NS (500 * LKS_NS_PER_MS)      /* that long if nothing is demanded */
 #define START_NS LKS_NS_PER_S
 
@@ -183,9 +184,42 @@ static void abandon_cluster(struct lks_sim_cluster *cluster)
 
 /* ---- running ------------------------------------------------------------------------------ */
 
+/* Once more from the base: nothing that a replica applied was overwritten since. */
+static void check_applied(struct lks_sim_cluster *cluster, uint32_t replica)
+{
+    const struct lks_sim_process *process = cluster->processes[replica];
+    const struct lks_journal *journal =
+        lks_sim_storage_journal(lks_sim_process_storage(process));
+    struct lks_replica_status status;
+    lks_replica_status(lks_sim_process_replica(process), &status);
+    const struct lks_sim_applied applied = {.index = status.applied_index,
+                                            .offset = status.applied_offset};
+    lks_sim_prefix_restarted(&cluster->prefix, replica, journal);
+    lks_sim_prefix_applied(&cluster->prefix, replica, journal, &applied);
+}
+
+static void watch(struct lks_sim_cluster *cluster)
+{
+    const uint64_t now_ns = lks_sim_timeline_now(cluster->timeline);
+    if (now_ns < cluster->watched_ns + WATCH_EVERY_NS) {
+        return;
+    }
+    cluster->watched_ns = now_ns;
+    for (uint32_t replica = 1; replica <= cluster->options.replicas; replica++) {
+        /* One that has not stepped yet has applied nothing that its status could tell. */
+        if (lks_sim_process_state(cluster->processes[replica]) != LKS_SIM_DOWN &&
+            cluster->applied_index[replica] != 0) {
+            check_applied(cluster, replica);
+        }
+    }
+}
+
 static void run_until(struct lks_sim_cluster *cluster, uint64_t limit_ns)
 {
     while (!cluster->verdict.broken && lks_sim_timeline_step(cluster->timeline, limit_ns)) {
+        if (cluster->options.watch) {
+            watch(cluster);
+        }
     }
 }
 
@@ -278,9 +312,7 @@ void lks_sim_cluster_check_end(struct lks_sim_cluster *cluster)
 {
     lks_sim_service_rehash();
     for (uint32_t replica = 1; replica <= cluster->options.replicas; replica++) {
-        struct lks_sim_process *process = cluster->processes[replica];
-        const struct lks_journal *journal =
-            lks_sim_storage_journal(lks_sim_process_storage(process));
+        const struct lks_sim_process *process = cluster->processes[replica];
         if (lks_sim_process_state(process) == LKS_SIM_DOWN) {
             continue; /* stopping in order while the ring was full */
         }
@@ -289,11 +321,7 @@ void lks_sim_cluster_check_end(struct lks_sim_cluster *cluster)
         if (!cluster->profile.no_progress) {
             lks_sim_commands_kept(&cluster->commands, replica, status.applied_index);
         }
-        /* Once more from the base: nothing applied was overwritten since. */
-        lks_sim_prefix_restarted(&cluster->prefix, replica, journal);
-        const struct lks_sim_applied applied = {.index = status.applied_index,
-                                                .offset = status.applied_offset};
-        lks_sim_prefix_applied(&cluster->prefix, replica, journal, &applied);
+        check_applied(cluster, replica);
         uint64_t index = 0;
         const uint64_t hash = lks_replica_hash(lks_sim_process_replica(process), &index);
         if (index != 0) { /* 0: some partitions are still being restored */

@@ -26,6 +26,8 @@ struct lks_sim_run_options {
     const uint8_t *left_out; /* by number of the fault, from 1; NULL: none is left out */
     uint32_t left_out_count; /* faults beyond it take place */
     bool verbose;          /* prints all events to standard error as they happen */
+    bool watch;            /* applied entries are checked again every millisecond: the same run,
+                              slower, and what went wrong is seen when it did */
     bool tell;             /* the report is made of sentences */
     FILE *report;          /* on a violation: the newest events go here; NULL: nowhere */
     uint32_t report_events_max;

@@ -37,6 +37,7 @@ struct lks_sim_cluster {
     /* what was last seen of each replica */
     uint64_t applied_index[LKS_REPLICAS_MAX + 1];
     uint64_t leading_term[LKS_REPLICAS_MAX + 1]; /* 0: does not lead */
+    uint64_t watched_ns; /* when applied entries were last checked again */
     enum lks_role role[LKS_REPLICAS_MAX + 1];
     uint64_t commit_offset[LKS_REPLICAS_MAX + 1];
 

@@ -25,7 +25,7 @@
 #define EXIT_USAGE 2
 #define EXIT_INTERRUPTED 130
 #define JOBS_MAX 256u
-#define QUICK_ATTEMPTS 60u     /* runs spent on a shorter trace when nobody asked */
+#define QUICK_ATTEMPTS 200u    /* runs spent on a shorter trace when nobody asked */
 #define THOROUGH_ATTEMPTS 5000u
 #define FOR_SEEDS_MAX (UINT64_C(1) << 48) /* random first seeds are below it: short to type */
 
@@ -342,6 +342,7 @@ static int replay_part(struct arguments *arguments)
                                                 .left_out = part->left_out,
                                                 .left_out_count = part->left_out_count,
                                                 .verbose = arguments->campaign.verbose,
+                                                .watch = true,
                                                 .tell = true,
                                                 .report = stdout,
                                                 .report_events_max = 400};

@@ -32,6 +32,7 @@ static struct lks_sim_run_options options_of(const struct lks_sim_minimum *minim
                                         .profile = minimum->task.profile,
                                         .commands_max = minimum->commands_max,
                                         .run_ns_max = minimum->run_ns_max,
+                                        .watch = true,
                                         .left_out = minimum->left_out,
                                         .left_out_count = minimum->left_out_count};
 }
