@@ -50,6 +50,7 @@ struct bench {
     struct lks_samples samples;
     struct lks_samples floor_samples;
     double batch_rate[BATCHES];
+    uint64_t private_before;   /* bytes of memory, after the closed loop */
     uint64_t followers_behind; /* commands that some follower had not applied at the end */
     char command[COMMAND_MAX];
 };
@@ -140,8 +141,10 @@ static int make_config(struct bench *bench, struct lks_error *err)
     }
     (void)strcpy(config->directory, bench->directory);
     config->durability = options->durability;
-    config->ring_bytes = ring_bytes_needed(options);
-    config->entry_bytes_max = COMMAND_MAX;
+    config->ring_bytes = options->ring_bytes != 0 ? options->ring_bytes
+                                                  : ring_bytes_needed(options);
+    config->entry_bytes_max =
+        COMMAND_MAX < config->ring_bytes / 8 ? COMMAND_MAX : config->ring_bytes / 8;
     config->replicas_count = options->replicas;
     for (uint32_t id = 1; id <= options->replicas; id++) {
         const int length = snprintf(config->replicas[id].journal,
@@ -300,6 +303,35 @@ static int open_loop(struct bench *bench, struct lks_error *err)
     return 0;
 }
 
+/* Memory of this process that is its own: rings and areas are shared. */
+static uint64_t private_bytes(void)
+{
+    unsigned long long total = 0;
+    unsigned long long resident = 0;
+    unsigned long long shared = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (file == NULL || fscanf(file, "%llu %llu %llu", &total, &resident, &shared) != 3) {
+        resident = shared = 0;
+    }
+    if (file != NULL) {
+        (void)fclose(file);
+    }
+    return (uint64_t)(resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* How often the ring was written anew, and what that took. */
+static void report_laps(const struct bench *bench, FILE *table)
+{
+    struct lks_replica_status status;
+    lks_replica_status(bench->leader.replica, &status);
+    fprintf(table,
+            "ring: %" PRIu64 " bytes, written anew %" PRIu64 " times, %" PRIu64
+            " snapshots; private memory %" PRIu64 " KiB after the closed loop, %" PRIu64
+            " KiB at the end\n",
+            status.ring_bytes, status.tail_offset / status.ring_bytes, status.snapshots.taken,
+            bench->private_before >> 10, private_bytes() >> 10);
+}
+
 static void report(struct bench *bench)
 {
     const struct lks_bench_replicate_options *options = bench->options;
@@ -329,6 +361,7 @@ static void report(struct bench *bench)
     for (uint32_t b = 0; b < BATCHES; b++) {
         fprintf(table, "  %5u  %10.0f\n", batch_sizes[b], bench->batch_rate[b]);
     }
+    report_laps(bench, table);
     if (options->json) {
         printf("{\"p50_ns\":%" PRIu64 ",\"p99_ns\":%" PRIu64 ",\"p999_ns\":%" PRIu64
                ",\"max_ns\":%" PRIu64 ",\"floor_p50_ns\":%" PRIu64
@@ -371,6 +404,10 @@ int lks_bench_replicate(const struct lks_bench_replicate_options *options, struc
         return lks_error_set(err, -EINVAL, "--size %u: must be 1 to %u bytes", options->size,
                              COMMAND_MAX);
     }
+    if (options->ring_bytes != 0 && options->size > options->ring_bytes / 8) {
+        return lks_error_set(err, -EINVAL, "--size %u: at most an eighth of the ring",
+                             options->size);
+    }
     struct bench *bench = calloc(1, sizeof *bench);
     if (bench == NULL) {
         return lks_error_set(err, -ENOMEM, "no memory for the benchmark");
@@ -397,6 +434,7 @@ int lks_bench_replicate(const struct lks_bench_replicate_options *options, struc
         rc = closed_loop(bench, &lowest, err);
     }
     if (rc == 0) {
+        bench->private_before = private_bytes();
         rc = open_loop(bench, err);
     }
     if (rc == 0) {

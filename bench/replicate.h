@@ -15,6 +15,7 @@ struct lks_bench_replicate_options {
     enum lks_durability durability;
     uint32_t samples;    /* closed loop */
     uint32_t batch_commands; /* open loop: commands for each batch size */
+    uint64_t ring_bytes; /* 0: large enough for everything; else it is written anew meanwhile */
     const char *directory; /* where the journals are made (and removed again) */
     bool json;
 };

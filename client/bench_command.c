@@ -21,6 +21,7 @@ struct bench_options {
     uint32_t commands;
     uint32_t rounds;
     uint16_t port;
+    uint64_t ring_bytes;
     bool stop;
     bool json;
     enum lks_durability durability;
@@ -66,6 +67,13 @@ static error_t parse(int key, char *argument, struct argp_state *state)
                        argument);
         }
         return 0;
+    case 'R':
+        if (lks_value_size(argument, &options->ring_bytes) != 0 ||
+            options->ring_bytes < LKS_JOURNAL_RING_MIN || options->ring_bytes % 4096 != 0) {
+            argp_error(state, "--ring %s: must be a size such as 16M, at least 64K and a multiple "
+                              "of 4096 bytes", argument);
+        }
+        return 0;
     case 'f':
         if (strcmp(argument, "shm") != 0) {
             argp_error(state, "--fabric %s: this version has shm only", argument);
@@ -101,6 +109,8 @@ static int replicate_command(int argc, char **argv)
         {"fabric", 'f', "NAME", 0, "shm", 0},
         {"samples", 'S', "N", 0, "Of the closed loop (default 200000)", 0},
         {"commands", 'C', "N", 0, "For each batch size of the open loop (default 500000)", 0},
+        {"ring", 'R', "SIZE", 0, "Of the log, to be written anew meanwhile (default: holds all)",
+         0},
         {"dir", 'd', "D", 0, "Where the journals are made (default /dev/shm)", 0},
         {"json", 'j', NULL, 0, "One JSON object on the last line", 0},
         {0},
@@ -124,6 +134,7 @@ static int replicate_command(int argc, char **argv)
         .durability = options.durability,
         .samples = options.samples,
         .batch_commands = options.commands,
+        .ring_bytes = options.ring_bytes,
         .directory = options.directory,
         .json = options.json,
     };

@@ -47,6 +47,7 @@ static int state_open(void **state, const struct lks_service_options *options)
         g_next->lists[p].restoring = false;
     }
     g_next->executed = 0;
+    g_next->partial = 0;
     *state = g_next;
     return 0;
 }
@@ -84,6 +85,7 @@ static void execute(struct rig_service *self, const struct lks_command *command,
     }
     assert_true(included == count || (command->only != NULL && !tied));
     self->executed++;
+    self->partial += included < count ? 1 : 0;
 }
 
 static void apply(void *state, const struct lks_command *command, struct lks_reply *reply)

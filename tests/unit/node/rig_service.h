@@ -27,6 +27,7 @@ struct rig_list {
 struct rig_service {
     struct rig_list *lists; /* RIG_PARTITIONS_MAX of them */
     uint32_t executed;      /* commands of which some part was executed, in this life */
+    uint32_t partial;       /* of them, those that left a partition alone: its snapshot had it */
     int write_fails;        /* what the next step of a snapshot returns; 0: works */
 };
 
