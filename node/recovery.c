@@ -71,7 +71,8 @@ static bool make_queue(struct lks_replica *replica)
     const uint64_t bounded = entries < WAITING_MAX ? entries : WAITING_MAX;
     const struct lks_waiting_options options = {
         .partitions = replica->options.service->partitions,
-        .entries_max = (uint32_t)(bounded > WAITING_MIN ? bounded : WAITING_MIN),
+        .entries_max = (uint32_t)(bounded > WAITING_MIN ? bounded : WAITING_MIN) +
+                       replica->options.service->partitions,
     };
     const int rc = lks_waiting_new(&replica->recovery.waiting, &options);
     if (rc != 0) {
@@ -227,6 +228,34 @@ bool lks_replica_recover_has_room(const struct lks_replica *replica)
     return lks_waiting_has_room(replica->recovery.waiting);
 }
 
+/*
+ * Effects on several partitions that do not depend on one another are executed in each partition by
+ * itself, so that none waits for another. Here, at once, in those that need not wait at all.
+ */
+static void dispatch_parts(struct lks_replica *replica, const struct lks_entry *entry,
+                           uint64_t offset, const struct share *share)
+{
+    static const struct lks_asker nobody = {.own = false};
+    struct lks_recovery *recovery = &replica->recovery;
+    uint32_t waiting = 0;
+    for (uint32_t i = 0; i < share->count; i++) {
+        const uint16_t partition = recovery->list[i];
+        if (!lks_waiting_must(recovery->waiting, &partition, 1)) {
+            continue;
+        }
+        struct lks_waiting_entry *part = lks_waiting_add(recovery->waiting, &partition, 1);
+        LKS_ASSERT(part != NULL); /* the caller has asked for room */
+        part->offset = offset;
+        part->index = entry->header->index;
+        part->part = partition;
+        recovery->only[partition / 64] &= ~(UINT64_C(1) << partition % 64);
+        waiting++;
+    }
+    if (waiting < share->count) {
+        lks_replica_run(replica, entry, recovery->only, &nobody);
+    }
+}
+
 void lks_replica_recover_dispatch(struct lks_replica *replica, const struct lks_entry *entry,
                                   uint64_t offset, const struct lks_asker *asker)
 {
@@ -241,6 +270,10 @@ void lks_replica_recover_dispatch(struct lks_replica *replica, const struct lks_
     }
     if (!lks_waiting_must(recovery->waiting, recovery->list, share.count)) {
         lks_replica_run(replica, entry, share.only, asker);
+        return;
+    }
+    if (!asker->own && !touched.tied) { /* (whose answer counts, that is executed as a whole) */
+        dispatch_parts(replica, entry, offset, &share);
         return;
     }
     struct lks_waiting_entry *waiting =
@@ -265,6 +298,21 @@ static struct lks_entry entry_at(const struct lks_replica *replica, uint64_t off
     return (struct lks_entry){.header = header, .payload = header + 1};
 }
 
+static void run_waiting(struct lks_replica *replica, const struct lks_entry *entry, uint32_t part,
+                        const struct lks_asker *asker)
+{
+    struct lks_recovery *recovery = &replica->recovery;
+    if (part != LKS_WAITING_WHOLE) {
+        memset(recovery->only, 0, sizeof recovery->only);
+        recovery->only[part / 64] |= UINT64_C(1) << part % 64;
+        lks_replica_run(replica, entry, recovery->only, asker);
+        return;
+    }
+    struct lks_footprint touched;
+    const struct share share = find_share(replica, entry, &touched);
+    lks_replica_run(replica, entry, share.only, asker);
+}
+
 static int run_some(struct lks_replica *replica)
 {
     struct lks_recovery *recovery = &replica->recovery;
@@ -277,10 +325,9 @@ static int run_some(struct lks_replica *replica)
         const struct lks_entry entry = entry_at(replica, waiting->offset);
         LKS_ASSERT(entry.header->index == waiting->index);
         const struct lks_asker asker = {.own = waiting->own, .cookie = waiting->cookie};
-        struct lks_footprint touched;
-        const struct share share = find_share(replica, &entry, &touched);
+        const uint32_t part = waiting->part;
         lks_waiting_done(recovery->waiting, waiting);
-        lks_replica_run(replica, &entry, share.only, &asker);
+        run_waiting(replica, &entry, part, &asker);
         work++;
     }
     return (int)work;

@@ -47,7 +47,7 @@ struct lks_waiting {
 int lks_waiting_new(struct lks_waiting **waiting, const struct lks_waiting_options *options)
 {
     LKS_ASSERT(options->partitions >= 1);
-    LKS_ASSERT(options->entries_max >= 1);
+    LKS_ASSERT(options->entries_max >= options->partitions);
     struct lks_waiting *made = calloc(1, sizeof *made);
     if (made == NULL) {
         return -ENOMEM;
@@ -175,7 +175,7 @@ static void unblock_first(struct lks_waiting *waiting, const struct queue *queue
 
 bool lks_waiting_has_room(const struct lks_waiting *waiting)
 {
-    return waiting->tail - waiting->head < waiting->entries_max &&
+    return waiting->entries_max - (waiting->tail - waiting->head) >= waiting->partitions &&
            waiting->links_max - waiting->links_count >= waiting->partitions;
 }
 
@@ -190,7 +190,9 @@ struct lks_waiting_entry *lks_waiting_add(struct lks_waiting *waiting, const uin
     }
     const uint32_t place = (uint32_t)(waiting->tail % waiting->entries_max);
     struct lks_waiting_entry *entry = &waiting->entries[place];
-    *entry = (struct lks_waiting_entry){.first_link = NONE, .next_runnable = NONE};
+    *entry = (struct lks_waiting_entry){.part = LKS_WAITING_WHOLE,
+                                         .first_link = NONE,
+                                         .next_runnable = NONE};
     for (uint32_t i = 0; i < joined; i++) {
         join(waiting, place, partitions == NULL ? i : partitions[i]);
     }

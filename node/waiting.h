@@ -13,10 +13,13 @@
 
 struct lks_waiting;
 
+#define LKS_WAITING_WHOLE UINT32_MAX
+
 struct lks_waiting_entry {
     uint64_t offset; /* where it begins in the log, which keeps its bytes meanwhile */
     uint64_t index;
     uint64_t cookie; /* of an own client's command; see `own` */
+    uint32_t part;   /* the only partition that it is to be executed in; or LKS_WAITING_WHOLE */
     bool own;        /* an own client waits for its answer */
     bool done;
     uint32_t blocked;     /* queues in which it is not first, or whose partition is not ready */
@@ -25,8 +28,8 @@ struct lks_waiting_entry {
 };
 
 struct lks_waiting_options {
-    uint32_t partitions; /* 1..4096; none of them is ready */
-    uint32_t entries_max;
+    uint32_t partitions;  /* 1..4096; none of them is ready */
+    uint32_t entries_max; /* at least `partitions` */
 };
 
 /* Reserves memory for entries_max entries; it costs only what was ever used. -ENOMEM. */
@@ -37,13 +40,13 @@ void lks_waiting_free(struct lks_waiting *waiting); /* NULL is allowed */
 bool lks_waiting_must(const struct lks_waiting *waiting, const uint16_t *partitions,
                       uint32_t count);
 
-/* Whether an entry of whatever partitions could be queued now. */
+/* Whether an entry of whatever partitions could be queued now, also in parts, one a partition. */
 bool lks_waiting_has_room(const struct lks_waiting *waiting);
 
 /*
- * Queues an entry behind all others; the caller fills in offset, index, cookie and own. Its address
- * is valid until lks_waiting_done. partitions NULL: all of them; else `count` of them, at least
- * one, each once. NULL: no room, try again when others have run.
+ * Queues an entry behind all others; the caller fills in offset, index, cookie, part and own. Its
+ * address is valid until lks_waiting_done. partitions NULL: all of them; else `count` of them, at
+ * least one, each once. NULL: no room, try again when others have run.
  */
 struct lks_waiting_entry *lks_waiting_add(struct lks_waiting *waiting, const uint16_t *partitions,
                                           uint32_t count);
