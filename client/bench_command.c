@@ -1,9 +1,10 @@
 /*
- * `lockstep bench replicate|failover`: the figures of docs/performance.md, on the machine at hand.
- * Main thread; prints for people, or with --json one object on the last line.
+ * `lockstep bench replicate|failover|recovery`: the figures of docs/performance.md, on the machine
+ * at hand. Main thread; prints for people, or with --json one object on the last line.
  */
 #include "bench/replicate.h"
 #include "client/bench_failover.h"
+#include "client/bench_recovery.h"
 #include "client/cluster_options.h"
 #include "client/command.h"
 
@@ -13,6 +14,10 @@
 #include <string.h>
 
 #define FAILOVER_PORT 17101u
+#define RECOVERY_PORT 17201u
+#define RECOVERY_VALUE_BYTES 1024u
+#define STATE_BYTES_MIN (UINT64_C(1) << 20)
+#define STATE_BYTES_MAX (UINT64_C(1) << 40)
 
 struct bench_options {
     uint32_t replicas;
@@ -22,6 +27,7 @@ struct bench_options {
     uint32_t rounds;
     uint16_t port;
     uint64_t ring_bytes;
+    uint64_t state_bytes;
     bool stop;
     bool json;
     enum lks_durability durability;
@@ -72,6 +78,12 @@ static error_t parse(int key, char *argument, struct argp_state *state)
             options->ring_bytes < LKS_JOURNAL_RING_MIN || options->ring_bytes % 4096 != 0) {
             argp_error(state, "--ring %s: must be a size such as 16M, at least 64K and a multiple "
                               "of 4096 bytes", argument);
+        }
+        return 0;
+    case 'T':
+        if (lks_value_size(argument, &options->state_bytes) != 0 ||
+            options->state_bytes < STATE_BYTES_MIN || options->state_bytes > STATE_BYTES_MAX) {
+            argp_error(state, "--state %s: must be a size from 1M to 1024G", argument);
         }
         return 0;
     case 'f':
@@ -178,15 +190,55 @@ static int failover_command(int argc, char **argv)
     return finish("failover", lks_bench_failover(&bench, &err), &err);
 }
 
+static int recovery_command(int argc, char **argv)
+{
+    static const struct argp_option table[] = {
+        {"state", 'T', "SIZE", 0, "Of keys and values (default 1G)", 0},
+        {"size", 's', "BYTES", 0, "Of a value (default 1024)", 0},
+        {"replicas", 'n', "N", 0, "1, 3, 5 or 7, each with all of it (default 1)", 0},
+        {"ring", 'R', "SIZE", 0, "Of the log (default 64M)", 0},
+        {"port", 'p', "P", 0, "First client port (default 17201)", 0},
+        {"dir", 'd', "D", 0, "Where the cluster's folder is made (default /dev/shm)", 0},
+        {"json", 'j', NULL, 0, "One JSON object on the last line", 0},
+        {0},
+    };
+    static const struct argp argp = {
+        .options = table,
+        .parser = parse,
+        .doc = "Time from the restart of a filled cluster that was killed until it serves a "
+               "command, and until all replicas serve everything.",
+    };
+    struct bench_options options = {.replicas = 1,
+                                    .size = RECOVERY_VALUE_BYTES,
+                                    .state_bytes = UINT64_C(1) << 30,
+                                    .ring_bytes = UINT64_C(64) << 20,
+                                    .port = RECOVERY_PORT,
+                                    .directory = "/dev/shm"};
+    (void)argp_parse(&argp, argc, argv, 0, NULL, &options);
+    const struct lks_bench_recovery_options bench = {
+        .replicas = options.replicas,
+        .state_bytes = options.state_bytes,
+        .value_bytes = options.size,
+        .ring_bytes = options.ring_bytes,
+        .port = options.port,
+        .directory = options.directory,
+        .json = options.json,
+    };
+    struct lks_error err = {0};
+    return finish("recovery", lks_bench_recovery(&bench, &err), &err);
+}
+
 int lks_bench_command(int argc, char **argv)
 {
     static const char help[] =
-        "Usage: lockstep bench replicate|failover [OPTION...]\n"
+        "Usage: lockstep bench replicate|failover|recovery [OPTION...]\n"
         "  replicate  propose-to-commit time and throughput inside the leader's process\n"
         "  failover   from the loss of the leader to the next acknowledged write\n"
+        "  recovery   from the start of a filled cluster until it serves\n"
         "Each has --help. Exit codes: 0 measured; 1 failed; 2 wrong arguments.\n";
     static char replicate_name[] = "lockstep bench replicate";
     static char failover_name[] = "lockstep bench failover";
+    static char recovery_name[] = "lockstep bench recovery";
     if (argc >= 2 && strcmp(argv[1], "replicate") == 0) {
         argv[1] = replicate_name;
         return replicate_command(argc - 1, argv + 1);
@@ -194,6 +246,10 @@ int lks_bench_command(int argc, char **argv)
     if (argc >= 2 && strcmp(argv[1], "failover") == 0) {
         argv[1] = failover_name;
         return failover_command(argc - 1, argv + 1);
+    }
+    if (argc >= 2 && strcmp(argv[1], "recovery") == 0) {
+        argv[1] = recovery_name;
+        return recovery_command(argc - 1, argv + 1);
     }
     const bool asked = argc >= 2 && strcmp(argv[1], "--help") == 0;
     fputs(help, asked ? stdout : stderr);

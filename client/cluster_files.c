@@ -78,6 +78,9 @@ int lks_cluster_new_config(struct lks_config *config, const struct lks_cluster_o
             made.entry_bytes_max = made.ring_bytes / 8;
         }
     }
+    if (options->snapshots_bytes != 0) {
+        made.snapshots_bytes_max = options->snapshots_bytes;
+    }
     made.replicas_count = options->replicas != 0 ? options->replicas : 3;
     const unsigned first_port = options->port != 0 ? options->port : LKS_LOCAL_PORT;
     for (uint32_t id = 1; id <= made.replicas_count; id++) {

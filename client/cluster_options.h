@@ -18,6 +18,7 @@ struct lks_cluster_options {
     uint32_t replicas;     /* 0: not given; likewise below */
     uint16_t port;
     uint64_t ring_bytes;
+    uint64_t snapshots_bytes; /* of the snapshot area, at most; no option for it */
     enum lks_durability durability; /* AUTO unless durability_given */
     bool durability_given;
 };
