@@ -53,6 +53,7 @@ static void execute(struct lks_replica *replica, const struct lks_entry *entry, 
     }
     struct lks_asker asker = {.own = header->session == replica->session};
     if (asker.own) {
+        lks_reads_before(replica, header->sequence);
         asker.cookie = lks_gateway_answered(replica->gateway, header->sequence);
     }
     if (replica->recovery.active) {

@@ -31,6 +31,12 @@ static int submit(void *ctx, const void *command, size_t bytes, uint64_t cookie)
     return lks_replica_submit(daemon->assembly.replica, command, bytes, cookie);
 }
 
+static int submit_read(void *ctx, const void *command, size_t bytes, uint64_t cookie, bool ordered)
+{
+    struct daemon *daemon = ctx;
+    return lks_replica_submit_ordered(daemon->assembly.replica, command, bytes, cookie, ordered);
+}
+
 static size_t info(void *ctx, const char *section, char *text, size_t bytes_max)
 {
     const struct daemon *daemon = ctx;
@@ -46,7 +52,7 @@ static int open_server(struct daemon *daemon, struct lks_error *err)
         .port = replica->port,
         .connections_max = (uint32_t)config->connections_max,
         .command_bytes_max = config->entry_bytes_max,
-        .backend = {submit, info, daemon},
+        .backend = {.submit = submit, .info = info, .read = submit_read, .ctx = daemon},
         .log_sink = daemon->options->log_sink,
     };
     return lks_server_new(&daemon->server, &options, err);

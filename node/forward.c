@@ -71,7 +71,8 @@ static void watch_leader(struct lks_replica *replica)
     const uint32_t leader = replica->view->leader;
     struct lks_gateway_counts counts;
     lks_gateway_counts(replica->gateway, &counts);
-    replica->clients_wait = counts.answered != counts.submitted;
+    replica->clients_wait =
+        counts.answered != counts.submitted || lks_reads_waiting(replica) != 0;
     if (replica->clients_wait && leader != 0 && leader != replica->options.replica &&
         lks_fabric_peer_ends(replica->options.fabric, leader)) {
         lks_replica_read_words(replica, leader);

@@ -1,7 +1,8 @@
 /*
- * What lies where in one peer's area of the inbox: the mailbox, then the ingress ring. The peer
- * alone writes the area, one-sidedly; its owner only reads it, and trusts nothing in it. Offsets
- * and sizes are part of the wire format between replicas. Constants only; any thread.
+ * What lies where in one peer's area of the inbox: mailbox, words of ingress and of reads, ingress
+ * ring. The peer alone writes the area, one-sidedly; its owner only reads it, and trusts nothing
+ * in it. Offsets and sizes are part of the wire format between replicas. Constants only; any
+ * thread.
  */
 #ifndef LKS_NODE_INBOX_LAYOUT_H
 #define LKS_NODE_INBOX_LAYOUT_H
@@ -74,6 +75,33 @@ struct lks_ingress_words {
                                    the end of the records taken, in lines: the credits */
 };
 
+/* Reads (reads.c): each is one write of its owner; the check, over the epoch of the ingress offer
+ * and the words before it, says that all of them are of that write. */
+struct lks_read_request {
+    lks_word number; /* 1, 2, ... */
+    lks_word check;
+};
+
+struct lks_read_answer {
+    lks_word number; /* of the request: it, and all before it, are answered */
+    lks_word term;   /* of the leader */
+    lks_word point;  /* log offset: what is answered from a state that holds everything below is
+                        linearizable */
+    lks_word check;
+};
+
+struct lks_read_words {
+    _Alignas(64) struct lks_read_request request; /* by the gateway, in the leader's memory */
+    _Alignas(64) struct lks_read_answer answer;   /* by the leader, in the gateway's memory */
+};
+
+#define LKS_READ_WORDS_OFFSET (LKS_INGRESS_OFFSET + LKS_INGRESS_WORDS_BYTES / 2)
+
+_Static_assert(sizeof(struct lks_read_request) == 16, "read request layout");
+_Static_assert(sizeof(struct lks_read_answer) == 32, "read answer layout");
+_Static_assert(offsetof(struct lks_read_words, answer) == 64, "read words layout");
+_Static_assert(sizeof(struct lks_read_words) <= LKS_INGRESS_WORDS_BYTES / 2, "read words fit");
+
 /* At a 64-byte boundary, followed by the command and zeros to 64. Never wraps: where the rest of
  * the ring is too short, a record with `bytes` LKS_INGRESS_SKIP leads back to the beginning. */
 struct lks_ingress_header {
@@ -86,7 +114,8 @@ struct lks_ingress_header {
 
 #define LKS_INGRESS_SKIP UINT32_MAX
 
-_Static_assert(sizeof(struct lks_ingress_words) <= LKS_INGRESS_WORDS_BYTES, "ingress words fit");
+_Static_assert(sizeof(struct lks_ingress_words) <= LKS_INGRESS_WORDS_BYTES / 2,
+               "ingress words fit");
 _Static_assert(sizeof(struct lks_ingress_header) == 32, "ingress header layout");
 _Static_assert(LKS_INGRESS_RING_BYTES % LKS_INGRESS_ALIGN == 0, "whole lines");
 /* The largest record, the skip before it and credits not yet returned fit at the same time. */

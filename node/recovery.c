@@ -133,6 +133,9 @@ static void drop_queue(struct lks_replica *replica)
         if (entry->own) {
             replica->options.on_reply(replica->options.ctx, entry->cookie, NULL, 0);
         }
+        if (entry->read != NULL) {
+            lks_reads_wait_again(replica, entry->read);
+        }
     }
     lks_waiting_free(recovery->waiting);
     recovery->waiting = NULL;
@@ -288,6 +291,45 @@ void lks_replica_recover_dispatch(struct lks_replica *replica, const struct lks_
     }
 }
 
+/* ---- reads ---------------------------------------------------------------------------------- */
+
+/* Every partition is, or will be when it is restored, at the applied point. */
+bool lks_replica_recover_may_read(const struct lks_replica *replica)
+{
+    return !replica->recovery.active ||
+           replica->applied.index >= replica->recovery.left_out_most;
+}
+
+bool lks_replica_recover_read(struct lks_replica *replica, struct lks_read *read)
+{
+    struct lks_recovery *recovery = &replica->recovery;
+    struct lks_footprint touched;
+    const struct lks_service *service = replica->options.service;
+    if (!lks_replica_recover_may_read(replica)) {
+        return false;
+    }
+    service->footprint(read->data, read->bytes, &touched);
+    const bool all = touched.count == LKS_FOOTPRINT_ALL;
+    const uint32_t count = all ? service->partitions : touched.count;
+    for (uint32_t i = 0; i < count; i++) {
+        recovery->list[i] = all ? (uint16_t)i : touched.partitions[i];
+    }
+    if (!lks_waiting_must(recovery->waiting, recovery->list, count)) {
+        lks_reads_run_waited(replica, read);
+        return true;
+    }
+    if (!lks_waiting_has_room(recovery->waiting)) {
+        return false;
+    }
+    struct lks_waiting_entry *waiting = lks_waiting_add(recovery->waiting, recovery->list, count);
+    LKS_ASSERT(waiting != NULL);
+    waiting->read = read;
+    waiting->offset = lks_word_read(&replica->words->applied_offset);
+    waiting->index = lks_word_read(&replica->words->applied_index);
+    want(recovery, count);
+    return true;
+}
+
 /* ---- running what has waited ---------------------------------------------------------------- */
 
 /* It was checked when it was dispatched, and lies above the base since. */
@@ -322,13 +364,19 @@ static int run_some(struct lks_replica *replica)
         if (waiting == NULL) {
             break;
         }
+        work++;
+        if (waiting->read != NULL) {
+            struct lks_read *read = waiting->read;
+            lks_waiting_done(recovery->waiting, waiting);
+            lks_reads_run_waited(replica, read);
+            continue;
+        }
         const struct lks_entry entry = entry_at(replica, waiting->offset);
         LKS_ASSERT(entry.header->index == waiting->index);
         const struct lks_asker asker = {.own = waiting->own, .cookie = waiting->cookie};
         const uint32_t part = waiting->part;
         lks_waiting_done(recovery->waiting, waiting);
         run_waiting(replica, &entry, part, &asker);
-        work++;
     }
     return (int)work;
 }

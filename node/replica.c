@@ -148,6 +148,10 @@ static int make_parts(struct lks_replica *replica, const struct lks_identity *id
     if (rc != 0) {
         return rc;
     }
+    rc = lks_reads_init(replica);
+    if (rc != 0) {
+        return rc;
+    }
     rc = options->service->open(&replica->service, &service);
     if (rc != 0) {
         return rc;
@@ -251,6 +255,7 @@ void lks_replica_free(struct lks_replica *replica)
     }
     lks_replica_recover_fini(replica);
     lks_gateway_free(replica->gateway);
+    lks_reads_fini(replica);
     lks_reply_fini(&replica->reply);
     free(replica->ingress_buffer);
     free(replica->core);
@@ -329,6 +334,7 @@ int lks_replica_step(struct lks_replica *replica, uint64_t now_ns, uint64_t real
         lks_replica_send_deferred(replica);
         lks_replica_send_commit_words(replica);
         work += lks_replica_forward(replica);
+        work += lks_reads_step(replica);
         work += lks_replica_recover_step(replica, work > 0);
         work += lks_replica_snapshot_step(replica, work > 0);
         (void)lks_replica_drain(replica); /* of a base that has moved */
@@ -361,7 +367,8 @@ uint64_t lks_replica_deadline_ns(const struct lks_replica *replica)
         deadline = replica->now_ns + HANDSHAKE_POLL_NS;
     }
     const uint64_t watch_ns = replica->options.heartbeat_ns / WATCHES_PER_BEAT;
-    if (replica->clients_wait && replica->now_ns + watch_ns < deadline) {
+    const bool wait = replica->clients_wait || lks_reads_waiting(replica) != 0;
+    if (wait && replica->now_ns + watch_ns < deadline) {
         deadline = replica->now_ns + watch_ns;
     }
     return deadline;
@@ -379,22 +386,57 @@ static bool leader_ring_full(const struct lks_replica *replica)
            (lks_word_read(&replica->peers[leader].seen->flags) & LKS_PUBLIC_RING_FULL) != 0;
 }
 
-int lks_replica_submit(struct lks_replica *replica, const void *command, size_t bytes,
-                       uint64_t cookie)
+static bool is_leaderless(const struct lks_replica *replica)
 {
-    if (bytes > replica->options.entry_bytes_max) {
-        return -LKS_ETOOBIG;
+    const uint64_t patience = NO_LEADER_TIMEOUTS * replica->options.election_timeout_ns;
+    return replica->leaderless_since_ns != 0 &&
+           replica->now_ns - replica->leaderless_since_ns > patience;
+}
+
+static int submit_read(struct lks_replica *replica, const void *command, size_t bytes,
+                       uint64_t cookie, bool ordered)
+{
+    if (is_leaderless(replica)) {
+        return -LKS_ENOLEADER;
     }
+    struct lks_gateway_counts counts;
+    lks_gateway_counts(replica->gateway, &counts);
+    const struct lks_read_arrival arrival = {.command = command,
+                                             .bytes = bytes,
+                                             .cookie = cookie,
+                                             .after = counts.submitted,
+                                             .ordered = ordered};
+    return lks_reads_submit(replica, &arrival);
+}
+
+static int submit_command(struct lks_replica *replica, const void *command, size_t bytes,
+                          uint64_t cookie)
+{
     if (leader_ring_full(replica)) {
         return -LKS_ERINGFULL;
     }
-    const uint64_t patience = NO_LEADER_TIMEOUTS * replica->options.election_timeout_ns;
-    if (replica->leaderless_since_ns != 0 &&
-        replica->now_ns - replica->leaderless_since_ns > patience) {
+    if (is_leaderless(replica)) {
         return -LKS_ENOLEADER;
     }
     uint64_t sequence = 0;
     return lks_gateway_submit(replica->gateway, command, bytes, cookie, &sequence);
+}
+
+int lks_replica_submit_ordered(struct lks_replica *replica, const void *command, size_t bytes,
+                               uint64_t cookie, bool ordered)
+{
+    if (bytes > replica->options.entry_bytes_max) {
+        return -LKS_ETOOBIG;
+    }
+    return replica->options.service->is_read(command, bytes)
+               ? submit_read(replica, command, bytes, cookie, ordered)
+               : submit_command(replica, command, bytes, cookie);
+}
+
+int lks_replica_submit(struct lks_replica *replica, const void *command, size_t bytes,
+                       uint64_t cookie)
+{
+    return lks_replica_submit_ordered(replica, command, bytes, cookie, true);
 }
 
 bool lks_replica_stop(struct lks_replica *replica, uint64_t now_ns)
@@ -410,7 +452,7 @@ bool lks_replica_stop(struct lks_replica *replica, uint64_t now_ns)
     }
     struct lks_gateway_counts counts;
     lks_gateway_counts(replica->gateway, &counts);
-    const bool answered = counts.answered == counts.submitted;
+    const bool answered = counts.answered == counts.submitted && lks_reads_waiting(replica) == 0;
     const bool done = replica->options.replicas == 1 ||
                       (answered && replica->view->role != LKS_CORE_LEADER) ||
                       now_ns - replica->stop_since_ns >= STOP_PATIENCE_NS;
@@ -471,6 +513,16 @@ static void snapshots_status(const struct lks_replica *replica,
     status->used_bytes = counts.used_bytes;
 }
 
+static void reads_status(const struct lks_replica *replica, struct lks_reads_status *status)
+{
+    struct lks_read_queue_counts counts;
+    lks_read_queue_counts(replica->reads.queue, &counts);
+    status->taken = counts.arrived;
+    status->waiting = counts.waiting;
+    status->requests = counts.requests;
+    status->rounds = replica->reads.rounds;
+}
+
 void lks_replica_status(const struct lks_replica *replica, struct lks_replica_status *status)
 {
     const struct lks_core_view *view = lks_core_view(replica->core); /* fills in the peers */
@@ -491,7 +543,8 @@ void lks_replica_status(const struct lks_replica *replica, struct lks_replica_st
     status->tail_offset = own_log ? view->tail.offset : replica->applied.offset;
     status->base_offset = replica->base_offset;
     status->ring_bytes = lks_journal_ring_bytes(replica->options.journal);
-    status->pending = counts.submitted - counts.answered;
+    status->pending = counts.submitted - counts.answered + lks_reads_waiting(replica);
+    reads_status(replica, &status->reads);
     status->elections = view->elected_count;
     status->amnesiac = view->amnesiac;
     status->serving = view->role == LKS_CORE_LEADER ? view->established : view->grant.peer != 0;

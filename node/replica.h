@@ -103,6 +103,17 @@ void lks_replica_snapshot_persisted(struct lks_replica *replica, uint64_t id, in
 int lks_replica_submit(struct lks_replica *replica, const void *command, size_t bytes,
                        uint64_t cookie);
 
+/*
+ * The same for a client that says whether this command has to come after others. A read (the
+ * service's is_read) gets no entry in the log: it is answered, linearizably, from a state of this
+ * replica that the leader has vouched for (node/reads.h), never with what was submitted after it.
+ * ordered: also not before what was submitted before it has been applied here; without, only what
+ * had been answered is sure to be seen. (lks_replica_submit: ordered.) It is never refused with
+ * -LKS_ERINGFULL. Commands that change something always take effect in the order of submission.
+ */
+int lks_replica_submit_ordered(struct lks_replica *replica, const void *command, size_t bytes,
+                               uint64_t cookie, bool ordered);
+
 /* Asks for an end in order: a leader hands over to the best follower first. True once done (or
  * 2 s after the first call); call _step in between. */
 bool lks_replica_stop(struct lks_replica *replica, uint64_t now_ns);
@@ -147,6 +158,14 @@ struct lks_snapshots_status {
     uint64_t used_bytes;
 };
 
+/* Reads of own clients that need no entry. */
+struct lks_reads_status {
+    uint64_t taken;
+    uint64_t waiting;
+    uint64_t requests; /* for a point, that this replica has made */
+    uint64_t rounds;   /* of probes, that it has begun as leader */
+};
+
 struct lks_replica_status {
     enum lks_role role;
     uint32_t leader; /* 0: unknown */
@@ -159,12 +178,13 @@ struct lks_replica_status {
     uint64_t tail_offset;
     uint64_t base_offset;
     uint64_t ring_bytes;
-    uint64_t pending; /* commands of own clients without an answer, but for those that wait for a
-                         partition */
+    uint64_t pending; /* commands of own clients without an answer, reads too, but for commands that
+                         wait for a partition */
     uint64_t elections; /* times that this replica became leader in this life */
     bool amnesiac;
     bool serving; /* knows a leader and has applied up to its start of term */
     enum lks_durability durability;
+    struct lks_reads_status reads;
     struct lks_snapshots_status snapshots;
     struct lks_peer_status peers[LKS_REPLICAS_MAX + 1]; /* by id; leader only but `connected` */
 };

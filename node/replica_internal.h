@@ -6,6 +6,7 @@
  *   arrivals.c  completions and messages      forward.c  commands -> leader (gateway)
  *   persist.c   making ranges durable         log_read.c reading a peer's log (adoption)
  *   install.c   a peer's snapshots into the own area
+ *   reads.c     reads without entries, on any replica
  *   snapshot.c  service -> area, base         recovery.c area -> service, and what waits for it
  *
  * One thread. Completions become events in a queue; lks_replica_drain feeds them to the core and
@@ -21,6 +22,7 @@
 #include "node/ingress.h"
 #include "node/mailbox.h"
 #include "node/public_words.h"
+#include "node/reads.h"
 #include "node/recovery.h"
 #include "node/replica.h"
 #include "node/sessions.h"
@@ -200,6 +202,7 @@ struct lks_replica {
     uint8_t *ingress_buffer;
     struct lks_replica_peer peers[LKS_REPLICAS_MAX + 1];
 
+    struct lks_reads reads;
     struct lks_taker taker;
     struct lks_recovery recovery;
 };
@@ -296,6 +299,12 @@ void lks_replica_recover_dispatch(struct lks_replica *replica, const struct lks_
                                   uint64_t offset, const struct lks_asker *asker);
 int lks_replica_recover_step(struct lks_replica *replica, bool busy);
 void lks_replica_recover_fini(struct lks_replica *replica);
+
+/* Whether reads may be answered from what is restored and applied: see recovery.c. */
+bool lks_replica_recover_may_read(const struct lks_replica *replica);
+/* A read whose turn has come: answers it, or lets it wait for its partitions, before all that comes
+ * later. False: neither is possible. */
+bool lks_replica_recover_read(struct lks_replica *replica, struct lks_read *read);
 
 /* snapshot.c */
 /* The area is as it will be: after the recovery of the log, after an installation. */

@@ -21,6 +21,8 @@ struct lks_waiting_entry {
     uint64_t cookie; /* of an own client's command; see `own` */
     uint32_t part;   /* the only partition that it is to be executed in; or LKS_WAITING_WHOLE */
     bool own;        /* an own client waits for its answer */
+    void *read;      /* not an entry, but a read, which stands between two; offset and index are
+                        not above those of the entry before it */
     bool done;
     uint32_t blocked;     /* queues in which it is not first, or whose partition is not ready */
     uint32_t first_link;

@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "server/commands.h"
 #include "services/kv/encode.h"
+#include "services/kv/kv.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -121,6 +122,22 @@ static uint64_t make_cookie(const struct lks_server *server,
            (large ? 1u : 0u);
 }
 
+/* Reads of a connection that waits for nothing else do not wait for other connections either. */
+static int submit_encoded(struct lks_server *server, struct lks_connection *connection,
+                          size_t bytes, uint64_t cookie)
+{
+    const struct lks_server_backend *backend = &server->options.backend;
+    const bool read = backend->read != NULL && lks_kv_service.is_read(server->encoded, bytes);
+    const uint32_t ahead = connection->last_ordered - connection->answered;
+    const bool ordered = !read || (ahead > 0 && ahead <= LKS_SERVER_PENDING_MAX);
+    connection->submitted++; /* before: the answer may come from inside the call */
+    if (ordered) {
+        connection->last_ordered = connection->submitted;
+    }
+    return read ? backend->read(backend->ctx, server->encoded, bytes, cookie, ordered)
+                : backend->submit(backend->ctx, server->encoded, bytes, cookie);
+}
+
 /* Gives a command to the backend; false: server->reply says why not. */
 static bool submit(struct lks_server *server, struct lks_connection *connection,
                    const struct lks_command_row *row)
@@ -145,10 +162,8 @@ static bool submit(struct lks_server *server, struct lks_connection *connection,
     const uint64_t cookie = make_cookie(server, connection, large);
     /* Counted before: the answer may come from inside the call, and even close the connection. */
     const uint32_t generation = connection->generation;
-    connection->submitted++;
     connection->pending_large += large ? 1 : 0;
-    const int result = server->options.backend.submit(server->options.backend.ctx,
-                                                      server->encoded, bytes, cookie);
+    const int result = submit_encoded(server, connection, bytes, cookie);
     if (result == 0 || connection->generation != generation) {
         return true;
     }

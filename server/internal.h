@@ -68,6 +68,8 @@ struct lks_connection {
     bool in_resume;
     uint32_t submitted; /* commands given to the backend, and answered; both wrap */
     uint32_t answered;
+    uint32_t last_ordered; /* commands submitted when the last one was no free read: what comes
+                              while that is unanswered has to come after it */
     uint32_t pending_large;
     uint32_t next_free; /* slot, while free */
     char *in;           /* bytes not consumed yet; NULL while there are none */

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/log.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,10 @@ struct lks_server_backend {
      * the bytes written, at most bytes_max. section: INFO's argument as the client gave it, NULL
      * without one; 0 bytes for a section that the backend does not know. */
     size_t (*info)(void *ctx, const char *section, char *text, size_t bytes_max);
+    /* Takes, as submit does, an encoded command that changes nothing. ordered: it must come after
+     * everything that was submitted before it; else only what was answered before must be seen.
+     * Never may it see what is submitted after it. NULL: submit takes these too. */
+    int (*read)(void *ctx, const void *command, size_t bytes, uint64_t cookie, bool ordered);
     void *ctx;
 };
 

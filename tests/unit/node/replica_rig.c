@@ -19,9 +19,26 @@
 #define PATIENCE_NS UINT64_C(2000000000)
 #define PENDING_BYTES UINT64_C(4194304)
 
+static void on_read(struct rig *rig, uint64_t number, const char *reply, size_t bytes)
+{
+    struct rig_read *read = &rig->reads[number];
+    assert_true(number <= rig->reads_count);
+    read->unknown = bytes == 0;
+    read->answered += bytes != 0;
+    read->answers = rig->answers_count;
+    if (bytes != 0) {
+        assert_int_equal(reply[0], ':');
+        read->value = strtoull(reply + 1, NULL, 10);
+    }
+}
+
 static void on_reply(void *ctx, uint64_t cookie, const void *reply, size_t bytes)
 {
     struct rig_replica *self = ctx;
+    if ((cookie & RIG_SERVICE_READ) != 0) {
+        on_read(self->rig, cookie & ~RIG_SERVICE_READ, reply, bytes);
+        return;
+    }
     if (bytes == 0) {
         self->unknown++;
         return;
@@ -501,6 +518,18 @@ void rig_submit_many(struct rig *rig, uint32_t id, size_t bytes, uint32_t count)
         assert_int_not_equal(rig_submit(rig, id, bytes, &code), 0);
         assert_int_equal(code, 0);
     }
+}
+
+uint32_t rig_read(struct rig *rig, uint32_t id, uint32_t partition, bool ordered)
+{
+    const uint64_t command = RIG_SERVICE_READ | partition;
+    const uint64_t number = rig->reads_count + 1;
+    assert_true(number < RIG_READS_MAX);
+    rig->reads_count++;
+    assert_int_equal(lks_replica_submit_ordered(rig->replicas[id].replica, &command,
+                                                sizeof command, RIG_SERVICE_READ | number, ordered),
+                     0);
+    return (uint32_t)number;
 }
 
 uint32_t rig_executed(const struct rig *rig, uint32_t id)

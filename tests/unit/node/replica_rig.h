@@ -41,6 +41,16 @@ struct rig_persist {
     uint64_t id;
 };
 
+#define RIG_READS_MAX 4096u
+
+/* A read of a client of one replica, by its number from 1. */
+struct rig_read {
+    uint32_t answered; /* how often */
+    bool unknown;      /* its connection was closed instead */
+    uint64_t value;    /* commands executed where it looked */
+    uint32_t answers;  /* commands that had been answered, at all replicas, before it was */
+};
+
 struct rig_replica {
     struct rig *rig;
     uint32_t id;
@@ -70,6 +80,8 @@ struct rig {
     struct hand_net *net;
     uint64_t answers[RIG_SUBMITTED_MAX]; /* numbers in the order of their answers */
     uint32_t answers_count;
+    struct rig_read reads[RIG_READS_MAX];
+    uint32_t reads_count;
     char folder[96];
     uint64_t now_ns;
     uint64_t realtime_ns;
@@ -117,6 +129,10 @@ uint32_t rig_leader(const struct rig *rig);
 uint64_t rig_submit(struct rig *rig, uint32_t id, size_t bytes, int *code);
 /* The same `count` times; all must be taken. */
 void rig_submit_many(struct rig *rig, uint32_t id, size_t bytes, uint32_t count);
+
+/* Submits a read of a partition at a replica, which must take it: its number. Partitions beyond
+ * the last: all of them. */
+uint32_t rig_read(struct rig *rig, uint32_t id, uint32_t partition, bool ordered);
 
 /* Ticks until everything submitted was answered, once, and all that are up have applied the same
  * commands; fails the test after 2 s. Commands of lives that ended need no answer. */

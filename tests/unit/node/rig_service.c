@@ -62,6 +62,14 @@ static void footprint(const void *data, size_t bytes, struct lks_footprint *touc
     uint64_t number = 0;
     assert_true(bytes >= sizeof number);
     memcpy(&number, data, sizeof number);
+    if ((number & RIG_SERVICE_READ) != 0) {
+        const uint64_t partition = number & ~RIG_SERVICE_READ;
+        *touched = (struct lks_footprint){.count = 1, .partitions = {(uint16_t)partition}};
+        if (partition >= g_options.partitions) {
+            touched->count = LKS_FOOTPRINT_ALL;
+        }
+        return;
+    }
     const uint32_t count = rig_service_touches(number, touched->partitions, &touched->tied);
     const bool all = number % ALL_EVERY == 0 && count > 1;
     touched->count = all ? LKS_FOOTPRINT_ALL : count;
@@ -103,9 +111,26 @@ static void apply(void *state, const struct lks_command *command, struct lks_rep
 
 static bool is_read(const void *data, size_t bytes)
 {
-    (void)data;
-    (void)bytes;
-    return false;
+    uint64_t number = 0;
+    assert_true(bytes >= sizeof number);
+    memcpy(&number, data, sizeof number);
+    return (number & RIG_SERVICE_READ) != 0;
+}
+
+static void answer_read(void *state, const struct lks_command *command, struct lks_reply *reply)
+{
+    const struct rig_service *self = state;
+    struct lks_footprint touched;
+    uint64_t sum = 0;
+    footprint(command->data, command->bytes, &touched);
+    const bool all = touched.count == LKS_FOOTPRINT_ALL;
+    const uint32_t count = all ? g_options.partitions : touched.count;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct rig_list *list = &self->lists[all ? i : touched.partitions[i]];
+        assert_false(list->restoring);
+        sum += list->count;
+    }
+    lks_reply_integer(reply, (int64_t)sum);
 }
 
 static bool tick(void *state, uint64_t time_ns)
@@ -215,7 +240,7 @@ static struct lks_service g_service = {
     .close = state_close,
     .footprint = footprint,
     .apply = apply,
-    .read = apply,
+    .read = answer_read,
     .is_read = is_read,
     .tick = tick,
     .next_expiry_ns = next_expiry_ns,

@@ -14,6 +14,10 @@
 #define RIG_SUBMITTED_MAX 16384u
 #define RIG_PARTITIONS_MAX 8u
 
+/* A command with this bit set is a read: of the partition that its other bits name, or of all of
+ * them if they name none. Its answer is how many commands were executed there. */
+#define RIG_SERVICE_READ (UINT64_C(1) << 63)
+
 /* What one partition executed. */
 struct rig_list {
     uint64_t numbers[RIG_SUBMITTED_MAX];
