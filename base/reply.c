@@ -125,3 +125,8 @@ void lks_reply_map(struct lks_reply *reply, size_t pairs)
 {
     append_number(reply, '%', (int64_t)pairs);
 }
+
+void lks_reply_append(struct lks_reply *reply, const struct lks_reply *values)
+{
+    append(reply, values->data, values->bytes);
+}

@@ -43,6 +43,22 @@ static size_t info(void *ctx, const char *section, char *text, size_t bytes_max)
     return lks_info_text(&daemon->assembly, section, text, bytes_max);
 }
 
+/* Other replicas that hold durably what is answered here. The leader knows them; elsewhere only
+ * what an answer implies is known: a majority, of which the leader is one. */
+static uint32_t durable_followers(void *ctx)
+{
+    const struct daemon *daemon = ctx;
+    const uint32_t replicas = daemon->options->config->replicas_count;
+    struct lks_replica_status status;
+    uint32_t count = 0;
+    lks_replica_status(daemon->assembly.replica, &status);
+    for (uint32_t p = 1; p <= replicas && status.role == LKS_ROLE_LEADER; p++) {
+        const bool other = p != daemon->options->replica;
+        count += other && status.peers[p].durable_offset >= status.applied_offset ? 1 : 0;
+    }
+    return count > replicas / 2 ? count : replicas / 2;
+}
+
 static int open_server(struct daemon *daemon, struct lks_error *err)
 {
     const struct lks_config *config = daemon->options->config;
@@ -52,7 +68,11 @@ static int open_server(struct daemon *daemon, struct lks_error *err)
         .port = replica->port,
         .connections_max = (uint32_t)config->connections_max,
         .command_bytes_max = config->entry_bytes_max,
-        .backend = {.submit = submit, .info = info, .read = submit_read, .ctx = daemon},
+        .backend = {.submit = submit,
+                    .info = info,
+                    .durable_followers = durable_followers,
+                    .read = submit_read,
+                    .ctx = daemon},
         .log_sink = daemon->options->log_sink,
     };
     return lks_server_new(&daemon->server, &options, err);

@@ -9,7 +9,7 @@
 #include <strings.h>
 
 #define NAME_BYTES_MAX 16u /* longer ones are unknown */
-#define INDEX_SLOTS 256u   /* a power of two, several times the number of rows */
+#define INDEX_SLOTS 512u   /* a power of two, several times the number of rows */
 #define QUOTED_BYTES_MAX 128
 
 #define RO LKS_COMMAND_READONLY
@@ -17,6 +17,7 @@
 #define FAST LKS_COMMAND_FAST
 #define ADMIN LKS_COMMAND_ADMIN
 #define BOX LKS_COMMAND_CONTAINER
+#define DANGER LKS_COMMAND_DANGEROUS
 #define LARGE LKS_COMMAND_LARGE_REPLY
 #define LARGE_OPTION LKS_COMMAND_LARGE_OPTION
 
@@ -64,10 +65,19 @@ static const struct lks_command_row g_rows[] = {
     {"command|list", -2, 0, NO_KEYS, "server", "7.0.0",
      "O(N) where N is the total number of commands", "Get an array of command names",
      LOCAL(lks_local_command_list)},
+    {"config", -2, BOX, NO_KEYS, "server", "2.0.0", "Depends on subcommand.",
+     "A container for server configuration commands", LOCAL(NULL)},
+    {"config|get", -3, ADMIN, NO_KEYS, "server", "2.0.0",
+     "O(N) where N is the number of parameters and patterns",
+     "Get the values of configuration parameters", LOCAL(lks_local_config_get)},
+    {"config|help", 2, 0, NO_KEYS, "server", "5.0.0", "O(1)",
+     "Show helpful text about the different subcommands", LOCAL(lks_local_help)},
     {"dbsize", 1, RO | FAST, NO_KEYS, "server", "1.0.0", "O(1)",
      "Return the number of keys in the selected database", SERVICE(DBSIZE)},
     {"decr", 2, WR | FAST, 1, 1, 1, "RW access update", "string", "1.0.0", "O(1)",
      "Decrement the integer value of a key by one", SERVICE(DECR)},
+    {"decrby", 3, WR | FAST, 1, 1, 1, "RW access update", "string", "1.0.0", "O(1)",
+     "Decrement the integer value of a key by the given number", SERVICE(DECRBY)},
     {"del", -2, WR, 1, -1, 1, "RM delete", "generic", "1.0.0",
      "O(N) where N is the number of keys that will be removed", "Delete a key", SERVICE(DEL)},
     {"echo", 2, FAST, NO_KEYS, "connection", "1.0.0", "O(1)", "Echo the given string",
@@ -75,31 +85,99 @@ static const struct lks_command_row g_rows[] = {
     {"exists", -2, RO | FAST, 1, -1, 1, "RO", "generic", "1.0.0",
      "O(N) where N is the number of keys to check", "Determine if a key exists",
      SERVICE(EXISTS)},
-    {"flushall", -1, WR, NO_KEYS, "server", "1.0.0",
+    {"expire", -3, WR | FAST, 1, 1, 1, "RW update", "generic", "1.0.0", "O(1)",
+     "Set a key's time to live in seconds", SERVICE(EXPIRE)},
+    {"expireat", -3, WR | FAST, 1, 1, 1, "RW update", "generic", "1.2.0", "O(1)",
+     "Set the expiration for a key as a UNIX timestamp", SERVICE(EXPIREAT)},
+    {"expiretime", 2, RO | FAST, 1, 1, 1, "RO access", "generic", "7.0.0", "O(1)",
+     "Get the expiration Unix timestamp for a key", SERVICE(EXPIRETIME)},
+    {"flushall", -1, WR | DANGER, NO_KEYS, "server", "1.0.0",
      "O(1); the memory is given back by later commands", "Remove all keys from all databases",
      SERVICE(FLUSHALL)},
+    {"flushdb", -1, WR | DANGER, NO_KEYS, "server", "1.0.0",
+     "O(1); the memory is given back by later commands",
+     "Remove all keys from the current database", SERVICE(FLUSHALL)},
     {"get", 2, RO | FAST | LARGE, 1, 1, 1, "RO access", "string", "1.0.0", "O(1)",
      "Get the value of a key", SERVICE(GET)},
+    {"getdel", 2, WR | FAST | LARGE, 1, 1, 1, "RW access delete", "string", "6.2.0", "O(1)",
+     "Get the value of a key and delete the key", SERVICE(GETDEL)},
+    {"getex", -2, WR | FAST | LARGE, 1, 1, 1, "RW access update", "string", "6.2.0", "O(1)",
+     "Get the value of a key and optionally set its expiration", SERVICE(GETEX)},
+    {"getrange", 4, RO | LARGE, 1, 1, 1, "RO access", "string", "2.4.0",
+     "O(N) where N is the length of the returned string",
+     "Get a substring of the string stored at a key", SERVICE(GETRANGE)},
+    {"getset", 3, WR | FAST | LARGE, 1, 1, 1, "RW access update", "string", "1.0.0", "O(1)",
+     "Set the string value of a key and return its old value", SERVICE(GETSET)},
     {"hello", -1, FAST, NO_KEYS, "connection", "6.0.0", "O(1)", "Handshake with the server",
      LOCAL(lks_local_hello)},
     {"incr", 2, WR | FAST, 1, 1, 1, "RW access update", "string", "1.0.0", "O(1)",
      "Increment the integer value of a key by one", SERVICE(INCR)},
     {"incrby", 3, WR | FAST, 1, 1, 1, "RW access update", "string", "1.0.0", "O(1)",
      "Increment the integer value of a key by the given amount", SERVICE(INCRBY)},
+    {"incrbyfloat", 3, WR | FAST, 1, 1, 1, "RW access update", "string", "2.6.0", "O(1)",
+     "Increment the float value of a key by the given amount", SERVICE(INCRBYFLOAT)},
     {"info", -1, 0, NO_KEYS, "server", "1.0.0", "O(1)",
      "Get information and statistics about the server", LOCAL(lks_local_info)},
+    {"keys", 2, RO | DANGER | LARGE, NO_KEYS, "generic", "1.0.0",
+     "O(N) where N is the number of keys", "Find all keys matching the given pattern",
+     SERVICE(KEYS)},
+    {"mget", -2, RO | FAST | LARGE, 1, -1, 1, "RO access", "string", "1.0.0",
+     "O(N) where N is the number of keys to retrieve", "Get the values of all the given keys",
+     SERVICE(MGET)},
+    {"mset", -3, WR, 1, -1, 2, "OW update", "string", "1.0.1",
+     "O(N) where N is the number of keys to set", "Set multiple keys to multiple values",
+     SERVICE(MSET)},
+    {"msetnx", -3, WR, 1, -1, 2, "OW insert", "string", "1.0.1",
+     "O(N) where N is the number of keys to set",
+     "Set multiple keys to multiple values, only if none of the keys exist", SERVICE(MSETNX)},
+    {"persist", 2, WR | FAST, 1, 1, 1, "RW update", "generic", "2.2.0", "O(1)",
+     "Remove the expiration from a key", SERVICE(PERSIST)},
+    {"pexpire", -3, WR | FAST, 1, 1, 1, "RW update", "generic", "2.6.0", "O(1)",
+     "Set a key's time to live in milliseconds", SERVICE(PEXPIRE)},
+    {"pexpireat", -3, WR | FAST, 1, 1, 1, "RW update", "generic", "2.6.0", "O(1)",
+     "Set the expiration for a key as a UNIX timestamp specified in milliseconds",
+     SERVICE(PEXPIREAT)},
+    {"pexpiretime", 2, RO | FAST, 1, 1, 1, "RO access", "generic", "7.0.0", "O(1)",
+     "Get the expiration Unix timestamp for a key in milliseconds", SERVICE(PEXPIRETIME)},
     {"ping", -1, FAST, NO_KEYS, "connection", "1.0.0", "O(1)", "Ping the server",
      LOCAL(lks_local_ping)},
+    {"psetex", 4, WR, 1, 1, 1, "OW update", "string", "2.6.0", "O(1)",
+     "Set the value and expiration in milliseconds of a key", SERVICE(PSETEX)},
+    {"pttl", 2, RO | FAST, 1, 1, 1, "RO access", "generic", "2.6.0", "O(1)",
+     "Get the time to live for a key in milliseconds", SERVICE(PTTL)},
     {"quit", -1, FAST, NO_KEYS, "connection", "1.0.0", "O(1)", "Close the connection",
      LOCAL(lks_local_quit)},
+    {"randomkey", 1, RO, NO_KEYS, "generic", "1.0.0", "O(1)",
+     "Return a random key from the keyspace", SERVICE(RANDOMKEY)},
+    {"reset", 1, FAST, NO_KEYS, "connection", "6.2.0", "O(1)", "Reset the connection",
+     LOCAL(lks_local_reset)},
+    {"scan", -2, RO | LARGE, NO_KEYS, "generic", "2.8.0",
+     "O(N) where N is the number of keys looked at", "Incrementally iterate the keys space",
+     SERVICE(SCAN)},
     {"select", 2, FAST, NO_KEYS, "connection", "1.0.0", "O(1)",
      "Change the selected database for the current connection", LOCAL(lks_local_select)},
     {"set", -3, WR | LARGE_OPTION, 1, 1, 1, "RW access update variable_flags", "string", "1.0.0",
      "O(1)", "Set the string value of a key", SERVICE(SET)},
+    {"setex", 4, WR, 1, 1, 1, "OW update", "string", "2.0.0", "O(1)",
+     "Set the value and expiration of a key", SERVICE(SETEX)},
+    {"setnx", 3, WR | FAST, 1, 1, 1, "OW insert", "string", "1.0.0", "O(1)",
+     "Set the value of a key, only if the key does not exist", SERVICE(SETNX)},
+    {"setrange", 4, WR, 1, 1, 1, "RW update", "string", "2.2.0",
+     "O(N) where N is the length of the value",
+     "Overwrite part of a string at key starting at the specified offset", SERVICE(SETRANGE)},
     {"strlen", 2, RO | FAST, 1, 1, 1, "RO", "string", "2.2.0", "O(1)",
      "Get the length of the value stored in a key", SERVICE(STRLEN)},
     {"time", 1, FAST, NO_KEYS, "server", "2.6.0", "O(1)", "Return the current server time",
      SERVICE(TIME)},
+    {"ttl", 2, RO | FAST, 1, 1, 1, "RO access", "generic", "1.0.0", "O(1)",
+     "Get the time to live for a key in seconds", SERVICE(TTL)},
+    {"type", 2, RO | FAST, 1, 1, 1, "RO", "generic", "1.0.0", "O(1)",
+     "Determine the type stored at key", SERVICE(TYPE)},
+    {"unlink", -2, WR | FAST, 1, -1, 1, "RM delete", "generic", "4.0.0",
+     "O(N) where N is the number of keys that will be removed", "Delete a key; the same as DEL",
+     SERVICE(DEL)},
+    {"wait", 3, 0, NO_KEYS, "generic", "3.0.0", "O(1)",
+     "Count the replicas that hold the connection's writes durably", LOCAL(lks_local_wait)},
 };
 
 /* A name in lower case, padded with zeros: two words to compare. */
@@ -128,7 +206,7 @@ static struct packed_name pack(const char *name, size_t bytes)
 static uint32_t index_slot(const struct packed_name *name)
 {
     const uint64_t mixed = (name->words[0] ^ name->words[1] * 31) * UINT64_C(0x9E3779B97F4A7C15);
-    return (uint32_t)(mixed >> 56) & (INDEX_SLOTS - 1);
+    return (uint32_t)(mixed >> 48) & (INDEX_SLOTS - 1);
 }
 
 static void build_index(void)

@@ -21,6 +21,7 @@
 #define LKS_COMMAND_CONTAINER 16u   /* the rows "name|..." behind it are its subcommands */
 #define LKS_COMMAND_LARGE_REPLY 32u /* may be a whole value */
 #define LKS_COMMAND_LARGE_OPTION 64u /* ... when options follow the arguments it must have */
+#define LKS_COMMAND_DANGEROUS 128u  /* of that category */
 
 struct lks_command_row {
     const char *name; /* lower case; a subcommand is "client|id" */
@@ -63,7 +64,7 @@ void lks_commands_reply_unknown_sub(struct lks_reply *reply,
 /* All rows, subcommands included. */
 const struct lks_command_row *lks_commands_rows(size_t *count);
 
-/* Handlers: local.c, info.c and documentation.c. */
+/* Handlers: local.c, info.c, documentation.c and, below, settings.c. */
 void lks_local_ping(struct lks_server *server, struct lks_connection *connection,
                     const struct lks_argument *args, size_t count);
 void lks_local_echo(struct lks_server *server, struct lks_connection *connection,
@@ -102,6 +103,13 @@ void lks_local_command_list(struct lks_server *server, struct lks_connection *co
                             const struct lks_argument *args, size_t count);
 void lks_local_command_getkeys(struct lks_server *server, struct lks_connection *connection,
                                const struct lks_argument *args, size_t count);
+/* settings.c */
+void lks_local_config_get(struct lks_server *server, struct lks_connection *connection,
+                          const struct lks_argument *args, size_t count);
+void lks_local_reset(struct lks_server *server, struct lks_connection *connection,
+                     const struct lks_argument *args, size_t count);
+void lks_local_wait(struct lks_server *server, struct lks_connection *connection,
+                    const struct lks_argument *args, size_t count);
 /* HELP of any container: its subcommands with their summaries. */
 void lks_local_help(struct lks_server *server, struct lks_connection *connection,
                     const struct lks_argument *args, size_t count);

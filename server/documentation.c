@@ -92,6 +92,7 @@ static void reply_categories(struct lks_reply *reply, const struct lks_command_r
     add_word(text, (row->flags & LKS_COMMAND_READONLY) != 0, "@read");
     add_word(text, strcmp(row->group, "string") == 0, "@string");
     add_word(text, (row->flags & LKS_COMMAND_ADMIN) != 0, "@admin @dangerous");
+    add_word(text, (row->flags & LKS_COMMAND_DANGEROUS) != 0, "@dangerous");
     add_word(text, (row->flags & LKS_COMMAND_FAST) != 0, "@fast");
     add_word(text, (row->flags & LKS_COMMAND_FAST) == 0, "@slow");
     add_word(text, strcmp(row->group, "connection") == 0, "@connection");

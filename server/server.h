@@ -26,6 +26,9 @@ struct lks_server_backend {
      * the bytes written, at most bytes_max. section: INFO's argument as the client gave it, NULL
      * without one; 0 bytes for a section that the backend does not know. */
     size_t (*info)(void *ctx, const char *section, char *text, size_t bytes_max);
+    /* How many other replicas are known to hold durably all that has been answered so far. NULL:
+     * there are none. */
+    uint32_t (*durable_followers)(void *ctx);
     /* Takes, as submit does, an encoded command that changes nothing. ordered: it must come after
      * everything that was submitted before it; else only what was answered before must be seen.
      * Never may it see what is submitted after it. NULL: submit takes these too. */

@@ -33,4 +33,7 @@ void lks_reply_null(struct lks_reply *reply);                                   
 void lks_reply_array(struct lks_reply *reply, size_t count); /* *n, followed by n values */
 void lks_reply_map(struct lks_reply *reply, size_t pairs);   /* %n, followed by 2n values */
 
+/* Appends the values of another reply, which stays as it is. */
+void lks_reply_append(struct lks_reply *reply, const struct lks_reply *values);
+
 #endif

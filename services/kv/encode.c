@@ -1,162 +1,252 @@
-/* Encodes commands of the key-value service; see encode.h. */
+/* Encodes commands of the key-value service; see encode.h and encoder.h. */
 #include "services/kv/encode.h"
 
-#include "services/kv/format.h"
+#include "services/kv/encoder.h"
 
 #include <endian.h>
-#include <string.h>
-#include <strings.h>
 
-static bool is_word(const struct lks_argument *arg, const char *word)
+void lks_kv_put_byte(struct lks_kv_encoder *encoder, unsigned byte)
 {
-    return arg->bytes == strlen(word) && strncasecmp(arg->data, word, arg->bytes) == 0;
+    *encoder->out++ = (uint8_t)byte;
 }
 
-static uint8_t *put_bytes(uint8_t *out, const struct lks_argument *arg)
+void lks_kv_put_number(struct lks_kv_encoder *encoder, int64_t number)
 {
-    memcpy(out, arg->data, arg->bytes);
-    return out + arg->bytes;
+    const uint64_t bits = htole64((uint64_t)number);
+    memcpy(encoder->out, &bits, sizeof bits);
+    encoder->out += sizeof bits;
 }
 
-static uint8_t *put_prefixed(uint8_t *out, const struct lks_argument *arg)
+void lks_kv_put_bytes(struct lks_kv_encoder *encoder, const struct lks_argument *arg)
 {
-    return put_bytes(lks_kv_length_write(out, arg->bytes), arg);
+    memcpy(encoder->out, arg->data, arg->bytes);
+    encoder->out += arg->bytes;
 }
 
-static uint8_t *put_incrby(uint8_t *out, int64_t delta, const struct lks_argument *key)
+void lks_kv_put_prefixed(struct lks_kv_encoder *encoder, const struct lks_argument *arg)
 {
-    const uint64_t bits = htole64((uint64_t)delta);
-    *out++ = LKS_KV_INCRBY;
-    memcpy(out, &bits, sizeof bits);
-    return put_bytes(out + sizeof bits, key);
+    encoder->out = lks_kv_length_write(encoder->out, arg->bytes);
+    lks_kv_put_bytes(encoder, arg);
 }
 
-static uint8_t *put_keys(uint8_t *out, enum lks_kv_operation operation,
-                         const struct lks_argument *args, size_t count)
+bool lks_kv_syntax_error(struct lks_kv_encoder *encoder)
 {
-    *out++ = (uint8_t)operation;
-    for (size_t i = 1; i < count; i++) {
-        out = put_prefixed(out, &args[i]);
+    lks_reply_error(encoder->reply, "ERR syntax error");
+    return false;
+}
+
+bool lks_kv_integer_of(struct lks_kv_encoder *encoder, const struct lks_argument *arg,
+                       int64_t *value)
+{
+    if (!lks_kv_integer_parse(arg->data, arg->bytes, value)) {
+        lks_reply_error(encoder->reply, "ERR value is not an integer or out of range");
+        return false;
     }
-    return out;
+    return true;
 }
 
-/* The options of SET behind key and value; -1: a syntax error. */
-static int set_flags(const struct lks_argument *args, size_t count)
+/* The operation alone, or with the first argument as its last. The variant is the operation. */
+static bool encode_operation(struct lks_kv_encoder *encoder)
 {
-    unsigned flags = 0;
-    for (size_t i = 3; i < count; i++) {
-        if (is_word(&args[i], "NX") && (flags & LKS_KV_SET_XX) == 0) {
-            flags |= LKS_KV_SET_NX;
-        } else if (is_word(&args[i], "XX") && (flags & LKS_KV_SET_NX) == 0) {
-            flags |= LKS_KV_SET_XX;
-        } else if (is_word(&args[i], "GET")) {
-            flags |= LKS_KV_SET_GET;
-        } else {
-            return -1;
+    lks_kv_put_byte(encoder, encoder->variant);
+    return true;
+}
+
+static bool encode_key(struct lks_kv_encoder *encoder)
+{
+    lks_kv_put_byte(encoder, encoder->variant);
+    lks_kv_put_bytes(encoder, &encoder->args[1]);
+    return true;
+}
+
+/* Every argument with its length. The variant is the operation. */
+static bool encode_keys(struct lks_kv_encoder *encoder)
+{
+    lks_kv_put_byte(encoder, encoder->variant);
+    for (size_t i = 1; i < encoder->count; i++) {
+        lks_kv_put_prefixed(encoder, &encoder->args[i]);
+    }
+    return true;
+}
+
+static bool encode_pairs(struct lks_kv_encoder *encoder)
+{
+    if (encoder->count % 2 == 0) {
+        lks_reply_error(encoder->reply, "ERR wrong number of arguments for '%s' command",
+                        encoder->variant == LKS_KV_MSET ? "mset" : "msetnx");
+        return false;
+    }
+    return encode_keys(encoder);
+}
+
+/* A key and a value. The variant is the operation. */
+static bool encode_pair(struct lks_kv_encoder *encoder)
+{
+    lks_kv_put_byte(encoder, encoder->variant);
+    lks_kv_put_prefixed(encoder, &encoder->args[1]);
+    lks_kv_put_bytes(encoder, &encoder->args[2]);
+    return true;
+}
+
+static bool encode_getset(struct lks_kv_encoder *encoder)
+{
+    lks_kv_put_byte(encoder, LKS_KV_SET);
+    lks_kv_put_byte(encoder, LKS_KV_SET_GET);
+    lks_kv_put_prefixed(encoder, &encoder->args[1]);
+    lks_kv_put_bytes(encoder, &encoder->args[2]);
+    return true;
+}
+
+static bool encode_incrby(struct lks_kv_encoder *encoder)
+{
+    int64_t delta = encoder->variant == LKS_KV_REQUEST_DECR ? -1 : 1;
+    if (encoder->count > 2 && !lks_kv_integer_of(encoder, &encoder->args[2], &delta)) {
+        return false;
+    }
+    if (encoder->variant == LKS_KV_REQUEST_DECRBY) {
+        if (delta == INT64_MIN) {
+            lks_reply_error(encoder->reply, "ERR decrement would overflow");
+            return false;
         }
+        delta = -delta;
     }
-    return (int)flags;
+    lks_kv_put_byte(encoder, LKS_KV_INCRBY);
+    lks_kv_put_number(encoder, delta);
+    lks_kv_put_bytes(encoder, &encoder->args[1]);
+    return true;
 }
 
-static uint8_t *put_set(uint8_t *out, const struct lks_argument *args, size_t count,
-                        struct lks_reply *reply)
+static bool encode_incrbyfloat(struct lks_kv_encoder *encoder)
 {
-    const int flags = set_flags(args, count);
-    if (flags < 0) {
-        lks_reply_error(reply, "ERR syntax error");
-        return NULL;
+    long double delta;
+    if (!lks_kv_float_parse(encoder->args[2].data, encoder->args[2].bytes, &delta)) {
+        lks_reply_error(encoder->reply, "ERR value is not a valid float");
+        return false;
     }
-    *out++ = LKS_KV_SET;
-    *out++ = (uint8_t)flags;
-    return put_bytes(put_prefixed(out, &args[1]), &args[2]);
+    lks_kv_put_byte(encoder, LKS_KV_INCRBYFLOAT);
+    lks_kv_put_prefixed(encoder, &encoder->args[2]);
+    lks_kv_put_bytes(encoder, &encoder->args[1]);
+    return true;
 }
 
-static uint8_t *put_flushall(uint8_t *out, const struct lks_argument *args, size_t count,
-                             struct lks_reply *reply)
+static bool encode_append(struct lks_kv_encoder *encoder)
 {
-    if (count > 2 || (count == 2 && !is_word(&args[1], "ASYNC") && !is_word(&args[1], "SYNC"))) {
-        lks_reply_error(reply, "ERR syntax error");
-        return NULL;
+    lks_kv_put_byte(encoder, LKS_KV_APPEND);
+    encoder->out = lks_kv_length_write(encoder->out, encoder->value_bytes_max);
+    lks_kv_put_prefixed(encoder, &encoder->args[1]);
+    lks_kv_put_bytes(encoder, &encoder->args[2]);
+    return true;
+}
+
+static bool encode_setrange(struct lks_kv_encoder *encoder)
+{
+    int64_t offset;
+    if (!lks_kv_integer_of(encoder, &encoder->args[2], &offset)) {
+        return false;
     }
-    *out++ = LKS_KV_FLUSHALL;
-    return out;
-}
-
-static uint8_t *put_checked_incrby(uint8_t *out, const struct lks_argument *args,
-                                   struct lks_reply *reply)
-{
-    int64_t delta;
-    if (!lks_kv_integer_parse(args[2].data, args[2].bytes, &delta)) {
-        lks_reply_error(reply, "ERR value is not an integer or out of range");
-        return NULL;
+    if (offset < 0) {
+        lks_reply_error(encoder->reply, "ERR offset is out of range");
+        return false;
     }
-    return put_incrby(out, delta, &args[1]);
+    lks_kv_put_byte(encoder, LKS_KV_SETRANGE);
+    encoder->out = lks_kv_length_write(encoder->out, encoder->value_bytes_max);
+    lks_kv_put_number(encoder, offset);
+    lks_kv_put_prefixed(encoder, &encoder->args[1]);
+    lks_kv_put_bytes(encoder, &encoder->args[3]);
+    return true;
 }
 
-static uint8_t *put_key(uint8_t *out, enum lks_kv_operation operation,
-                        const struct lks_argument *key)
+static bool encode_getrange(struct lks_kv_encoder *encoder)
 {
-    *out++ = (uint8_t)operation;
-    return put_bytes(out, key);
+    int64_t first;
+    int64_t last;
+    if (!lks_kv_integer_of(encoder, &encoder->args[2], &first) ||
+        !lks_kv_integer_of(encoder, &encoder->args[3], &last)) {
+        return false;
+    }
+    lks_kv_put_byte(encoder, LKS_KV_GETRANGE);
+    lks_kv_put_number(encoder, first);
+    lks_kv_put_number(encoder, last);
+    lks_kv_put_bytes(encoder, &encoder->args[1]);
+    return true;
 }
 
-static uint8_t *put_operation(uint8_t *out, enum lks_kv_operation operation)
+/* The variant is the flags of TTL. */
+static bool encode_ttl(struct lks_kv_encoder *encoder)
 {
-    *out++ = (uint8_t)operation;
-    return out;
+    lks_kv_put_byte(encoder, LKS_KV_TTL);
+    lks_kv_put_byte(encoder, encoder->variant);
+    lks_kv_put_bytes(encoder, &encoder->args[1]);
+    return true;
 }
 
-static uint8_t *put_append(uint8_t *out, const struct lks_argument *args, size_t value_bytes_max)
+static bool encode_flushall(struct lks_kv_encoder *encoder)
 {
-    *out++ = LKS_KV_APPEND;
-    out = lks_kv_length_write(out, value_bytes_max);
-    return put_bytes(put_prefixed(out, &args[1]), &args[2]);
+    const struct lks_argument *args = encoder->args;
+    if (encoder->count > 2 || (encoder->count == 2 && !lks_kv_is_word(&args[1], "ASYNC") &&
+                               !lks_kv_is_word(&args[1], "SYNC"))) {
+        return lks_kv_syntax_error(encoder);
+    }
+    lks_kv_put_byte(encoder, LKS_KV_FLUSHALL);
+    return true;
 }
+
+#define BY_REQUEST(name, function) [LKS_KV_REQUEST_##name] = {function, LKS_KV_REQUEST_##name}
+
+static const struct {
+    lks_kv_encoder_function encode;
+    unsigned variant;
+} g_encoders[LKS_KV_REQUESTS] = {
+    [LKS_KV_REQUEST_GET] = {encode_key, LKS_KV_GET},
+    BY_REQUEST(SET, lks_kv_encode_set),
+    [LKS_KV_REQUEST_DEL] = {encode_keys, LKS_KV_DEL},
+    [LKS_KV_REQUEST_EXISTS] = {encode_keys, LKS_KV_EXISTS},
+    BY_REQUEST(INCR, encode_incrby),
+    BY_REQUEST(DECR, encode_incrby),
+    BY_REQUEST(INCRBY, encode_incrby),
+    [LKS_KV_REQUEST_STRLEN] = {encode_key, LKS_KV_STRLEN},
+    BY_REQUEST(APPEND, encode_append),
+    [LKS_KV_REQUEST_DBSIZE] = {encode_operation, LKS_KV_DBSIZE},
+    BY_REQUEST(FLUSHALL, encode_flushall),
+    [LKS_KV_REQUEST_TIME] = {encode_operation, LKS_KV_TIME},
+    [LKS_KV_REQUEST_SETNX] = {encode_pair, LKS_KV_SETNX},
+    BY_REQUEST(SETEX, lks_kv_encode_setex),
+    BY_REQUEST(PSETEX, lks_kv_encode_setex),
+    BY_REQUEST(GETSET, encode_getset),
+    [LKS_KV_REQUEST_GETDEL] = {encode_key, LKS_KV_GETDEL},
+    BY_REQUEST(GETEX, lks_kv_encode_getex),
+    BY_REQUEST(GETRANGE, encode_getrange),
+    BY_REQUEST(SETRANGE, encode_setrange),
+    BY_REQUEST(DECRBY, encode_incrby),
+    BY_REQUEST(INCRBYFLOAT, encode_incrbyfloat),
+    [LKS_KV_REQUEST_MGET] = {encode_keys, LKS_KV_MGET},
+    [LKS_KV_REQUEST_MSET] = {encode_pairs, LKS_KV_MSET},
+    [LKS_KV_REQUEST_MSETNX] = {encode_pairs, LKS_KV_MSETNX},
+    BY_REQUEST(EXPIRE, lks_kv_encode_expire),
+    BY_REQUEST(PEXPIRE, lks_kv_encode_expire),
+    BY_REQUEST(EXPIREAT, lks_kv_encode_expire),
+    BY_REQUEST(PEXPIREAT, lks_kv_encode_expire),
+    [LKS_KV_REQUEST_TTL] = {encode_ttl, 0},
+    [LKS_KV_REQUEST_PTTL] = {encode_ttl, LKS_KV_TTL_MILLISECONDS},
+    [LKS_KV_REQUEST_EXPIRETIME] = {encode_ttl, LKS_KV_TTL_ABSOLUTE},
+    [LKS_KV_REQUEST_PEXPIRETIME] = {encode_ttl, LKS_KV_TTL_ABSOLUTE | LKS_KV_TTL_MILLISECONDS},
+    [LKS_KV_REQUEST_PERSIST] = {encode_key, LKS_KV_PERSIST},
+    [LKS_KV_REQUEST_TYPE] = {encode_key, LKS_KV_TYPE},
+    [LKS_KV_REQUEST_KEYS] = {encode_key, LKS_KV_KEYS},
+    BY_REQUEST(SCAN, lks_kv_encode_scan),
+    [LKS_KV_REQUEST_RANDOMKEY] = {encode_operation, LKS_KV_RANDOMKEY},
+};
 
 size_t lks_kv_encode(enum lks_kv_request request, const struct lks_kv_arguments *arguments,
                      uint8_t *out, struct lks_reply *reply)
 {
-    const struct lks_argument *args = arguments->items;
-    const size_t count = arguments->count;
-    uint8_t *end = NULL;
-    switch (request) {
-    case LKS_KV_REQUEST_GET:
-        end = put_key(out, LKS_KV_GET, &args[1]);
-        break;
-    case LKS_KV_REQUEST_SET:
-        end = put_set(out, args, count, reply);
-        break;
-    case LKS_KV_REQUEST_DEL:
-        end = put_keys(out, LKS_KV_DEL, args, count);
-        break;
-    case LKS_KV_REQUEST_EXISTS:
-        end = put_keys(out, LKS_KV_EXISTS, args, count);
-        break;
-    case LKS_KV_REQUEST_INCR:
-        end = put_incrby(out, 1, &args[1]);
-        break;
-    case LKS_KV_REQUEST_DECR:
-        end = put_incrby(out, -1, &args[1]);
-        break;
-    case LKS_KV_REQUEST_INCRBY:
-        end = put_checked_incrby(out, args, reply);
-        break;
-    case LKS_KV_REQUEST_STRLEN:
-        end = put_key(out, LKS_KV_STRLEN, &args[1]);
-        break;
-    case LKS_KV_REQUEST_APPEND:
-        end = put_append(out, args, arguments->value_bytes_max);
-        break;
-    case LKS_KV_REQUEST_DBSIZE:
-        end = put_operation(out, LKS_KV_DBSIZE);
-        break;
-    case LKS_KV_REQUEST_FLUSHALL:
-        end = put_flushall(out, args, count, reply);
-        break;
-    case LKS_KV_REQUEST_TIME:
-        end = put_operation(out, LKS_KV_TIME);
-        break;
-    }
-    return end != NULL ? (size_t)(end - out) : 0;
+    struct lks_kv_encoder encoder = {
+        .args = arguments->items,
+        .count = arguments->count,
+        .value_bytes_max = arguments->value_bytes_max,
+        .variant = g_encoders[request].variant,
+        .out = out,
+        .reply = reply,
+    };
+    return g_encoders[request].encode(&encoder) ? (size_t)(encoder.out - out) : 0;
 }

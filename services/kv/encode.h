@@ -24,17 +24,44 @@ enum lks_kv_request {
     LKS_KV_REQUEST_APPEND,
     LKS_KV_REQUEST_DBSIZE,
     LKS_KV_REQUEST_FLUSHALL,
-    LKS_KV_REQUEST_TIME
+    LKS_KV_REQUEST_TIME,
+    LKS_KV_REQUEST_SETNX,
+    LKS_KV_REQUEST_SETEX,
+    LKS_KV_REQUEST_PSETEX,
+    LKS_KV_REQUEST_GETSET,
+    LKS_KV_REQUEST_GETDEL,
+    LKS_KV_REQUEST_GETEX,
+    LKS_KV_REQUEST_GETRANGE,
+    LKS_KV_REQUEST_SETRANGE,
+    LKS_KV_REQUEST_DECRBY,
+    LKS_KV_REQUEST_INCRBYFLOAT,
+    LKS_KV_REQUEST_MGET,
+    LKS_KV_REQUEST_MSET,
+    LKS_KV_REQUEST_MSETNX,
+    LKS_KV_REQUEST_EXPIRE,
+    LKS_KV_REQUEST_PEXPIRE,
+    LKS_KV_REQUEST_EXPIREAT,
+    LKS_KV_REQUEST_PEXPIREAT,
+    LKS_KV_REQUEST_TTL,
+    LKS_KV_REQUEST_PTTL,
+    LKS_KV_REQUEST_EXPIRETIME,
+    LKS_KV_REQUEST_PEXPIRETIME,
+    LKS_KV_REQUEST_PERSIST,
+    LKS_KV_REQUEST_TYPE,
+    LKS_KV_REQUEST_KEYS,
+    LKS_KV_REQUEST_SCAN,
+    LKS_KV_REQUEST_RANDOMKEY,
+    LKS_KV_REQUESTS
 };
 
 /* What encoding adds to the bytes of the arguments behind the name, at most. */
-#define LKS_KV_ENCODE_OVERHEAD(count) (16u + 5u * (size_t)(count))
+#define LKS_KV_ENCODE_OVERHEAD(count) (24u + 5u * (size_t)(count))
 
 /* A client's command. */
 struct lks_kv_arguments {
     const struct lks_argument *items; /* the name first; their number fits the command */
     size_t count;
-    size_t value_bytes_max; /* what APPEND may grow a value to; below 2^35 */
+    size_t value_bytes_max; /* what APPEND and SETRANGE may grow a value to; below 2^32 */
 };
 
 /*

@@ -39,49 +39,108 @@ static const uint8_t *add_prefixed(struct lks_footprint *footprint, const uint8_
     return in + bytes;
 }
 
+/* What stands before the key, or the first one. */
+static size_t fixed_bytes(const uint8_t *data, size_t bytes)
+{
+    const unsigned flags = bytes > 1 ? data[1] : 0;
+    switch (data[0]) {
+    case LKS_KV_INCRBY:
+        return 8;
+    case LKS_KV_GETRANGE:
+        return 16;
+    case LKS_KV_EXPIRE:
+        return 9;
+    case LKS_KV_TTL:
+        return 1;
+    case LKS_KV_GETEX:
+        return (flags & LKS_KV_GETEX_EXPIRES) != 0 ? 9 : 1;
+    case LKS_KV_SET:
+        return (flags & LKS_KV_SET_EXPIRES) != 0 ? 9 : 1;
+    case LKS_KV_SETRANGE:
+        return 8; /* behind the limit */
+    default:
+        return 0;
+    }
+}
+
+/* Skips what stands before the key; NULL: nothing is left. */
+static const uint8_t *skip_to_key(const uint8_t *data, size_t bytes)
+{
+    const uint8_t *in = data + 1;
+    const uint8_t *end = data + bytes;
+    const size_t fixed = fixed_bytes(data, bytes);
+    uint64_t length = 0;
+    if (data[0] == LKS_KV_APPEND || data[0] == LKS_KV_SETRANGE) {
+        in = lks_kv_length_read(in, end, &length);
+    } else if (data[0] == LKS_KV_INCRBYFLOAT) {
+        in = lks_kv_length_read(in, end, &length);
+        in = in != NULL && length <= (size_t)(end - in) ? in + length : NULL;
+    }
+    return in != NULL && fixed <= (size_t)(end - in) ? in + fixed : NULL;
+}
+
+/* Adds each key; values: behind each stands one. */
+static void add_keys(struct lks_footprint *footprint, const uint8_t *in, const uint8_t *end,
+                     bool values)
+{
+    while (in != NULL && in < end) {
+        uint64_t bytes = 0;
+        in = add_prefixed(footprint, in, end);
+        if (values && in != NULL) {
+            in = lks_kv_length_read(in, end, &bytes);
+            in = in != NULL && bytes <= (size_t)(end - in) ? in + bytes : NULL;
+        }
+    }
+}
+
 void lks_kv_footprint(const void *data, size_t bytes, struct lks_footprint *footprint)
 {
-    const uint8_t *in = data;
-    const uint8_t *end = in + bytes;
+    const uint8_t *command = data;
+    const uint8_t *end = command + bytes;
     footprint->count = 0;
     footprint->tied = false;
-    if (bytes == 0) {
+    const uint8_t *in = bytes > 0 ? skip_to_key(command, bytes) : NULL;
+    if (in == NULL) {
         return;
     }
-    uint64_t limit = 0;
-    switch (*in++) {
+    switch (command[0]) {
     case LKS_KV_GET:
     case LKS_KV_STRLEN:
+    case LKS_KV_INCRBY:
+    case LKS_KV_INCRBYFLOAT:
+    case LKS_KV_GETDEL:
+    case LKS_KV_GETEX:
+    case LKS_KV_GETRANGE:
+    case LKS_KV_EXPIRE:
+    case LKS_KV_TTL:
+    case LKS_KV_PERSIST:
+    case LKS_KV_TYPE:
         add_key(footprint, in, (size_t)(end - in));
         break;
-    case LKS_KV_INCRBY:
-        if (end - in >= (ptrdiff_t)sizeof(int64_t)) {
-            in += sizeof(int64_t);
-            add_key(footprint, in, (size_t)(end - in));
-        }
-        break;
     case LKS_KV_SET:
-        if (in < end) {
-            (void)add_prefixed(footprint, in + 1, end);
-        }
-        break;
+    case LKS_KV_SETNX:
     case LKS_KV_APPEND:
-        in = lks_kv_length_read(in, end, &limit);
-        if (in != NULL) {
-            (void)add_prefixed(footprint, in, end);
-        }
+    case LKS_KV_SETRANGE:
+        (void)add_prefixed(footprint, in, end);
         break;
     case LKS_KV_DEL:
     case LKS_KV_EXISTS:
-        while (in != NULL && in < end) {
-            in = add_prefixed(footprint, in, end);
-        }
+    case LKS_KV_MGET:
+        add_keys(footprint, in, end, false);
+        break;
+    case LKS_KV_MSET:
+    case LKS_KV_MSETNX:
+        add_keys(footprint, in, end, true);
+        footprint->tied = command[0] == LKS_KV_MSETNX && footprint->count > 1;
         break;
     case LKS_KV_DBSIZE:
     case LKS_KV_FLUSHALL:
+    case LKS_KV_KEYS:
+    case LKS_KV_SCAN:
+    case LKS_KV_RANDOMKEY:
         footprint->count = LKS_FOOTPRINT_ALL;
         break;
-    default:
+    default: /* TIME, and what is none */
         break;
     }
 }

@@ -1,6 +1,11 @@
-/* Lengths and integers of the key-value service; see format.h. */
+/* Lengths and numbers of the key-value service; see format.h. */
 #include "services/kv/format.h"
 
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define LENGTH_MORE 0x80u
@@ -70,5 +75,44 @@ size_t lks_kv_integer_print(char *text, int64_t value)
     while (count > 0) {
         text[bytes++] = digits[--count];
     }
+    return bytes;
+}
+
+bool lks_kv_float_parse(const char *text, size_t bytes, long double *value)
+{
+    char terminated[LKS_KV_FLOAT_BYTES_MAX + 1];
+    if (bytes == 0 || bytes > LKS_KV_FLOAT_BYTES_MAX || isspace((unsigned char)text[0])) {
+        return false;
+    }
+    memcpy(terminated, text, bytes);
+    terminated[bytes] = '\0';
+    char *end = NULL;
+    errno = 0;
+    const long double parsed = strtold(terminated, &end);
+    const bool out_of_range = errno == ERANGE && (isinf(parsed) || parsed == 0);
+    if (end != terminated + bytes || out_of_range || errno == EINVAL || isnan(parsed)) {
+        return false;
+    }
+    *value = parsed;
+    return true;
+}
+
+/* 17 digits behind the point, as many as 64 bits of precision are worth, no zeros at the end. */
+size_t lks_kv_float_print(char *text, long double value)
+{
+    char digits[LKS_KV_FLOAT_BYTES_MAX + 1];
+    const int printed = snprintf(digits, sizeof digits, "%.17Lf", value);
+    size_t bytes = printed > 0 && (size_t)printed < sizeof digits ? (size_t)printed : 0;
+    if (bytes > 0) {
+        while (digits[bytes - 1] == '0') {
+            bytes--;
+        }
+        bytes -= digits[bytes - 1] == '.' ? 1 : 0;
+    }
+    if (bytes == 2 && memcmp(digits, "-0", 2) == 0) {
+        digits[0] = '0';
+        bytes = 1;
+    }
+    memcpy(text, digits, bytes);
     return bytes;
 }

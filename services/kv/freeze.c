@@ -8,10 +8,10 @@
 
 #include <stdlib.h>
 
-#define LOOK_BYTES 32u /* looking at an entry or a bucket counts as so many bytes of work */
+#define LOOK_BYTES 128u /* looking at an entry or a bucket counts as so many bytes of work */
 
 struct visit {
-    int (*visit)(void *ctx, struct lks_kv_entry *entry);
+    int (*visit)(void *ctx, struct lks_kv_entry *entry, uint64_t expires_ms);
     void *ctx;
     size_t work;
 };
@@ -28,24 +28,26 @@ static uint64_t block_bytes(const struct lks_kv_entry *entry)
     return sizeof *entry + entry->key_bytes + entry->value_capacity;
 }
 
-void lks_kv_table_keep(struct lks_kv_table *table, struct lks_kv_entry *entry)
+void lks_kv_table_keep(struct lks_kv_table *table, struct lks_kv_entry *entry,
+                       uint64_t expires_ms)
 {
+    entry->kept_expires_ms = expires_ms;
     entry->next = table->kept;
     table->kept = entry;
     table->kept_bytes += block_bytes(entry);
 }
 
-static int visit_one(struct visit *visit, struct lks_kv_entry *entry)
+static int visit_one(struct visit *visit, struct lks_kv_entry *entry, uint64_t expires_ms)
 {
     visit->work += LOOK_BYTES + (size_t)entry->key_bytes + entry->value_bytes;
-    return visit->visit(visit->ctx, entry);
+    return visit->visit(visit->ctx, entry, expires_ms);
 }
 
 /* What was kept aside goes first: its memory is wanted back. */
 static int visit_kept(struct lks_kv_table *table, struct visit *visit)
 {
     struct lks_kv_entry *entry = table->kept;
-    const int result = visit_one(visit, entry);
+    const int result = visit_one(visit, entry, entry->kept_expires_ms);
     if (result == 0) {
         table->kept = entry->next;
         table->kept_bytes -= block_bytes(entry);
@@ -70,8 +72,9 @@ static uint64_t next_position(const struct lks_kv_table *table, const struct lks
 /* Visits all frozen entries of the next position that has any in the next bucket. */
 static int visit_position(struct lks_kv_table *table, struct visit *visit)
 {
-    const struct lks_kv_index *index =
-        table->emptied != NULL ? &table->emptied->index : &table->index;
+    const bool emptied = table->emptied != NULL;
+    const struct lks_kv_index *index = emptied ? &table->emptied->index : &table->index;
+    const struct lks_kv_timers *timers = emptied ? &table->emptied->timers : &table->timers;
     uint64_t end;
     struct lks_kv_entry *first = lks_kv_index_at(index, table->visited, &end);
     const uint64_t position = next_position(table, first, table->visited, end);
@@ -82,7 +85,9 @@ static int visit_position(struct lks_kv_table *table, struct visit *visit)
     }
     for (struct lks_kv_entry *entry = first; entry != NULL; entry = entry->next) {
         if (lks_kv_position(entry->hash) == position && entry->version != table->version) {
-            const int result = visit_one(visit, entry);
+            const uint64_t expires_ms =
+                entry->timer == 0 ? 0 : lks_kv_timers_at(timers, entry->timer)->expires_ms;
+            const int result = visit_one(visit, entry, expires_ms);
             if (result != 0) {
                 return result;
             }
@@ -93,8 +98,9 @@ static int visit_position(struct lks_kv_table *table, struct visit *visit)
 }
 
 int lks_kv_table_visit_frozen(struct lks_kv_table *table, size_t work_bytes_max,
-                              int (*visit)(void *ctx, struct lks_kv_entry *entry), void *ctx,
-                              bool *done)
+                              int (*visit)(void *ctx, struct lks_kv_entry *entry,
+                                           uint64_t expires_ms),
+                              void *ctx, bool *done)
 {
     struct visit state = {.visit = visit, .ctx = ctx};
     int result = 0;

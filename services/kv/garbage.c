@@ -21,10 +21,12 @@ static struct lks_kv_garbage *new_garbage(void)
     return garbage;
 }
 
-struct lks_kv_garbage *lks_kv_garbage_of_index(const struct lks_kv_index *index)
+struct lks_kv_garbage *lks_kv_garbage_of_index(const struct lks_kv_index *index,
+                                               const struct lks_kv_timers *timers)
 {
     struct lks_kv_garbage *garbage = new_garbage();
     garbage->index = *index;
+    garbage->timers = *timers;
     garbage->buckets_left = index->segments_count * LKS_KV_SEGMENT_BUCKETS;
     return garbage;
 }
@@ -42,7 +44,7 @@ void lks_kv_garbage_push(struct lks_kv_garbage **newest, struct lks_kv_garbage *
     *newest = garbage;
 }
 
-/* Frees one entry, or one bucket that is empty; false: there is nothing left. */
+/* Frees one entry, or one bucket that is empty, or a segment of timers; false: there is none. */
 static bool collect_one(struct lks_kv_garbage *garbage)
 {
     struct lks_kv_entry **first = &garbage->loose;
@@ -60,7 +62,9 @@ static bool collect_one(struct lks_kv_garbage *garbage)
     }
     struct lks_kv_entry *entry = *first;
     if (entry == NULL) {
-        return false;
+        const bool more = garbage->timers.segments_count > 0;
+        lks_kv_timers_drop(&garbage->timers);
+        return more;
     }
     *first = entry->next;
     free(entry);

@@ -9,8 +9,9 @@ uint64_t lks_kv_hash(const void *data, size_t bytes)
     return XXH3_64bits(data, bytes);
 }
 
-uint64_t lks_kv_hash_pair(const void *key, size_t key_bytes, const void *value,
-                          size_t value_bytes)
+uint64_t lks_kv_hash_pair(const struct lks_kv_pair *pair)
 {
-    return XXH3_64bits_withSeed(value, value_bytes, XXH3_64bits(key, key_bytes));
+    const uint64_t key = XXH3_64bits(pair->key, pair->key_bytes);
+    const uint64_t seed = key + pair->expires_ms * UINT64_C(0x9E3779B97F4A7C15);
+    return XXH3_64bits_withSeed(pair->value, pair->value_bytes, seed);
 }

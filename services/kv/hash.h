@@ -13,9 +13,16 @@
 
 uint64_t lks_kv_hash(const void *data, size_t bytes);
 
+struct lks_kv_pair {
+    const void *key;
+    size_t key_bytes;
+    const void *value;
+    size_t value_bytes;
+    uint64_t expires_ms; /* 0: never */
+};
+
 /* The part that one key with its value has in the hash of a partition. */
-uint64_t lks_kv_hash_pair(const void *key, size_t key_bytes, const void *value,
-                          size_t value_bytes);
+uint64_t lks_kv_hash_pair(const struct lks_kv_pair *pair);
 
 static inline uint32_t lks_kv_partition(uint64_t hash)
 {

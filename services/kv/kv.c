@@ -1,7 +1,7 @@
 /* The key-value service; see kv.h. Opens, closes and hashes the state. */
 #include "services/kv/kv.h"
 
-#include "services/kv/state.h"
+#include "services/kv/cursor.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,6 +13,7 @@ static int kv_open(void **state, const struct lks_service_options *options)
     if (kv == NULL) {
         return -ENOMEM;
     }
+    kv->next_expiry_ms = UINT64_MAX;
     kv->chunk_capacity = LKS_SNAPSHOT_CHUNK_BYTES;
     kv->chunk = malloc(kv->chunk_capacity);
     if (kv->chunk == NULL) {
@@ -36,43 +37,34 @@ static void kv_close(void *state)
     free(kv);
 }
 
-/* Gives back memory of emptied tables, of one partition a call. */
-static bool kv_tick(void *state, uint64_t time_ns)
-{
-    struct lks_kv *kv = state;
-    (void)time_ns;
-    for (uint32_t i = 0; kv->litter && i < LKS_KV_PARTITIONS; i++) {
-        if (lks_kv_table_collect(&kv->partitions[kv->litter_at])) {
-            return true;
-        }
-        kv->litter_at = (kv->litter_at + 1) % LKS_KV_PARTITIONS;
-    }
-    kv->litter = false;
-    return false;
-}
-
-static uint64_t kv_next_expiry_ns(void *state)
-{
-    (void)state;
-    return UINT64_MAX;
-}
+struct hashing {
+    const struct lks_kv_table *table;
+    uint64_t time_ms;
+    uint64_t sums[2]; /* entries, and of their hashes */
+};
 
 static int add_hash(void *ctx, struct lks_kv_entry *entry)
 {
-    uint64_t *sum = ctx;
-    *sum += lks_kv_hash_pair(lks_kv_entry_key(entry), entry->key_bytes, lks_kv_entry_value(entry),
-                             entry->value_bytes);
+    struct hashing *hashing = ctx;
+    const uint64_t expires_ms = lks_kv_table_expiry(hashing->table, entry);
+    if (expires_ms == 0 || expires_ms >= hashing->time_ms) {
+        const struct lks_kv_pair pair = {lks_kv_entry_key(entry), entry->key_bytes,
+                                         lks_kv_entry_value(entry), entry->value_bytes,
+                                         expires_ms};
+        hashing->sums[0]++;
+        hashing->sums[1] += lks_kv_hash_pair(&pair);
+    }
     return 0;
 }
 
-/* A sum, so that neither the order of the entries nor the shape of the table matters. */
+/* A sum, so that neither the order of the entries nor the shape of the table matters. What has
+ * expired by the last tick does not count, whether it has been removed or not. */
 static uint64_t kv_hash(void *state, uint32_t partition)
 {
     const struct lks_kv *kv = state;
-    const struct lks_kv_table *table = &kv->partitions[partition];
-    uint64_t sums[2] = {table->count, 0};
-    (void)lks_kv_table_each(table, add_hash, &sums[1]);
-    return lks_kv_hash(sums, sizeof sums);
+    struct hashing hashing = {&kv->partitions[partition], kv->time_ms, {0, 0}};
+    (void)lks_kv_table_each(hashing.table, add_hash, &hashing);
+    return lks_kv_hash(hashing.sums, sizeof hashing.sums);
 }
 
 const struct lks_service lks_kv_service = {
@@ -85,8 +77,8 @@ const struct lks_service lks_kv_service = {
     .apply = lks_kv_apply,
     .read = lks_kv_read,
     .is_read = lks_kv_is_read,
-    .tick = kv_tick,
-    .next_expiry_ns = kv_next_expiry_ns,
+    .tick = lks_kv_tick,
+    .next_expiry_ns = lks_kv_next_expiry_ns,
     .snapshot_begin = lks_kv_snapshot_begin,
     .snapshot_step = lks_kv_snapshot_step,
     .snapshot_end = lks_kv_snapshot_end,

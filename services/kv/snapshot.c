@@ -12,6 +12,7 @@
 
 #define MAGIC UINT32_C(0x31534B4C) /* "LKS1" */
 #define FLAG_LAST 1u
+#define EXPIRES (1u << 31) /* 8 bytes of when stand between record and key */
 #define RECORDS_PER_COLLECT 16u
 
 struct head {
@@ -25,7 +26,7 @@ struct head {
 };
 
 struct record {
-    uint32_t key_bytes;
+    uint32_t key_bytes; /* and EXPIRES */
     uint32_t value_bytes;
 };
 
@@ -79,11 +80,14 @@ static char *put(char *out, const void *data, size_t bytes)
     return out + bytes;
 }
 
-static int put_entry(void *ctx, struct lks_kv_entry *entry)
+static int put_entry(void *ctx, struct lks_kv_entry *entry, uint64_t expires_ms)
 {
     struct output *output = ctx;
-    const struct record record = {entry->key_bytes, entry->value_bytes};
-    const size_t bytes = sizeof record + (size_t)entry->key_bytes + entry->value_bytes;
+    const struct record record = {entry->key_bytes | (expires_ms != 0 ? EXPIRES : 0),
+                                  entry->value_bytes};
+    const size_t expiry_bytes = expires_ms != 0 ? sizeof expires_ms : 0;
+    const size_t bytes =
+        sizeof record + expiry_bytes + (size_t)entry->key_bytes + entry->value_bytes;
     int result = 0;
     if (output->count > 0 && bytes > output->kv->chunk_capacity - output->bytes) {
         result = write_chunk(output, 0);
@@ -98,6 +102,7 @@ static int put_entry(void *ctx, struct lks_kv_entry *entry)
     }
     if (result == 0) {
         char *out = put(output->kv->chunk + output->bytes, &record, sizeof record);
+        out = put(out, &expires_ms, expiry_bytes);
         out = put(out, lks_kv_entry_key(entry), entry->key_bytes);
         (void)put(out, lks_kv_entry_value(entry), entry->value_bytes);
         output->bytes += bytes;
@@ -123,7 +128,8 @@ uint64_t lks_kv_snapshot_begin(void *state, uint32_t partition)
     lks_kv_table_thaw(table);
     lks_kv_table_freeze(table);
     kv->progress[partition] = (struct lks_kv_progress){.writing = true};
-    return sizeof(struct head) + table->data_bytes + table->count * sizeof(struct record);
+    return sizeof(struct head) + table->data_bytes + table->count * sizeof(struct record) +
+           table->timers.count * sizeof(uint64_t);
 }
 
 int lks_kv_snapshot_step(void *state, uint32_t partition,
@@ -182,28 +188,52 @@ static int give_up(struct lks_kv *kv, uint32_t partition, int result)
     return result;
 }
 
-/* Takes one record from *in; false: it is not one of this partition. */
-static bool take_record(struct lks_kv_table *table, uint32_t partition, const char **in,
-                        const char *end)
+struct input {
+    struct lks_kv *kv;
+    uint32_t partition;
+    const char *in;
+    const char *end;
+};
+
+static bool take(struct input *input, void *out, size_t bytes)
 {
+    if ((size_t)(input->end - input->in) < bytes) {
+        return false;
+    }
+    memcpy(out, input->in, bytes);
+    input->in += bytes;
+    return true;
+}
+
+/* Takes one record; false: it is not one of this partition. */
+static bool take_record(struct input *input)
+{
+    struct lks_kv_table *table = &input->kv->partitions[input->partition];
     struct record record;
-    if ((size_t)(end - *in) < sizeof record) {
+    uint64_t expires_ms = 0;
+    if (!take(input, &record, sizeof record) ||
+        ((record.key_bytes & EXPIRES) != 0 &&
+         (!take(input, &expires_ms, sizeof expires_ms) || expires_ms == 0))) {
         return false;
     }
-    memcpy(&record, *in, sizeof record);
-    const char *key = *in + sizeof record;
-    const size_t left = (size_t)(end - key);
-    if (record.key_bytes > left || record.value_bytes > left - record.key_bytes) {
+    const size_t key_bytes = record.key_bytes & ~EXPIRES;
+    const size_t left = (size_t)(input->end - input->in);
+    if (key_bytes > left || record.value_bytes > left - key_bytes) {
         return false;
     }
-    const uint64_t hash = lks_kv_hash(key, record.key_bytes);
-    if (lks_kv_partition(hash) != partition ||
-        lks_kv_table_find(table, hash, key, record.key_bytes) != NULL) {
+    const char *key = input->in;
+    const uint64_t hash = lks_kv_hash(key, key_bytes);
+    if (lks_kv_partition(hash) != input->partition ||
+        lks_kv_table_find(table, hash, key, key_bytes) != NULL) {
         return false;
     }
-    lks_kv_table_set(table, NULL, hash, key, record.key_bytes, key + record.key_bytes,
-                     record.value_bytes);
-    *in = key + record.key_bytes + record.value_bytes;
+    struct lks_kv_entry *entry = lks_kv_table_set(table, NULL, hash, key, key_bytes,
+                                                  key + key_bytes, record.value_bytes);
+    if (expires_ms != 0) {
+        (void)lks_kv_table_set_expiry(table, entry, expires_ms);
+        lks_kv_note_expiry(input->kv, expires_ms);
+    }
+    input->in = key + key_bytes + record.value_bytes;
     return true;
 }
 
@@ -232,14 +262,14 @@ int lks_kv_restore_chunk(void *state, uint32_t partition, const void *data, size
     for (uint32_t i = 0; i <= head.count / RECORDS_PER_COLLECT; i++) {
         (void)lks_kv_table_collect(table); /* what was there before goes faster than this comes */
     }
-    const char *in = (const char *)data + sizeof head;
-    const char *end = (const char *)data + bytes;
+    struct input input = {kv, partition, (const char *)data + sizeof head,
+                          (const char *)data + bytes};
     for (uint32_t i = 0; i < head.count; i++) {
-        if (!take_record(table, partition, &in, end)) {
+        if (!take_record(&input)) {
             return give_up(kv, partition, -EBADMSG);
         }
     }
-    if (in != end) {
+    if (input.in != input.end) {
         return give_up(kv, partition, -EBADMSG);
     }
     progress->chain = head.checksum;

@@ -6,7 +6,8 @@
  *   head    XXH3 (8) of all that follows in the chunk, seeded with that of the chunk before;
  *           magic (4); partition (2); flags (2), 1: this is the last; records before this chunk
  *           (8); records in it (4); zero (4)
- *   record  key bytes (4), value bytes (4), key, value; in no order
+ *   record  key bytes (4; the top bit: it expires), value bytes (4), if it expires when, in
+ *           milliseconds (8), key, value; in no order
  *
  * Nothing read is trusted: the checksums must chain, a record must lie wholly in its chunk, a key
  * must belong to this partition and come once, the chunks must end with the last.

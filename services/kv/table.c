@@ -181,19 +181,19 @@ static struct lks_kv_entry *resize(struct lks_kv_table *table, struct lks_kv_ent
         struct lks_kv_entry *changed = lks_kv_allocate(NULL, size);
         memcpy(changed, entry, sizeof *entry + entry->key_bytes + bytes);
         changed->version = table->version;
-        *link = changed;
-        lks_kv_table_keep(table, entry);
+        lks_kv_table_keep(table, entry, lks_kv_table_expiry(table, entry));
         entry = changed;
     } else {
         entry = lks_kv_allocate(entry, size);
-        *link = entry;
     }
+    *link = entry;
+    lks_kv_timers_moved(&table->timers, entry);
     entry->value_capacity = (uint32_t)capacity;
     return entry;
 }
 
-static void insert(struct lks_kv_table *table, uint64_t hash, const void *key, size_t key_bytes,
-                   const void *value, size_t value_bytes)
+static struct lks_kv_entry *insert(struct lks_kv_table *table, uint64_t hash, const void *key,
+                                   size_t key_bytes, const void *value, size_t value_bytes)
 {
     grow(&table->index, table->count);
     struct lks_kv_entry *entry = lks_kv_allocate(NULL, sizeof *entry + key_bytes + value_bytes);
@@ -204,19 +204,21 @@ static void insert(struct lks_kv_table *table, uint64_t hash, const void *key, s
     entry->value_bytes = (uint32_t)value_bytes;
     entry->value_capacity = (uint32_t)value_bytes;
     entry->version = table->version;
+    entry->timer = 0;
     memcpy(entry->data, key, key_bytes);
     memcpy(entry->data + key_bytes, value, value_bytes);
     *bucket = entry;
     table->count++;
     table->data_bytes += key_bytes + value_bytes;
+    return entry;
 }
 
-void lks_kv_table_set(struct lks_kv_table *table, struct lks_kv_entry *found, uint64_t hash,
-                      const void *key, size_t key_bytes, const void *value, size_t value_bytes)
+struct lks_kv_entry *lks_kv_table_set(struct lks_kv_table *table, struct lks_kv_entry *found,
+                                      uint64_t hash, const void *key, size_t key_bytes,
+                                      const void *value, size_t value_bytes)
 {
     if (found == NULL) {
-        insert(table, hash, key, key_bytes, value, value_bytes);
-        return;
+        return insert(table, hash, key, key_bytes, value, value_bytes);
     }
     const size_t spare = found->value_capacity >= value_bytes
                              ? found->value_capacity - value_bytes
@@ -227,38 +229,73 @@ void lks_kv_table_set(struct lks_kv_table *table, struct lks_kv_entry *found, ui
     table->data_bytes += value_bytes - (uint64_t)found->value_bytes;
     memcpy(lks_kv_entry_value(found), value, value_bytes);
     found->value_bytes = (uint32_t)value_bytes;
+    return found;
+}
+
+struct lks_kv_entry *lks_kv_table_write(struct lks_kv_table *table, struct lks_kv_entry *entry,
+                                        size_t offset, const void *data, size_t bytes)
+{
+    const size_t before = entry->value_bytes;
+    const size_t total = offset + bytes > before ? offset + bytes : before;
+    if (total > entry->value_capacity || lks_kv_table_must_keep(table, entry)) {
+        const size_t spare = total > before ? total >> SPARE_SHIFT : 0;
+        entry = resize(table, entry, total + spare, before);
+    }
+    if (offset > before) {
+        memset(lks_kv_entry_value(entry) + before, 0, offset - before);
+    }
+    memcpy(lks_kv_entry_value(entry) + offset, data, bytes);
+    entry->value_bytes = (uint32_t)total;
+    table->data_bytes += total - before;
+    return entry;
 }
 
 struct lks_kv_entry *lks_kv_table_append(struct lks_kv_table *table, struct lks_kv_entry *entry,
                                          const void *data, size_t bytes)
 {
-    const size_t total = (size_t)entry->value_bytes + bytes;
-    if (total > entry->value_capacity || lks_kv_table_must_keep(table, entry)) {
-        entry = resize(table, entry, total + (total >> SPARE_SHIFT), entry->value_bytes);
+    return lks_kv_table_write(table, entry, entry->value_bytes, data, bytes);
+}
+
+struct lks_kv_entry *lks_kv_table_set_expiry(struct lks_kv_table *table,
+                                             struct lks_kv_entry *entry, uint64_t expires_ms)
+{
+    if (expires_ms == lks_kv_table_expiry(table, entry)) {
+        return entry;
     }
-    table->data_bytes += bytes;
-    memcpy(lks_kv_entry_value(entry) + entry->value_bytes, data, bytes);
-    entry->value_bytes = (uint32_t)total;
+    if (lks_kv_table_must_keep(table, entry)) {
+        entry = resize(table, entry, entry->value_capacity, entry->value_bytes);
+    }
+    if (expires_ms == 0) {
+        lks_kv_timers_remove(&table->timers, entry);
+    } else {
+        lks_kv_timers_set(&table->timers, entry, expires_ms);
+    }
     return entry;
 }
 
-bool lks_kv_table_remove(struct lks_kv_table *table, uint64_t hash, const void *key,
-                         size_t key_bytes)
+void lks_kv_table_remove(struct lks_kv_table *table, struct lks_kv_entry *entry)
 {
-    struct lks_kv_entry *entry = lks_kv_table_find(table, hash, key, key_bytes);
-    if (entry == NULL) {
-        return false;
-    }
+    const uint64_t expires_ms = lks_kv_table_expiry(table, entry);
     *link_to(table, entry) = entry->next;
     table->count--;
     table->data_bytes -= (uint64_t)entry->key_bytes + entry->value_bytes;
+    lks_kv_timers_remove(&table->timers, entry);
     if (lks_kv_table_must_keep(table, entry)) {
-        lks_kv_table_keep(table, entry);
+        lks_kv_table_keep(table, entry, expires_ms);
     } else {
         free(entry);
     }
     shrink(table);
-    return true;
+}
+
+uint32_t lks_kv_table_expire(struct lks_kv_table *table, uint64_t before_ms, uint32_t entries_max)
+{
+    uint32_t count = 0;
+    while (count < entries_max && lks_kv_timers_first(&table->timers) < before_ms) {
+        lks_kv_table_remove(table, lks_kv_timers_at(&table->timers, 1)->entry);
+        count++;
+    }
+    return count;
 }
 
 void lks_kv_table_empty(struct lks_kv_table *table)
@@ -266,7 +303,7 @@ void lks_kv_table_empty(struct lks_kv_table *table)
     if (table->index.buckets == 0) {
         return;
     }
-    struct lks_kv_garbage *garbage = lks_kv_garbage_of_index(&table->index);
+    struct lks_kv_garbage *garbage = lks_kv_garbage_of_index(&table->index, &table->timers);
     if (table->frozen && table->emptied == NULL) {
         table->emptied = garbage; /* the visit goes on there */
         table->kept_bytes += table->data_bytes + table->count * sizeof(struct lks_kv_entry);
@@ -274,6 +311,7 @@ void lks_kv_table_empty(struct lks_kv_table *table)
         lks_kv_garbage_push(&table->garbage, garbage);
     }
     memset(&table->index, 0, sizeof table->index);
+    memset(&table->timers, 0, sizeof table->timers);
     table->count = 0;
     table->data_bytes = 0;
 }

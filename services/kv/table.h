@@ -17,6 +17,8 @@
 #ifndef LKS_SERVICES_KV_TABLE_H
 #define LKS_SERVICES_KV_TABLE_H
 
+#include "services/kv/timers.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,10 +32,17 @@ struct lks_kv_entry {
     uint32_t key_bytes;
     uint32_t value_bytes;
     uint32_t value_capacity;
-    uint32_t version; /* the freeze after which it was made */
-    uint32_t reserved;
+    union {
+        struct {
+            uint32_t version; /* the freeze after which it was made */
+            uint32_t timer;   /* its place among the timers, from 1; 0: it never expires */
+        };
+        uint64_t kept_expires_ms; /* of one that is kept aside; 0: never */
+    };
     char data[]; /* the key, then the value */
 };
+
+_Static_assert(sizeof(struct lks_kv_entry) == 32, "the head of an entry is half a cache line");
 
 /* Where the entries lie. */
 struct lks_kv_index {
@@ -48,6 +57,7 @@ struct lks_kv_garbage;
 
 struct lks_kv_table {
     struct lks_kv_index index;
+    struct lks_kv_timers timers;
     uint64_t count;      /* entries */
     uint64_t data_bytes; /* of all keys and values */
     /* What is still to be given back, newest first. */
@@ -79,19 +89,41 @@ struct lks_kv_entry *lks_kv_table_find(const struct lks_kv_table *table, uint64_
                                        const void *key, size_t key_bytes);
 
 /*
- * Sets a key to a value, neither longer than UINT32_MAX and neither part of the table. found: what
- * _find returned for this key just now (NULL: it is not there).
+ * Sets a key to a value, neither longer than UINT32_MAX and neither part of the table; when it
+ * expires does not change. found: what _find returned for this key just now (NULL: it is not
+ * there). Returns the entry.
  */
-void lks_kv_table_set(struct lks_kv_table *table, struct lks_kv_entry *found, uint64_t hash,
-                      const void *key, size_t key_bytes, const void *value, size_t value_bytes);
+struct lks_kv_entry *
+lks_kv_table_set(struct lks_kv_table *table, struct lks_kv_entry *found, uint64_t hash,
+                 const void *key, size_t key_bytes, const void *value, size_t value_bytes);
 
 /* Appends to the value of an entry, which may move: use what is returned. */
 struct lks_kv_entry *lks_kv_table_append(struct lks_kv_table *table, struct lks_kv_entry *entry,
                                          const void *data, size_t bytes);
 
-/* Removes a key; false: it was not there. */
-bool lks_kv_table_remove(struct lks_kv_table *table, uint64_t hash, const void *key,
-                         size_t key_bytes);
+/* Writes into the value of an entry, which grows with zeros as far as is needed, and may move: use
+ * what is returned. */
+struct lks_kv_entry *lks_kv_table_write(struct lks_kv_table *table, struct lks_kv_entry *entry,
+                                        size_t offset, const void *data, size_t bytes);
+
+/* When an entry expires, in milliseconds of the leader's time; 0: never. */
+static inline uint64_t lks_kv_table_expiry(const struct lks_kv_table *table,
+                                           const struct lks_kv_entry *entry)
+{
+    return entry->timer == 0 ? 0 : lks_kv_timers_at(&table->timers, entry->timer)->expires_ms;
+}
+
+/* Sets that; the entry may move: use what is returned. */
+struct lks_kv_entry *lks_kv_table_set_expiry(struct lks_kv_table *table,
+                                             struct lks_kv_entry *entry, uint64_t expires_ms);
+
+/* Removes an entry. */
+void lks_kv_table_remove(struct lks_kv_table *table, struct lks_kv_entry *entry);
+
+/* Removes up to entries_max entries that expire before a time, the earliest first; returns how
+ * many. */
+uint32_t lks_kv_table_expire(struct lks_kv_table *table, uint64_t before_ms,
+                             uint32_t entries_max);
 
 /* Empties the table at once; its memory is given back by _collect. */
 void lks_kv_table_empty(struct lks_kv_table *table);
@@ -121,8 +153,9 @@ void lks_kv_table_freeze(struct lks_kv_table *table);
  * only _thaw may follow. done: there are no more.
  */
 int lks_kv_table_visit_frozen(struct lks_kv_table *table, size_t work_bytes_max,
-                              int (*visit)(void *ctx, struct lks_kv_entry *entry), void *ctx,
-                              bool *done);
+                              int (*visit)(void *ctx, struct lks_kv_entry *entry,
+                                           uint64_t expires_ms),
+                              void *ctx, bool *done);
 
 /* Ends the freeze, whether all was visited or not; nothing happens if there is none. */
 void lks_kv_table_thaw(struct lks_kv_table *table);
@@ -135,7 +168,8 @@ static inline bool lks_kv_table_must_keep(const struct lks_kv_table *table,
            lks_kv_position(entry->hash) >= table->visited;
 }
 
-/* Puts an entry that was just taken out of its bucket aside. */
-void lks_kv_table_keep(struct lks_kv_table *table, struct lks_kv_entry *entry);
+/* Puts an entry that was just taken out of its bucket aside; expires_ms: 0 for never. */
+void lks_kv_table_keep(struct lks_kv_table *table, struct lks_kv_entry *entry,
+                       uint64_t expires_ms);
 
 #endif

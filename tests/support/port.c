@@ -68,6 +68,12 @@ static size_t info(void *ctx, const char *section, char *text, size_t bytes_max)
     return (size_t)snprintf(text, bytes_max, "# Lockstep\r\nrole:test\r\n");
 }
 
+static uint32_t durable_followers(void *ctx)
+{
+    const struct test_port *port = ctx;
+    return port->followers;
+}
+
 void test_port_start(struct test_port *port, const struct test_port_options *options)
 {
     memset(port, 0, sizeof *port);
@@ -78,7 +84,10 @@ void test_port_start(struct test_port *port, const struct test_port_options *opt
         .address = "127.0.0.1",
         .connections_max = options->connections_max,
         .command_bytes_max = options->command_bytes_max,
-        .backend = {.submit = submit, .info = info, .ctx = port},
+        .backend = {.submit = submit,
+                    .info = info,
+                    .durable_followers = durable_followers,
+                    .ctx = port},
     };
     struct lks_error err = {0};
     const int result = lks_server_new(&port->server, &server, &err);

@@ -26,6 +26,7 @@ struct test_port {
     uint64_t index;
     uint64_t time_ns; /* what commands carry; 1,700,000,000.123456 s at first */
     uint64_t submitted;
+    uint32_t followers; /* what WAIT counts */
     bool delayed;     /* keep commands until test_port_release */
     int refusal;      /* what submit returns instead of taking a command; 0: takes it */
     struct test_port_command *kept;

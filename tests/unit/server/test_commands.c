@@ -112,7 +112,8 @@ static void string_commands__resp2__replies(void **state)
     EXPECT("SET d 4 XX GET", "$-1\r\n");
     EXPECT("EXISTS a b c d c", ":3\r\n");
     EXPECT("SET a 1 NX XX", "-ERR syntax error\r\n");
-    EXPECT("SET a 1 EX 10", "-ERR syntax error\r\n");
+    EXPECT("SET a 1 EX", "-ERR syntax error\r\n");
+    EXPECT("SET a 1 EX 10 KEEPTTL", "-ERR syntax error\r\n");
     EXPECT("SET a", "-ERR wrong number of arguments for 'set' command\r\n");
     EXPECT("SET \"\" \"\"", "+OK\r\n");
     EXPECT("GET \"\"", "$0\r\n\r\n");
@@ -175,6 +176,31 @@ static void string_commands__resp3__nulls_and_arrays(void **state)
            "~2\r\n+@fast\r\n+@connection\r\n~0\r\n~0\r\n*0\r\n_\r\n");
 }
 
+static void connection__settings_reset_wait__replies(void **state)
+{
+    struct fixture *f = *state;
+    EXPECT("CONFIG GET save", "*2\r\n$4\r\nsave\r\n$0\r\n\r\n");
+    EXPECT("config get SAVE appendonl? nothing",
+           "*4\r\n$10\r\nappendonly\r\n$3\r\nyes\r\n$4\r\nsave\r\n$0\r\n\r\n");
+    EXPECT("CONFIG GET proto-max-bulk-len maxclients",
+           "*4\r\n$10\r\nmaxclients\r\n$2\r\n16\r\n$18\r\nproto-max-bulk-len\r\n$4\r\n4096\r\n");
+    EXPECT("CONFIG GET nothing", "*0\r\n");
+    EXPECT("CONFIG GET", "-ERR wrong number of arguments for 'config|get' command\r\n");
+    EXPECT("CONFIG SET save x", "-ERR unknown subcommand 'SET'. Try CONFIG HELP.\r\n");
+    EXPECT("HELLO 3 SETNAME me",
+           HELLO3_HEAD ":3\r\n$2\r\nid\r\n:1\r\n" HELLO_TAIL);
+    EXPECT("CONFIG GET save", "%1\r\n$4\r\nsave\r\n$0\r\n\r\n");
+    EXPECT("RESET", "+RESET\r\n");
+    EXPECT("CLIENT GETNAME", "$-1\r\n");
+    EXPECT("RESET x", "-ERR wrong number of arguments for 'reset' command\r\n");
+    EXPECT("WAIT 1 0", ":0\r\n");
+    f->port.followers = 2;
+    EXPECT("WAIT 1 0", ":2\r\n");
+    EXPECT("WAIT x 0", "-ERR value is not an integer or out of range\r\n");
+    EXPECT("WAIT 1 x", "-ERR timeout is not an integer or out of range\r\n");
+    EXPECT("WAIT 1 -1", "-ERR timeout is negative\r\n");
+}
+
 static void unknown__quoted_as_redis_does(void **state)
 {
     struct fixture *f = *state;
@@ -184,8 +210,6 @@ static void unknown__quoted_as_redis_does(void **state)
     EXPECT("\"\"", "-ERR unknown command '', with args beginning with: \r\n");
     EXPECT("\"client|id\"",
            "-ERR unknown command 'client|id', with args beginning with: \r\n");
-    EXPECT("CONFIG GET save",
-           "-ERR unknown command 'CONFIG', with args beginning with: 'GET' 'save' \r\n");
     EXPECT("MULTI", "-ERR unknown command 'MULTI', with args beginning with: \r\n");
     EXPECT("averyveryverylongcommandname x",
            "-ERR unknown command 'averyveryverylongcommandname', with args beginning with: 'x' "
@@ -307,6 +331,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(string_commands__resp2__replies, setup, teardown),
         cmocka_unit_test_setup_teardown(integer_commands__bounds__replies, setup, teardown),
         cmocka_unit_test_setup_teardown(string_commands__resp3__nulls_and_arrays, setup, teardown),
+        cmocka_unit_test_setup_teardown(connection__settings_reset_wait__replies, setup, teardown),
         cmocka_unit_test_setup_teardown(unknown__quoted_as_redis_does, setup, teardown),
         cmocka_unit_test_setup_teardown(command__subcommands__replies, setup, teardown),
         cmocka_unit_test_setup_teardown(value__beyond_limit__clear_error_and_in_step, setup,

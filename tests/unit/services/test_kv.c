@@ -36,7 +36,8 @@ static uint64_t hash_all(void *kv)
 }
 
 /* Applies bytes to a fresh copy of exactly their length and compares the reply. */
-static void expect_bytes(void *kv, const void *data, size_t bytes, const char *wanted)
+static void expect_bytes(void *kv, const void *data, size_t bytes, const char *wanted,
+                         size_t wanted_bytes)
 {
     struct lks_reply reply;
     lks_reply_init(&reply);
@@ -45,13 +46,14 @@ static void expect_bytes(void *kv, const void *data, size_t bytes, const char *w
     memcpy(copy, data, bytes);
     const struct lks_command command = {.index = 1, .data = copy, .bytes = bytes};
     lks_kv_service.apply(kv, &command, &reply);
-    assert_int_equal(reply.bytes, strlen(wanted));
+    assert_int_equal(reply.bytes, wanted_bytes);
     assert_memory_equal(reply.data, wanted, reply.bytes);
     free(copy);
     lks_reply_fini(&reply);
 }
 
-#define EXPECT(bytes, wanted) expect_bytes(kv, bytes, sizeof(bytes) - 1, wanted)
+#define EXPECT(bytes, wanted) \
+    expect_bytes(kv, bytes, sizeof(bytes) - 1, wanted, sizeof(wanted) - 1)
 
 static void apply__encoded_bytes__documented_format(void **state)
 {
@@ -67,6 +69,29 @@ static void apply__encoded_bytes__documented_format(void **state)
     EXPECT("\x08", ":1\r\n");
     EXPECT("\x03\x01" "a" "\x01" "b", ":1\r\n");
     EXPECT("\x09", "+OK\r\n");
+    EXPECT("\x0b\x01" "a" "1", ":1\r\n"); /* SETNX */
+    EXPECT("\x0b\x01" "a" "2", ":0\r\n");
+    EXPECT("\x0c" "a", "$1\r\n1\r\n");
+    EXPECT("\x0f\x08\x02\x00\x00\x00\x00\x00\x00\x00\x01" "axy", ":4\r\n");
+    EXPECT("\x0e\x01\x00\x00\x00\x00\x00\x00\x00\xfe\xff\xff\xff\xff\xff\xff\xff" "a",
+           "$2\r\n\0x\r\n");
+    EXPECT("\x10\x03" "1.5" "f", "$3\r\n1.5\r\n");
+    EXPECT("\x11\x01" "f\x01" "g", "*2\r\n$3\r\n1.5\r\n_\r\n");
+    EXPECT("\x12\x01" "g\x01" "1\x01" "f\x01" "2", "+OK\r\n");
+    EXPECT("\x13\x01" "h\x01" "1\x01" "f\x01" "3", ":0\r\n");
+    EXPECT("\x14\x10\x64\x00\x00\x00\x00\x00\x00\x00" "g", ":1\r\n");
+    EXPECT("\x15\x01" "g", ":100\r\n");
+    EXPECT("\x0d\x03\x65\x00\x00\x00\x00\x00\x00\x00" "g", "$1\r\n1\r\n");
+    EXPECT("\x15\x03" "g", ":101\r\n");
+    EXPECT("\x16" "g", ":1\r\n");
+    EXPECT("\x02\x30\x64\x00\x00\x00\x00\x00\x00\x00\x01" "g1", "+OK\r\n");
+    EXPECT("\x15\x01" "g", ":100\r\n");
+    EXPECT("\x17" "g", "+string\r\n");
+    EXPECT("\x18" "g*", "*1\r\n$1\r\ng\r\n");
+    EXPECT("\x19\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00" "g",
+           "*2\r\n$1\r\n0\r\n*1\r\n$1\r\ng\r\n");
+    EXPECT("\x03\x01" "f\x01" "a", ":2\r\n");
+    EXPECT("\x1a", "$1\r\ng\r\n");
     lks_kv_service.close(kv);
 }
 
@@ -80,9 +105,29 @@ static void apply__malformed__error_and_no_effect(void **state)
     EXPECT("", wanted);
     EXPECT("\x00", wanted);
     EXPECT("\x0b", wanted);
+    EXPECT("\x1b", wanted);
     EXPECT("\xff" "a", wanted);
     EXPECT("\x02", wanted);
-    EXPECT("\x02\x08\x01" "a", wanted);
+    EXPECT("\x02\xc0\x01" "a", wanted);
+    EXPECT("\x02\x10\x01" "a", wanted);
+    EXPECT("\x0b\x02" "a", wanted);
+    EXPECT("\x0d", wanted);
+    EXPECT("\x0d\x20" "a", wanted);
+    EXPECT("\x0d\x01" "1234567", wanted);
+    EXPECT("\x0e" "123456789012345", wanted);
+    EXPECT("\x0f\x05\xff\xff\xff\xff\xff\xff\xff\xff\x01" "ab", wanted);
+    EXPECT("\x10\x01" "xa", wanted);
+    EXPECT("\x10\x09" "1", wanted);
+    EXPECT("\x11", wanted);
+    EXPECT("\x12\x01" "a", wanted);
+    EXPECT("\x12\x01" "b\x01" "x\x01" "a", wanted);
+    EXPECT("\x13\x01" "a\x02" "b", wanted);
+    EXPECT("\x14\x80" "12345678a", wanted);
+    EXPECT("\x14\x10" "1234567", wanted);
+    EXPECT("\x15\x04" "a", wanted);
+    EXPECT("\x19\x00" "1234567812345678", "*2\r\n$1\r\n0\r\n*0\r\n");
+    EXPECT("\x19\x00" "12345678\x00\x00\x00\x00\x00\x00\x00\x00", wanted);
+    EXPECT("\x19\x04" "1234567812345678", wanted);
     EXPECT("\x02\x00", wanted);
     EXPECT("\x02\x00\x02" "a", wanted);
     EXPECT("\x02\x00\xff\xff\xff\xff\xff\x01" "a", wanted);
@@ -109,7 +154,7 @@ static void apply__garbage__survives_one_value_each(void **state)
         unsigned char *data = malloc(bytes > 0 ? bytes : 1);
         assert_non_null(data);
         for (size_t i = 0; i < bytes; i++) {
-            data[i] = (unsigned char)(rand_r(&seed) % (i < 3 ? 12 : 256));
+            data[i] = (unsigned char)(rand_r(&seed) % (i < 3 ? 29 : 256));
         }
         const struct lks_command command = {.index = 1, .data = data, .bytes = bytes};
         lks_reply_clear(&reply);
@@ -142,6 +187,13 @@ static void read__same_reply_as_apply_and_no_effect(void **state)
 {
     (void)state;
     static const struct sample samples[] = {
+        {LKS_KV_REQUEST_MSET, {"mset", "m", "1"}, 3},
+        {LKS_KV_REQUEST_MGET, {"mget", "m", "x"}, 3},
+        {LKS_KV_REQUEST_PEXPIRE, {"pexpire", "m", "1000"}, 3},
+        {LKS_KV_REQUEST_PTTL, {"pttl", "m"}, 2},        {LKS_KV_REQUEST_TYPE, {"type", "m"}, 2},
+        {LKS_KV_REQUEST_GETRANGE, {"getrange", "m", "0", "1"}, 4},
+        {LKS_KV_REQUEST_KEYS, {"keys", "?"}, 2},        {LKS_KV_REQUEST_SCAN, {"scan", "0"}, 2},
+        {LKS_KV_REQUEST_RANDOMKEY, {"randomkey"}, 1},
         {LKS_KV_REQUEST_SET, {"set", "a", "value"}, 3}, {LKS_KV_REQUEST_GET, {"get", "a"}, 2},
         {LKS_KV_REQUEST_GET, {"get", "b"}, 2},          {LKS_KV_REQUEST_STRLEN, {"strlen", "a"}, 2},
         {LKS_KV_REQUEST_EXISTS, {"exists", "a", "b", "a"}, 4},
@@ -173,7 +225,7 @@ static void read__same_reply_as_apply_and_no_effect(void **state)
             lks_kv_service.apply(kv, &command, &applied);
         }
     }
-    assert_int_equal(reads, 5);
+    assert_int_equal(reads, 11);
     assert_false(lks_kv_service.is_read("", 0));
     lks_reply_fini(&applied);
     lks_reply_fini(&read);

@@ -165,8 +165,13 @@ static void random_command(void *kv, unsigned *seed, int keys)
         run(kv, LKS_KV_REQUEST_SET, key, value, bytes);
     } else if (choice < 650) {
         run(kv, LKS_KV_REQUEST_APPEND, key, value, bytes);
-    } else if (choice < 700) {
+    } else if (choice < 680) {
         run(kv, LKS_KV_REQUEST_INCR, key, NULL, 0);
+    } else if (choice < 740) {
+        (void)sprintf(value, "%d", rand_r(seed) % 100000 + 1);
+        run(kv, LKS_KV_REQUEST_EXPIRE, key, value, strlen(value));
+    } else if (choice < 760) {
+        run(kv, LKS_KV_REQUEST_PERSIST, key, NULL, 0);
     } else {
         run(kv, LKS_KV_REQUEST_DEL, key, NULL, 0);
     }
