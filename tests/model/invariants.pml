@@ -42,6 +42,16 @@ inline check_commit(now, in_term)
     od
 }
 
+/* Nothing below a commit word ever seen is overwritten with something else. */
+inline check_overwrite(r, beginning)
+{
+#ifdef COMMIT_WORDS
+    REQUIRE(beginning >= word[r], violated: overwritten below the commit word\n)
+#else
+    skip
+#endif
+}
+
 /* 1: at most one writer a ring: the fence has left nobody when a permission is given. */
 inline check_no_writer(p)
 {

@@ -115,9 +115,6 @@ inline become_follower(r)
     forget_wrote(r)
 }
 
-#define MIN(a, b) ((a) < (b) -> (a) : (b))
-#define MAX(a, b) ((a) > (b) -> (a) : (b))
-
 /* The leader counts: durable on a majority, and one of its own term among it ("An entry of the own
  * term"). Committing at once is the strongest: whoever commits later commits no more. */
 inline advance_commit(leader)
@@ -132,6 +129,7 @@ inline advance_commit(leader)
     :: log != 0 ->
 #endif
         check_commit(log, term[leader]);
+        note_commit(leader, count);
         if
         :: LENGTH(log) > LENGTH(committed) -> committed = log
         :: else
@@ -169,7 +167,7 @@ inline stand(c, t)
 #ifndef WITHOUT_OWN_TAIL_PERSISTED
     persist(c, TAIL_BEGIN(c), LENGTH(log));
 #endif
-    note_measured(c, LENGTH(log));
+    note_tail(c, LENGTH(log));
     own[c] = log;
     role[c] = CANDIDATE;
     printf("replica %d stands in term %d, log %d\n", name[c], t, digits_of[log])
@@ -203,7 +201,7 @@ inline hand_over(p, c)
 #else
     persist(p, TAIL_BEGIN(p), LENGTH(log));
 #endif
-    note_measured(p, LENGTH(log));
+    note_tail(p, LENGTH(log));
     check_no_writer(p);
     path[p] = GRANTED;
     printf("replica %d hands over to %d in term %d, log %d\n", name[p], name[c], term[c],
@@ -218,6 +216,17 @@ inline hand_over(p, c)
     fi
 }
 
+#ifdef FINE
+/* A hand-over that has come no further than the promise, yet or ever: to go on is to do it all. */
+inline begin_hand_over(p, c)
+{
+    become_follower(p);
+    fence(p);
+    promise(p, c, term[c]);
+    printf("replica %d promises term %d to %d\n", name[p], term[c], name[c])
+}
+#endif
+
 /* "Where writing begins": the point where the logs part. Up to there the report was durable, and
  * counts even if the grant has gone meanwhile. */
 inline begin_path(leader, grantor, reported)
@@ -226,6 +235,7 @@ inline begin_path(leader, grantor, reported)
     KNOWN(leader, grantor) = (KNOWN(leader, grantor) > count -> KNOWN(leader, grantor) : count);
     if
     :: path[grantor] == GRANTED && term[grantor] == term[leader] && promised[grantor] == leader ->
+        check_overwrite(grantor, count);
         path[grantor] = BEGUN + count;
         note_wrote(leader, grantor)
     :: else
@@ -244,6 +254,7 @@ inline choose(c, p)
 #ifndef WITHOUT_LATEST_LOG
     :: BETTER(log, own[c]) ->
         common(own[c], log, count);
+        check_overwrite(c, count);
         role[c] = READING;
         from[c] = p;
         at[c] = count;
@@ -379,6 +390,20 @@ inline flush(c, p, reached)
     advance_commit(c)
 }
 
+#ifdef COMMIT_WORDS
+/* "The commit word": behind what it covers, and not before the leader is established. */
+#define ESTABLISHED(c) (role[c] == LEADER && LAST_TERM(PREFIX(LOG(c), word[c])) == term[c])
+#define CAN_SEND_WORD(c, p)                                                              \
+    (ESTABLISHED(c) && term[p] == term[c] && path[p] >= BEGUN && path[p] - BEGUN > word[p] && \
+     word[c] > word[p])
+
+inline send_word(c, p)
+{
+    word[p] = MIN(word[c], path[p] - BEGUN);
+    printf("commit word of replica %d: %d\n", name[p], word[p])
+}
+#endif
+
 #ifdef WITHOUT_FLUSH_VOID_AFTER_REFUSED_WRITE
 /* The write was refused; the flush behind it, a read, needs no permission. */
 #define CAN_FLUSH_REFUSED(c, p)                                             \
@@ -398,7 +423,7 @@ inline flush_refused(c, p)
 /* Crash and restart: roles, reads and answers are gone, the ring's cache lines are not. "Starting":
  * every peer is fenced. One step: what lands while the replica is down could as well have landed
  * before; a replica that stays down takes no steps. */
-#define CAN_RESTART(r) (role[r] != FOLLOWER || path[r] != NO_PATH || PROMISE_PENDING(r))
+#define CAN_RESTART(r) (role[r] != FOLLOWER || path[r] != NO_PATH || HAS_MORE_TO_LOSE(r))
 
 inline restart(p)
 {
@@ -537,6 +562,14 @@ end:
         OF_ONE(1)
         OF_ONE(2)
         EACH_TWO(OF_TWO)
+#ifdef FINE
+#define OF_BEGUN(c, p) STEP(CAN_HAND_OVER(p, c), begin_hand_over(p, c))
+        EACH_TWO(OF_BEGUN)
+#endif
+#ifdef COMMIT_WORDS
+#define OF_WORDS(c, p) STEP(CAN_SEND_WORD(c, p), send_word(c, p))
+        EACH_TWO(OF_WORDS)
+#endif
 #ifndef NO_POWER_CUT
         POWER_CUTS(0)
         POWER_CUTS(1)

@@ -7,6 +7,9 @@
  * the first entry on. A slot of a ring holds the number of the log up to its entry, as if written
  * by a checksum that never collides; 0 is a slot that holds no entry, or a torn one.
  */
+#define MIN(a, b) ((a) < (b) -> (a) : (b))
+#define MAX(a, b) ((a) > (b) -> (a) : (b))
+
 #define BASE (TERMS + 1)
 #define LAST_TERM(log) ((log) % BASE)
 #if SLOTS == 1

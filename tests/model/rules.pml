@@ -22,6 +22,12 @@ byte stored_promised[N];
 byte measured[N]; /* the durable index: how long the log was at the hand-over before */
 #define TAIL_BEGIN(r) measured[r]
 #define RULES_BYTES(X) X(measured)
+#elif defined(COMMIT_WORDS)
+/* "The whole tail, from the commit word": known at the hand-over before. */
+byte word[N]; /* how many entries the replica knows to be committed; zeroed by a restart */
+byte tail_from[N];
+#define TAIL_BEGIN(r) tail_from[r]
+#define RULES_BYTES(X) X(word) X(tail_from)
 #else
 #define TAIL_BEGIN(r) 0
 #endif
@@ -111,14 +117,29 @@ inline store_promise(r)
     stored_promised[r] = promised[r];
     printf("replica %d stores its promise of term %d\n", name[r], term[r])
 }
+#define HAS_MORE_TO_LOSE(r) PROMISE_PENDING(r)
+#elif defined(COMMIT_WORDS)
+#define HAS_MORE_TO_LOSE(r) (word[r] != 0 || tail_from[r] != 0)
 #else
-#define PROMISE_PENDING(r) false
+#define HAS_MORE_TO_LOSE(r) false
 #endif
 
-inline note_measured(r, length)
+/* After the tail was made durable: from where to do so the next time. */
+inline note_tail(r, length)
 {
-#ifdef WITHOUT_TAIL_FROM_BASE
+#if defined(WITHOUT_TAIL_FROM_BASE)
     measured[r] = length
+#elif defined(COMMIT_WORDS)
+    tail_from[r] = word[r]
+#else
+    skip
+#endif
+}
+
+inline note_commit(r, length)
+{
+#ifdef COMMIT_WORDS
+    word[r] = MAX(word[r], length)
 #else
     skip
 #endif
@@ -157,6 +178,10 @@ inline forget(r)
 #endif
 #ifdef WITHOUT_TAIL_FROM_BASE
     measured[r] = 0;
+#endif
+#ifdef COMMIT_WORDS
+    word[r] = 0;
+    tail_from[r] = 0;
 #endif
     skip
 }
