@@ -16,11 +16,15 @@
 #define FABRIC_EVENTS_MAX 64
 #define MESSAGES_PER_TURN_MAX 16u
 #define PREVOTES_PENDING_MAX (LKS_MAILBOX_SLOTS / 2)
+#define HOLD_NS UINT64_C(2000000000)
+#define HOLD_PAUSE_NS UINT64_C(10000000000)
+#define HOLD_MAX_NS UINT64_C(300000000000)
 
 enum envelope_type {
     ENVELOPE_CORE = 1,
     ENVELOPE_OFFER = 2,        /* leader to gateway: write commands under this epoch */
-    ENVELOPE_OFFER_REQUEST = 3 /* gateway to leader: nothing is answered, offer anew; no body */
+    ENVELOPE_OFFER_REQUEST = 3, /* gateway to leader: nothing is answered, offer anew; no body */
+    ENVELOPE_HOLD = 4 /* to a donor: do not reuse what you replace for a while; no body */
 };
 
 struct envelope {
@@ -140,6 +144,12 @@ static bool is_outlived(struct lks_replica *replica, uint32_t p, const struct lk
     return true;
 }
 
+bool lks_replica_send_hold(struct lks_replica *replica, uint32_t peer)
+{
+    struct envelope envelope = {.type = ENVELOPE_HOLD};
+    return send_envelope(replica, peer, &envelope, 0);
+}
+
 static void connected(struct lks_replica *replica, uint32_t p)
 {
     struct lks_replica_peer *peer = &replica->peers[p];
@@ -234,6 +244,9 @@ static void completed(struct lks_replica *replica, const struct lks_fabric_event
     case LKS_OP_LOG_READ:
         lks_log_read_arrived(replica, op, arrived->status);
         break;
+    case LKS_OP_SNAPSHOT_READ:
+        lks_install_arrived(replica, op, arrived->status);
+        break;
     case LKS_OP_REVOKE:
         if (arrived->status != 0) {
             lks_replica_fail(replica, arrived->status,
@@ -297,6 +310,22 @@ static void take_offer(struct lks_replica *replica, uint32_t p,
     lks_gateway_rewind(replica->gateway); /* everything unanswered first, in order */
 }
 
+/* A peer reads the own snapshots. It may go on asking, but not for ever: held blocks take room. */
+static void take_hold(struct lks_replica *replica, uint32_t p)
+{
+    struct lks_replica_peer *peer = &replica->peers[p];
+    if (replica->options.snapshots == NULL) {
+        return;
+    }
+    if (peer->hold_last_ns == 0 || replica->now_ns - peer->hold_last_ns > HOLD_PAUSE_NS) {
+        peer->hold_began_ns = replica->now_ns;
+    }
+    peer->hold_last_ns = replica->now_ns > 0 ? replica->now_ns : 1;
+    if (replica->now_ns - peer->hold_began_ns < HOLD_MAX_NS) {
+        lks_snapshots_hold(replica->options.snapshots, replica->now_ns + HOLD_NS);
+    }
+}
+
 static void take_message(struct lks_replica *replica, uint32_t p, const struct envelope *envelope,
                          size_t bytes)
 {
@@ -312,6 +341,8 @@ static void take_message(struct lks_replica *replica, uint32_t p, const struct e
         take_offer(replica, p, &envelope->body.offer);
     } else if (bytes == head && envelope->type == ENVELOPE_OFFER_REQUEST) {
         replica->peers[p].offered_term = 0;
+    } else if (bytes == head && envelope->type == ENVELOPE_HOLD) {
+        take_hold(replica, p);
     } else {
         lks_log_warn(replica->options.log_sink,
                      "replica %u sent a message of unknown form, or with impossible numbers: "

@@ -35,6 +35,10 @@ static void finish(struct lks_replica *replica)
 void lks_log_read_persisted(struct lks_replica *replica)
 {
     struct lks_log_read *read = &replica->log_read;
+    if (replica->install.phase == LKS_INSTALL_LOG) {
+        lks_install_log_persisted(replica); /* never at the same time */
+        return;
+    }
     LKS_ASSERT(read->active);
     read->active = false;
     replica->log_read_runs = read->runs;
@@ -96,9 +100,7 @@ void lks_log_read_start(struct lks_replica *replica, const struct lks_effect *ef
     read->cursor = read->start;
     read->runs = read->start_runs;
     const uint64_t ring = lks_journal_ring_bytes(replica->options.journal);
-    if (read->to > replica->base_offset + ring) {
-        read->status = -LKS_ESIZE; /* below the grantor's base: needs its snapshot */
-    }
+    LKS_ASSERT(read->to <= replica->base_offset + ring); /* else an installation came before */
     post_more(replica);
 }
 

@@ -210,6 +210,9 @@ int lks_replica_acknowledge(struct lks_replica *replica)
         replica->ack.done = replica->view->grant.commit_offset;
         replica->ack.owed = 0;
     }
+    if (replica->ack.done < replica->base_offset) {
+        replica->ack.done = replica->base_offset; /* an installation has brought what is below */
+    }
     int work = replica->ack.owed != 0 ? send_owed(replica) : 0;
     const uint64_t written = lks_word_read(&replica->control->written);
     const uint64_t most = replica->base_offset + lks_journal_ring_bytes(replica->options.journal);

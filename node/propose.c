@@ -54,21 +54,47 @@ static void appended_event(struct lks_replica *replica, uint64_t before)
     event->offset = durable ? replica->appended.offset : 0;
 }
 
+/* Whether an entry without contents has room. Bytes that writes in flight are read from count as
+ * used, like those above the base. */
+static bool noop_has_room(const struct lks_replica *replica)
+{
+    const uint64_t end = replica->appended.offset + lks_entry_span(0);
+    const uint64_t ring = lks_journal_ring_bytes(replica->options.journal);
+    return end <= replica->base_offset + ring && end <= replica->view->append_limit;
+}
+
 void lks_replica_append_noop(struct lks_replica *replica, uint64_t term)
 {
     prepare(replica, term);
+    if (!noop_has_room(replica)) {
+        if (replica->noop_due != term) {
+            lks_log_warn(replica->options.log_sink,
+                         "term %" PRIu64 " begins when the full ring has room for its first entry",
+                         term);
+        }
+        replica->noop_due = term;
+        replica->ring_full = replica->options.snapshots == NULL; /* (then it stays so) */
+        lks_replica_snapshots_press(replica, replica->applied.offset);
+        lks_replica_advance_base(replica, true);
+        return;
+    }
+    replica->noop_due = 0;
     const struct lks_entry_draft draft = {
         .kind = LKS_ENTRY_NOOP, .term = term, .time_ns = next_time(replica)};
     const uint64_t before = replica->appended.offset;
     const int rc = lks_journal_append(replica->options.journal, &replica->appended, &draft);
-    if (rc != 0) {
-        replica->ring_full = true; /* clients are told, here and at the others */
-        lks_log_error(replica->options.log_sink,
-                      "term %" PRIu64 " cannot begin: %s; start a cluster with a larger ring", term,
-                      lks_error_text(rc));
-        return;
-    }
+    LKS_ASSERT(rc == 0); /* no padding comes before it: it fits wherever a ring ends */
     appended_event(replica, before);
+}
+
+/* The core has asked for it, and still leads. */
+static void retry_noop(struct lks_replica *replica)
+{
+    if (replica->view->role == LKS_CORE_LEADER && replica->view->term == replica->noop_due) {
+        lks_replica_append_noop(replica, replica->noop_due);
+    } else {
+        replica->noop_due = 0;
+    }
 }
 
 /*
@@ -80,7 +106,7 @@ static bool has_room(struct lks_replica *replica)
 {
     const uint64_t ring = lks_journal_ring_bytes(replica->options.journal);
     const uint64_t span = lks_entry_span(replica->options.entry_bytes_max);
-    const uint64_t end = replica->appended.offset + 2 * span + ring / 16;
+    const uint64_t end = replica->appended.offset + 2 * span + ring / LKS_REPLICA_RESERVE;
     if (end <= replica->base_offset + ring && end <= replica->view->append_limit) {
         replica->full_since_ns = 0;
         replica->ring_full = false;
@@ -89,6 +115,9 @@ static bool has_room(struct lks_replica *replica)
     if (replica->full_since_ns == 0) {
         replica->full_since_ns = replica->now_ns;
     }
+    const uint64_t quarter = replica->base_offset + ring / 4;
+    const uint64_t applied = replica->applied.offset;
+    lks_replica_snapshots_press(replica, quarter < applied ? quarter : applied);
     lks_replica_advance_base(replica, true);
     const bool hopeless = replica->options.snapshots == NULL;
     const uint64_t patience = hopeless ? 0 : FULL_TIMEOUTS * replica->options.election_timeout_ns;
@@ -202,6 +231,9 @@ bool lks_replica_offer_ingress(struct lks_replica *replica)
 
 int lks_replica_propose(struct lks_replica *replica)
 {
+    if (replica->noop_due != 0) {
+        retry_noop(replica);
+    }
     if (!replica->view->accepts) {
         return 0;
     }

@@ -187,6 +187,7 @@ static void start_core(struct lks_replica *replica, const struct lks_identity *i
         .election_timeout_ns = options->election_timeout_ns,
         .heartbeat_ns = options->heartbeat_ns,
         .ring_bytes = lks_journal_ring_bytes(options->journal),
+        .reserve_bytes = lks_journal_ring_bytes(options->journal) / LKS_REPLICA_RESERVE,
         .write_bytes_max = options->write_bytes_max,
         .writes_max = WRITES_MAX,
         .seed = options->seed,
@@ -254,6 +255,7 @@ void lks_replica_free(struct lks_replica *replica)
         replica->options.service->close(replica->service);
     }
     lks_replica_recover_fini(replica);
+    lks_install_fini(replica);
     lks_gateway_free(replica->gateway);
     lks_reads_fini(replica);
     lks_reply_fini(&replica->reply);
@@ -336,6 +338,7 @@ int lks_replica_step(struct lks_replica *replica, uint64_t now_ns, uint64_t real
         work += lks_replica_forward(replica);
         work += lks_reads_step(replica);
         work += lks_replica_recover_step(replica, work > 0);
+        work += lks_install_step(replica);
         work += lks_replica_snapshot_step(replica, work > 0);
         (void)lks_replica_drain(replica); /* of a base that has moved */
         if (work == 0) {
@@ -511,6 +514,11 @@ static void snapshots_status(const struct lks_replica *replica,
     status->newest_offset = taker->points[status->partitions - 1];
     status->area_bytes = counts.area_bytes;
     status->used_bytes = counts.used_bytes;
+    const struct lks_install *install = &replica->install;
+    status->donor = install->phase != LKS_INSTALL_IDLE ? install->donor : 0;
+    status->install_bytes = install->bytes_done;
+    status->install_expected = install->bytes_expected;
+    status->installed = install->ended;
 }
 
 static void reads_status(const struct lks_replica *replica, struct lks_reads_status *status)

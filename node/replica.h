@@ -156,6 +156,10 @@ struct lks_snapshots_status {
     uint64_t oldest_offset;
     uint64_t area_bytes;        /* limit */
     uint64_t used_bytes;
+    uint32_t donor;             /* whose snapshots are being installed; 0: none are */
+    uint64_t install_bytes;     /* of them that are here ... */
+    uint64_t install_expected;  /* ... of so many; 0: not known yet */
+    uint64_t installed;         /* installations that ended well, in this life */
 };
 
 /* Reads of own clients that need no entry. */

@@ -20,6 +20,7 @@
 #include "node/gateway.h"
 #include "node/hello.h"
 #include "node/ingress.h"
+#include "node/install.h"
 #include "node/mailbox.h"
 #include "node/public_words.h"
 #include "node/reads.h"
@@ -34,6 +35,7 @@
 #define LKS_REPLICA_WAITING_MAX 4u   /* core messages that wait for room in a mailbox */
 #define LKS_REPLICA_READS_MAX 4u     /* chunks of a log read under way */
 #define LKS_REPLICA_READ_BYTES (256u << 10)
+#define LKS_REPLICA_RESERVE 16u      /* this part of a ring is for no-ops: see the core's options */
 
 enum lks_op_kind {
     LKS_OP_FREE,
@@ -41,6 +43,7 @@ enum lks_op_kind {
     LKS_OP_PROBE,
     LKS_OP_HEARTBEAT,
     LKS_OP_LOG_READ,
+    LKS_OP_SNAPSHOT_READ,
     LKS_OP_REVOKE,
     LKS_OP_GRANT,
     LKS_OP_OPEN
@@ -52,7 +55,8 @@ struct lks_op {
     uint32_t peer;
     uint32_t next_free;
     uint64_t grant;
-    uint64_t offset; /* WRITE: durable below it on success; LOG_READ: where the chunk begins */
+    uint64_t offset; /* WRITE: durable below it on success; LOG_READ: where the chunk begins;
+                        SNAPSHOT_READ: the lane */
     uint64_t bytes;
 };
 
@@ -88,6 +92,8 @@ struct lks_replica_peer {
     bool reading_words;
     uint64_t beat_seen;      /* its heartbeat counter, and when it last moved */
     uint64_t beat_seen_ns;
+    uint64_t hold_began_ns; /* it reads the own snapshots, and has asked to hold them ... */
+    uint64_t hold_last_ns;  /* ... last at that time */
 };
 
 /* Reading the best grantor's log into the own ring (see log_read.c). */
@@ -160,6 +166,7 @@ struct lks_replica {
     struct lks_sessions appended_sessions;
     uint64_t appended_time_ns;
     uint64_t appended_term;             /* term for which the three above were prepared */
+    uint64_t noop_due;      /* term whose no-op waits for room in the ring; 0: none */
     uint64_t full_since_ns; /* commands wait for room in the ring; 0: there is some */
     bool ring_full;         /* they have waited for long: refused */
 
@@ -205,6 +212,7 @@ struct lks_replica {
     struct lks_reads reads;
     struct lks_taker taker;
     struct lks_recovery recovery;
+    struct lks_install install;
 };
 
 static inline bool lks_replica_is_peer(const struct lks_replica *replica, uint32_t peer)
@@ -240,6 +248,8 @@ bool lks_replica_send_offer(struct lks_replica *replica, uint32_t peer,
                             const struct lks_ingress_offer *offer);
 
 bool lks_replica_send_offer_request(struct lks_replica *replica, uint32_t peer);
+/* Asks a donor not to reuse, for some seconds, what it replaces in its snapshot area. */
+bool lks_replica_send_hold(struct lks_replica *replica, uint32_t peer);
 
 /* persist.c */
 void lks_replica_persist(struct lks_replica *replica, enum lks_persist_class class_, uint64_t from,
@@ -259,6 +269,12 @@ void lks_log_read_persisted(struct lks_replica *replica);
 /* install.c */
 void lks_install_start(struct lks_replica *replica, const struct lks_effect *effect);
 void lks_install_cancel(struct lks_replica *replica);
+int lks_install_step(struct lks_replica *replica);
+void lks_install_arrived(struct lks_replica *replica, const struct lks_op *op, int status);
+void lks_install_persisted(struct lks_replica *replica, uint64_t id, int status);
+void lks_install_log_persisted(struct lks_replica *replica);
+void lks_install_forget(struct lks_replica *replica); /* before own snapshots are begun */
+void lks_install_fini(struct lks_replica *replica);
 
 /* propose.c */
 int lks_replica_propose(struct lks_replica *replica);
@@ -313,6 +329,8 @@ int lks_replica_snapshot_step(struct lks_replica *replica, bool busy);
 /* Gives up what is under way; true once the area is still: before an installation. */
 bool lks_replica_snapshots_stop(struct lks_replica *replica);
 void lks_replica_note_ties(struct lks_replica *replica, const void *data, uint64_t bytes);
+/* Snapshots of everything below offset, which is applied, are wanted now. */
+void lks_replica_snapshots_press(struct lks_replica *replica, uint64_t offset);
 /* Moves the base up to the lowest snapshot. pressed: also if it is early, or others still need what
  * lies below. */
 void lks_replica_advance_base(struct lks_replica *replica, bool pressed);

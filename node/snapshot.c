@@ -26,6 +26,9 @@
 static void set_due(struct lks_taker *taker)
 {
     taker->due_offset = lks_pace_due(&taker->pace, taker->points);
+    if (taker->points[0] < taker->pressed_offset) {
+        taker->due_offset = 0;
+    }
     taker->check_offset = taker->due_offset;
 }
 
@@ -109,6 +112,16 @@ void lks_replica_snapshots_begin(struct lks_replica *replica)
     put_in_order(replica);
 }
 
+void lks_replica_snapshots_press(struct lks_replica *replica, uint64_t offset)
+{
+    struct lks_taker *taker = &replica->taker;
+    if (replica->options.snapshots != NULL && offset > taker->pressed_offset) {
+        LKS_ASSERT(offset <= replica->applied.offset);
+        taker->pressed_offset = offset;
+        set_due(taker);
+    }
+}
+
 void lks_replica_note_ties(struct lks_replica *replica, const void *data, uint64_t bytes)
 {
     struct lks_footprint touched;
@@ -146,10 +159,27 @@ static void give_up(struct lks_replica *replica)
     }
 }
 
+/* An area may be full of what a peer that installs has asked to hold: room for own snapshots comes
+ * first, the peer reads again what it misses. */
+static bool release_held(struct lks_replica *replica)
+{
+    struct lks_snapshots_counts counts;
+    lks_snapshots_counts(replica->options.snapshots, &counts);
+    if (counts.retired_bytes == 0) {
+        return false;
+    }
+    lks_snapshots_tick(replica->options.snapshots, UINT64_MAX);
+    return true;
+}
+
 static void fail(struct lks_replica *replica, int code)
 {
     struct lks_taker *taker = &replica->taker;
     struct lks_error err = {0};
+    if (code == -ENOSPC && release_held(replica)) {
+        give_up(replica); /* and begin again at once */
+        return;
+    }
     taker->failed++;
     taker->back_off_ns = taker->back_off_ns == 0 ? BACK_OFF_MIN_NS : 2 * taker->back_off_ns;
     if (taker->back_off_ns > BACK_OFF_MAX_NS) {
@@ -389,6 +419,7 @@ static int idle_step(struct lks_replica *replica)
         return 0;
     }
     lks_snapshots_tick(replica->options.snapshots, replica->now_ns);
+    lks_install_forget(replica);
     freeze(replica);
     const int rc = open_draft(replica);
     if (rc != 0) {
@@ -423,7 +454,8 @@ static int write_step(struct lks_replica *replica, uint64_t bytes)
 int lks_replica_snapshot_step(struct lks_replica *replica, bool busy)
 {
     const struct lks_taker *taker = &replica->taker;
-    if (replica->fatal != 0 || taker->phase >= LKS_TAKER_REPLACING) {
+    if (replica->fatal != 0 || taker->phase >= LKS_TAKER_REPLACING ||
+        replica->install.phase > LKS_INSTALL_OWN) {
         return 0;
     }
     if (taker->phase == LKS_TAKER_IDLE) {
@@ -437,6 +469,10 @@ void lks_replica_snapshot_persisted(struct lks_replica *replica, uint64_t id, in
 {
     struct lks_taker *taker = &replica->taker;
     struct lks_snapshots *store = replica->options.snapshots;
+    if (replica->install.posted) {
+        lks_install_persisted(replica, id, status);
+        return;
+    }
     LKS_ASSERT(taker->posted);
     taker->posted = false;
     if (id == LKS_PARTITIONS_MAX) {

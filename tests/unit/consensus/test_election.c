@@ -369,6 +369,48 @@ static void pause__of_a_follower__is_not_held_against_the_leader(void **state)
     rig_free(rig);
 }
 
+/* Well-formed and impossible: nothing of it may reach promise or assertions. */
+static void message__impossible_numbers__changes_nothing(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_cluster(3, RIG_FLUSH);
+    rig_elect(rig, 1);
+    rig_advance(rig, RIG_HEARTBEAT);
+    const uint64_t terms[3] = {LKS_MESSAGE_NUMBER_MAX - 1, UINT64_C(1) << 40,
+                               (UINT64_C(1) << 32) + 10};
+    for (uint32_t n = 1; n <= 2; n++) {
+        for (uint32_t kind = 1; kind < LKS_MESSAGE_KIND_END; kind++) {
+            for (uint32_t i = 0; i < 3; i++) {
+                const struct lks_message message = {
+                    .kind = kind, .term = terms[i], .incarnation = 1, .request = 1};
+                assert_true(lks_message_check(&message));
+                const struct lks_core_event event = {
+                    .kind = LKS_EVENT_MESSAGE, .peer = 3, .message = &message};
+                assert_false(lks_core_plausible(rig->nodes[n].core, &message));
+                rig_event(rig, n, &event);
+            }
+        }
+        const struct lks_core_event beat = {.kind = LKS_EVENT_HEARTBEAT_READ, .peer = 3,
+                                            .beat = 9, .term = UINT64_MAX, .leading = true};
+        rig_event(rig, n, &beat);
+    }
+    const struct lks_message far = {.kind = LKS_MESSAGE_VOTE_REPLY,
+                                    .term = rig_view(rig, 1)->term,
+                                    .tail = {.offset = UINT64_C(1) << 61, .term = 1}};
+    assert_true(lks_message_check(&far));
+    assert_false(lks_core_plausible(rig->nodes[1].core, &far)); /* longer than a ring */
+    rig_append(rig, 1, 1);
+    rig_advance(rig, 2 * RIG_TIMEOUT);
+    assert_int_equal(rig_leader(rig), 1);
+    assert_int_equal(rig_view(rig, 2)->term, 1);
+    assert_int_equal(rig->nodes[2].promise_term, 1);
+    rig_coup(rig, 2); /* the next term is the next */
+    rig_settle(rig);
+    assert_int_equal(rig_leader(rig), 2);
+    assert_int_equal(rig_view(rig, 2)->term, 2);
+    rig_free(rig);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -388,6 +430,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(replies__stale_numbers__are_ignored),
         cmocka_unit_test(leader__stepped_down_and_waits__is_given_no_time),
         cmocka_unit_test(pause__of_a_follower__is_not_held_against_the_leader),
+        cmocka_unit_test(message__impossible_numbers__changes_nothing),
     };
     golden_init(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);

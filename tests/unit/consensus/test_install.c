@@ -141,6 +141,41 @@ static void install__not_the_present_holder__is_ignored(void **state)
     rig_free(rig);
 }
 
+static void installed__not_the_answer_waited_for__is_ignored(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1(3, RIG_FLUSH);
+    leave_behind(rig);
+    until_installing(rig);
+    const struct lks_message good = {
+        .kind = LKS_MESSAGE_INSTALLED,
+        .term = rig_view(rig, 3)->grant.term,
+        .incarnation = rig_view(rig, 3)->grant.incarnation,
+        .request = 1000, /* no such number was given */
+        .base = rig->nodes[1].snapshot,
+        .tail = rig->nodes[1].snapshot,
+        .commit_offset = rig->nodes[1].snapshot.offset,
+        .key = {rig_view(rig, 3)->grant.number},
+    };
+    struct lks_core_event event = {.kind = LKS_EVENT_MESSAGE, .peer = 3, .message = &good};
+    rig_event(rig, 1, &event);
+    for (uint64_t request = 1; request <= 40; request++) { /* its own among them */
+        for (uint32_t i = 0; i < 3; i++) {
+            struct lks_message message = good;
+            message.request = request;
+            message.key[0] -= i == 0 ? 1 : 0; /* of its grant before */
+            message.term -= i == 1 ? 1 : 0;
+            message.incarnation += i == 2 ? 1 : 0;
+            event.message = &message;
+            rig_event(rig, 1, &event);
+        }
+    }
+    assert_true(rig_view(rig, 1)->peers[3].installing);
+    rig->nodes[3].hold_install = false;
+    assert_caught_up(rig, 1);
+    rig_free(rig);
+}
+
 static void install__said_twice__is_done_once_and_answered_twice(void **state)
 {
     (void)state;
@@ -378,6 +413,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(install__too_far_behind__snapshot_then_the_rest_of_the_log),
         cmocka_unit_test(install__while_it_lasts__nothing_is_written_or_told),
         cmocka_unit_test(install__not_the_present_holder__is_ignored),
+        cmocka_unit_test(installed__not_the_answer_waited_for__is_ignored),
         cmocka_unit_test(install__said_twice__is_done_once_and_answered_twice),
         cmocka_unit_test(install__cut_short_behind_the_manifest__the_base_follows_it),
         cmocka_unit_test(install__a_newer_candidate_asks__ends_before_the_ring_is_handed_over),

@@ -137,6 +137,52 @@ static void read__path_opens_later__its_probe_counts(void **state)
     rig_free(rig);
 }
 
+static void read__of_five__one_follower_is_not_enough(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_cluster(5, RIG_FLUSH);
+    rig_elect(rig, 1);
+    rig_advance(rig, RIG_HEARTBEAT);
+    for (uint32_t p = 3; p <= 5; p++) {
+        rig->nodes[1].sides[p].hold_path = true;
+    }
+    assert_true(rig_read_point(rig, 1));
+    rig_settle(rig);
+    assert_int_equal(rig_view(rig, 1)->reads.confirmed, 0);
+    rig->nodes[1].sides[4].hold_path = false;
+    rig_settle(rig);
+    assert_int_equal(rig_view(rig, 1)->reads.confirmed, 1);
+    rig_free(rig);
+}
+
+/* 3 helped to elect 2, forgot it with its journal, and serves the old leader again. */
+static void read__newer_leader_elected_by_one_that_forgot__is_not_confirmed(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1();
+    rig->nodes[1].sides[2].hold_ctl = true; /* nobody tells 1 */
+    rig->nodes[1].sides[3].hold_ctl = true;
+    rig_coup(rig, 2);
+    rig_settle(rig);
+    rig_append(rig, 2, 3);
+    rig_settle(rig);
+    assert_int_equal(rig_leader(rig), 2);
+    rig_block(rig, 2, 3);
+    rig_lose_journal(rig, 3);
+    rig_settle(rig);
+    rig->nodes[1].sides[3].hold_ctl = false;
+    rig_settle(rig);
+    rig_start(rig, 3);
+    rig_connect(rig, 1, 3);
+    rig_settle(rig);
+    assert_int_equal(rig_view(rig, 1)->role, LKS_CORE_LEADER);
+    assert_true(rig_view(rig, 1)->peers[3].path_open);
+    (void)rig_read_point(rig, 1);
+    rig_advance(rig, 3 * RIG_HEARTBEAT / 2); /* probes of idle paths complete at 3, too */
+    assert_int_equal(rig_view(rig, 1)->reads.confirmed, 0);
+    rig_free(rig);
+}
+
 /* One that may have forgotten its promise may have forgotten a newer leader too. */
 static void read__majority_only_with_one_that_does_not_count__waits(void **state)
 {
@@ -167,6 +213,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(read__not_established__is_refused),
         cmocka_unit_test(read__a_newer_leader_exists__is_never_confirmed),
         cmocka_unit_test(read__path_opens_later__its_probe_counts),
+        cmocka_unit_test(read__of_five__one_follower_is_not_enough),
+        cmocka_unit_test(read__newer_leader_elected_by_one_that_forgot__is_not_confirmed),
         cmocka_unit_test(read__majority_only_with_one_that_does_not_count__waits),
     };
     golden_init(argc, argv);

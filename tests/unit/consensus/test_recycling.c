@@ -141,6 +141,29 @@ static void elected__a_followers_ring_is_full__it_installs_first(void **state)
     rig_free(rig);
 }
 
+/* The lights go out; 1, which alone knows how much had committed, does not come back. */
+static void elected__nobody_knows_the_commit__the_reserve_has_room(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1();
+    fill(rig, 1);
+    rig_snapshot(rig, 1, 9);
+    fill(rig, 1);
+    assert_int_equal(rig_index(rig, 1), 9 + ROOM);
+    assert_int_equal(written(rig, 2), ROOM); /* not 16: as in its own ring */
+    for (uint32_t p = 1; p <= 3; p++) {
+        rig_power_cut(rig, p, true);
+    }
+    rig_start(rig, 2);
+    rig_start(rig, 3);
+    rig_connect(rig, 2, 3);
+    rig_settle(rig);
+    assert_int_equal(rig_view(rig, 2)->commit_offset, 0);
+    rig_elect(rig, 2);
+    assert_int_equal(rig_index(rig, 2), ROOM + 1);
+    rig_free(rig);
+}
+
 /* Elections have used its reserve up. What a grantor knows to be committed makes room. */
 static void noop__ring_full__comes_when_the_base_has_moved(void **state)
 {
@@ -202,6 +225,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(append__a_write_in_flight__keeps_what_it_is_read_from),
         cmocka_unit_test(base__passes_what_a_follower_lacks__it_is_granted_anew),
         cmocka_unit_test(elected__a_followers_ring_is_full__it_installs_first),
+        cmocka_unit_test(elected__nobody_knows_the_commit__the_reserve_has_room),
         cmocka_unit_test(noop__ring_full__comes_when_the_base_has_moved),
         cmocka_unit_test(adopt__own_ring_has_no_room__installs_first),
     };

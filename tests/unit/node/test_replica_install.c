@@ -1,0 +1,338 @@
+/*
+ * Whole replicas of which one is too far behind: it installs another's snapshots by one-sided
+ * reads, then gets the rest of the log; whatever breaks, dies, fills up or is replaced meanwhile.
+ */
+#include "tests/unit/node/replica_rig.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#define RING (UINT64_C(64) << 10)
+#define BATCH 20u
+#define COMMAND_BYTES 200u
+
+static const struct rig_options g_options = {
+    .replicas = 3, .ring_bytes = RING, .snapshots = true, .partitions = 4};
+
+enum { COPY_BEGIN, COPY_BLOCK, COPY_FINISH, PERSIST_STEP, REPLACE_ALL, CALLS };
+
+/* What the next call returns; 0: it works. Put in place of the functions by the linker. */
+static int g_fails[CALLS];
+static int g_base_fails;
+
+static int ordered(int call)
+{
+    const int code = g_fails[call];
+    g_fails[call] = 0;
+    return code;
+}
+
+int __real_lks_snapshot_copy_begin(struct lks_snapshots *store, uint32_t partition,
+                                   const struct lks_snapshot_item *item);
+int __wrap_lks_snapshot_copy_begin(struct lks_snapshots *store, uint32_t partition,
+                                   const struct lks_snapshot_item *item);
+int __wrap_lks_snapshot_copy_begin(struct lks_snapshots *store, uint32_t partition,
+                                   const struct lks_snapshot_item *item)
+{
+    const int rc = ordered(COPY_BEGIN);
+    return rc != 0 ? rc : __real_lks_snapshot_copy_begin(store, partition, item);
+}
+
+int __real_lks_snapshot_copy_block(struct lks_snapshots *store, uint32_t partition,
+                                   const void *block);
+int __wrap_lks_snapshot_copy_block(struct lks_snapshots *store, uint32_t partition,
+                                   const void *block);
+int __wrap_lks_snapshot_copy_block(struct lks_snapshots *store, uint32_t partition,
+                                   const void *block)
+{
+    const int rc = ordered(COPY_BLOCK);
+    return rc != 0 ? rc : __real_lks_snapshot_copy_block(store, partition, block);
+}
+
+int __real_lks_snapshot_copy_finish(struct lks_snapshots *store, uint32_t partition);
+int __wrap_lks_snapshot_copy_finish(struct lks_snapshots *store, uint32_t partition);
+int __wrap_lks_snapshot_copy_finish(struct lks_snapshots *store, uint32_t partition)
+{
+    const int rc = ordered(COPY_FINISH);
+    return rc != 0 ? rc : __real_lks_snapshot_copy_finish(store, partition);
+}
+
+int __real_lks_snapshot_persist_step(struct lks_snapshots *store, uint32_t partition,
+                                     uint64_t bytes_max, uint64_t *left);
+int __wrap_lks_snapshot_persist_step(struct lks_snapshots *store, uint32_t partition,
+                                     uint64_t bytes_max, uint64_t *left);
+int __wrap_lks_snapshot_persist_step(struct lks_snapshots *store, uint32_t partition,
+                                     uint64_t bytes_max, uint64_t *left)
+{
+    const int rc = ordered(PERSIST_STEP);
+    return rc != 0 ? rc : __real_lks_snapshot_persist_step(store, partition, bytes_max, left);
+}
+
+int __real_lks_snapshots_replace_all(struct lks_snapshots *store);
+int __wrap_lks_snapshots_replace_all(struct lks_snapshots *store);
+int __wrap_lks_snapshots_replace_all(struct lks_snapshots *store)
+{
+    const int rc = ordered(REPLACE_ALL);
+    return rc != 0 ? rc : __real_lks_snapshots_replace_all(store);
+}
+
+int __real_lks_journal_write_base(struct lks_journal *journal, const struct lks_log_point *base);
+int __wrap_lks_journal_write_base(struct lks_journal *journal, const struct lks_log_point *base);
+int __wrap_lks_journal_write_base(struct lks_journal *journal, const struct lks_log_point *base)
+{
+    const int rc = g_base_fails;
+    g_base_fails = 0;
+    return rc != 0 ? rc : __real_lks_journal_write_base(journal, base);
+}
+
+/* Load at a replica, until its base has moved by some rings. */
+static void load(struct rig *rig, uint32_t id, uint32_t rings)
+{
+    const uint64_t enough = rig_status(rig, id).base_offset + rings * RING;
+    for (uint32_t i = 0; i < 1000 && rig_status(rig, id).base_offset < enough; i++) {
+        rig_submit_many(rig, id, COMMAND_BYTES, BATCH);
+        rig_run(rig, 20 * RIG_TICK_NS);
+    }
+    assert_true(rig_status(rig, id).base_offset >= enough);
+}
+
+/* 1 leads, 3 is down and too far behind. */
+static struct rig *behind(const struct rig_options *options, bool lost_power)
+{
+    struct rig *rig = rig_new(options);
+    rig_make_leader(rig, 1);
+    load(rig, 1, 1);
+    rig_crash(rig, 3, lost_power);
+    load(rig, 1, 3);
+    return rig;
+}
+
+static uint64_t installed(const struct rig *rig, uint32_t id)
+{
+    return rig_status(rig, id).snapshots.installed;
+}
+
+static void until_installing(struct rig *rig, uint32_t id)
+{
+    for (uint32_t i = 0; i < 4000 && rig->replicas[id].replica->install.phase !=
+                                         LKS_INSTALL_FETCHING; i++) {
+        rig_tick(rig);
+    }
+    assert_int_equal(rig->replicas[id].replica->install.phase, LKS_INSTALL_FETCHING);
+}
+
+static void install__too_far_behind__same_state_in_the_end(void **state)
+{
+    (void)state;
+    struct rig *rig = behind(&g_options, false);
+    rig_start(rig, 3);
+    rig_settle(rig);
+    assert_int_equal(installed(rig, 3), 1);
+    assert_int_equal(rig_status(rig, 3).snapshots.donor, 0);
+    load(rig, 3, 1); /* ... and it goes on like the others */
+    rig_settle(rig);
+    assert_int_equal(installed(rig, 3), 1);
+    rig_free(rig);
+}
+
+static void install__under_load__catches_up(void **state)
+{
+    (void)state;
+    struct rig *rig = behind(&g_options, false);
+    rig_start(rig, 3);
+    for (uint32_t i = 0; i < 200; i++) {
+        rig_submit_many(rig, 1 + i % 2, COMMAND_BYTES, 4);
+        rig_run(rig, 10 * RIG_TICK_NS);
+    }
+    rig_settle(rig);
+    assert_true(installed(rig, 3) >= 1);
+    rig_free(rig);
+}
+
+static void install__slow_medium__by_the_flusher(void **state)
+{
+    (void)state;
+    struct rig_options options = g_options;
+    for (uint32_t id = 1; id <= 3; id++) {
+        options.slow_medium[id] = true;
+        options.durability[id] = LKS_DURABILITY_PMEM_ACK;
+    }
+    struct rig *rig = behind(&options, true);
+    rig_start(rig, 3);
+    rig_settle(rig);
+    assert_int_equal(installed(rig, 3), 1);
+    rig_free(rig);
+}
+
+static void install__journal_replaced__rebuilt_from_the_peers(void **state)
+{
+    (void)state;
+    struct rig *rig = behind(&g_options, true);
+    rig_replace(rig, 3);
+    rig_start(rig, 3);
+    rig_settle(rig);
+    assert_int_equal(installed(rig, 3), 1);
+    rig_run(rig, RIG_ELECTION_NS);
+    assert_false(rig_status(rig, 3).amnesiac);
+    rig_free(rig);
+}
+
+static void install__own_process_dies_at_any_moment__goes_on_after_the_restart(void **state)
+{
+    (void)state;
+    struct rig_options options = g_options;
+    options.record_bytes = 4000; /* some blocks a partition */
+    struct rig *rig = behind(&options, false);
+    for (uint32_t ticks = 1; ticks < 60; ticks += 3) {
+        rig_start(rig, 3);
+        for (uint32_t i = 0; i < ticks; i++) {
+            rig_tick(rig);
+        }
+        rig_crash(rig, 3, ticks % 2 == 0);
+    }
+    rig_start(rig, 3);
+    rig_settle(rig);
+    rig_free(rig);
+}
+
+static void install__donor_dies_in_the_middle__another_one_is_read(void **state)
+{
+    (void)state;
+    struct rig_options options = g_options;
+    options.record_bytes = 4000;
+    struct rig *rig = behind(&options, false);
+    rig_start(rig, 3);
+    until_installing(rig, 3);
+    const uint32_t donor = rig_status(rig, 3).snapshots.donor;
+    rig_crash(rig, donor, false);
+    if (donor == 1) {
+        rig_start(rig, 1);
+    }
+    rig_settle(rig);
+    if (donor == 2) {
+        rig_start(rig, 2);
+        rig_settle(rig);
+    }
+    assert_true(installed(rig, 3) >= 1);
+    rig_free(rig);
+}
+
+static void install__a_new_leader_asks_meanwhile__it_ends_first(void **state)
+{
+    (void)state;
+    struct rig_options options = g_options;
+    options.record_bytes = 4000;
+    struct rig *rig = behind(&options, false);
+    rig_start(rig, 3);
+    until_installing(rig, 3);
+    (void)lks_replica_stop(rig->replicas[1].replica, rig->now_ns); /* hands over to 2 */
+    rig_settle(rig);
+    assert_true(installed(rig, 3) >= 1);
+    rig_free(rig);
+}
+
+static void install__donor_replaces_what_is_read__held_or_read_again(void **state)
+{
+    (void)state;
+    struct rig_options options = g_options;
+    options.record_bytes = 400;
+    struct rig *rig = behind(&options, false);
+    rig_start(rig, 3);
+    until_installing(rig, 3);
+    rig->replicas[3].stalled = true; /* longer than anything is held */
+    load(rig, 1, 12);
+    rig_run(rig, 40 * RIG_ELECTION_NS);
+    rig->replicas[3].stalled = false;
+    rig_settle(rig);
+    assert_true(installed(rig, 3) >= 1);
+    rig_free(rig);
+}
+
+/* Each call of the own area that can fail does so once: the attempt is given up, the next works. */
+static void install__own_area_refuses_once__tried_again(void **state)
+{
+    (void)state;
+    for (int call = 0; call < CALLS; call++) {
+        struct rig *rig = behind(&g_options, false);
+        rig_start(rig, 3);
+        g_fails[call] = -ENOSPC;
+        rig_settle(rig);
+        assert_int_equal(g_fails[call], 0);
+        assert_int_equal(installed(rig, 3), 1);
+        rig_free(rig);
+    }
+}
+
+/* The manifest names the copies, and the base cannot follow: it stops, and goes on from there. */
+static void install__base_not_written__stops_and_is_whole_after_the_restart(void **state)
+{
+    (void)state;
+    struct rig *rig = behind(&g_options, false);
+    rig_start(rig, 3);
+    until_installing(rig, 3);
+    g_base_fails = -EIO;
+    for (uint32_t i = 0; i < 400 && rig->replicas[3].status >= 0; i++) {
+        rig_tick(rig);
+    }
+    assert_int_equal(rig->replicas[3].status, -EIO);
+    rig_crash(rig, 3, true);
+    rig_start(rig, 3);
+    rig_settle(rig);
+    assert_int_equal(installed(rig, 3), 0); /* not again */
+    rig_free(rig);
+}
+
+/* A candidate below the best grantor's base. */
+static void adopt__below_the_grantors_base__installs_and_leads(void **state)
+{
+    (void)state;
+    struct rig *rig = behind(&g_options, false);
+    rig_crash(rig, 1, false);
+    rig_start(rig, 3);
+    rig_run(rig, 4 * RIG_ELECTION_NS);
+    (void)rig_lead(rig);
+    rig_start(rig, 1);
+    rig_settle(rig);
+    assert_true(installed(rig, 3) >= 1);
+    rig_free(rig);
+}
+
+static void install__no_area__fails_with_the_reason(void **state)
+{
+    (void)state;
+    struct rig *rig = behind(&g_options, false);
+    rig_start(rig, 3);
+    struct lks_replica *replica = rig->replicas[3].replica;
+    struct lks_snapshots *store = replica->options.snapshots;
+    replica->options.snapshots = NULL;
+    const struct lks_effect effect = {.kind = LKS_EFFECT_INSTALL, .peer = 1, .from = 64};
+    lks_install_start(replica, &effect);
+    assert_int_equal(replica->install.phase, LKS_INSTALL_IDLE);
+    assert_int_equal(replica->install.status, -ENOTSUP);
+    replica->options.snapshots = store;
+    rig_free(rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(install__too_far_behind__same_state_in_the_end),
+        cmocka_unit_test(install__under_load__catches_up),
+        cmocka_unit_test(install__slow_medium__by_the_flusher),
+        cmocka_unit_test(install__journal_replaced__rebuilt_from_the_peers),
+        cmocka_unit_test(install__own_process_dies_at_any_moment__goes_on_after_the_restart),
+        cmocka_unit_test(install__donor_dies_in_the_middle__another_one_is_read),
+        cmocka_unit_test(install__a_new_leader_asks_meanwhile__it_ends_first),
+        cmocka_unit_test(install__donor_replaces_what_is_read__held_or_read_again),
+        cmocka_unit_test(install__own_area_refuses_once__tried_again),
+        cmocka_unit_test(install__base_not_written__stops_and_is_whole_after_the_restart),
+        cmocka_unit_test(adopt__below_the_grantors_base__installs_and_leads),
+        cmocka_unit_test(install__no_area__fails_with_the_reason),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
