@@ -10,6 +10,10 @@
 
 #define COMMANDS_PER_SOURCE_MAX 256u
 #define FULL_TIMEOUTS 40u /* election timeouts that commands wait for room in the ring */
+/* Where something expires and reads come, the logged time is moved on when it is so far behind; a
+ * read waits for that if it is even more. (It shows in what TTL says.) */
+#define STALE_NS UINT64_C(10000000)
+#define STALE_MAX_NS UINT64_C(100000000)
 #define OFFER_BACK_OFF_NS UINT64_C(100000000) /* for a gateway that sends nonsense */
 
 /* A new leader's log may end in entries that are not applied yet: their sessions and times count
@@ -148,6 +152,81 @@ static void append(struct lks_replica *replica, uint64_t session, uint64_t seque
     (void)lks_sessions_apply(&replica->appended_sessions, session, sequence);
 }
 
+/* ---- time ------------------------------------------------------------------------------------ */
+
+static uint64_t next_expiry_ns(const struct lks_replica *replica)
+{
+    return replica->options.service->next_expiry_ns(replica->service);
+}
+
+static bool may_tick(const struct lks_replica *replica)
+{
+    const uint64_t ring = lks_journal_ring_bytes(replica->options.journal);
+    const uint64_t end = replica->appended.offset + lks_entry_span(0) + ring / 16;
+    return replica->view->accepts && replica->appended_term == replica->view->term &&
+           end <= replica->base_offset + ring && end <= replica->view->append_limit;
+}
+
+/* Realtime at which a tick is due. What the log says already is not said again. */
+static uint64_t tick_due_ns(const struct lks_replica *replica)
+{
+    const uint64_t expiry_ns = next_expiry_ns(replica);
+    return replica->reads.wants_time                ? 0
+           : expiry_ns > replica->appended_time_ns ? expiry_ns
+                                                    : UINT64_MAX;
+}
+
+/* No read may observe an expiry that the log does not contain: so the log is made to contain it
+ * (design 3.5). */
+static int append_tick(struct lks_replica *replica)
+{
+    if (replica->realtime_ns < tick_due_ns(replica) || !may_tick(replica)) {
+        return 0;
+    }
+    replica->reads.wants_time = false;
+    if (next_time(replica) == replica->applied_time_ns) {
+        return 0; /* the clock stands behind the log: a tick would say nothing */
+    }
+    const struct lks_entry_draft draft = {.kind = LKS_ENTRY_TICK,
+                                          .term = replica->appended_term,
+                                          .time_ns = replica->appended_time_ns};
+    const int rc = lks_journal_append(replica->options.journal, &replica->appended, &draft);
+    LKS_ASSERT(rc == 0); /* no padding comes before it, as before a no-op */
+    return 1;
+}
+
+bool lks_replica_time_is_logged(struct lks_replica *replica, uint64_t wanted_ns)
+{
+    const uint64_t expiry_ns = next_expiry_ns(replica);
+    if (expiry_ns == UINT64_MAX) {
+        return true; /* time changes nothing */
+    }
+    uint64_t needed_ns = wanted_ns > STALE_MAX_NS ? wanted_ns - STALE_MAX_NS : 0;
+    if (expiry_ns <= wanted_ns && expiry_ns > needed_ns) {
+        needed_ns = expiry_ns;
+    }
+    const bool logged = replica->applied_time_ns >= needed_ns;
+    if (!may_tick(replica)) {
+        return true; /* reads do not wait for room in the ring */
+    }
+    if (replica->appended_time_ns < needed_ns ||
+        replica->appended_time_ns + STALE_NS < replica->realtime_ns) {
+        replica->reads.wants_time = true;
+    }
+    return logged;
+}
+
+uint64_t lks_replica_tick_in_ns(const struct lks_replica *replica)
+{
+    const uint64_t due_ns = tick_due_ns(replica);
+    if (due_ns == UINT64_MAX || replica->view->role != LKS_CORE_LEADER || !may_tick(replica)) {
+        return UINT64_MAX;
+    }
+    return due_ns > replica->realtime_ns ? due_ns - replica->realtime_ns : 0;
+}
+
+/* ---- commands -------------------------------------------------------------------------------- */
+
 static int take_own(struct lks_replica *replica)
 {
     struct lks_gateway_command command;
@@ -248,7 +327,8 @@ int lks_replica_propose(struct lks_replica *replica)
     }
     (void)lks_replica_offer_ingress(replica);
     const uint64_t before = replica->appended.offset;
-    int taken = take_own(replica);
+    int taken = append_tick(replica);
+    taken += take_own(replica);
     for (uint32_t p = 1; p <= replica->options.replicas; p++) {
         if (lks_replica_is_peer(replica, p) && replica->peers[p].connected) {
             taken += take_from(replica, p);

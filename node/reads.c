@@ -184,6 +184,8 @@ static int serve(struct lks_replica *replica)
 {
     struct lks_reads *reads = &replica->reads;
     if (!is_established(replica)) {
+        reads->wants_time = false;
+        reads->wanted_ns = 0;
         return 0;
     }
     if (reads->term != replica->view->term) {
@@ -200,11 +202,20 @@ static int serve(struct lks_replica *replica)
     }
     int work = settle(replica);
     const uint64_t under_way = replica->view->reads.begun - replica->view->reads.confirmed;
-    if (wanted && under_way < LKS_READ_REQUESTS_MAX) {
-        work += begin_round(replica, requested);
-        work += lks_replica_poll_fabric(replica); /* probes are often through at once */
-        work += is_established(replica) && replica->view->term == reads->term ? settle(replica)
-                                                                              : 0;
+    if (!wanted || under_way >= LKS_READ_REQUESTS_MAX) {
+        return work;
+    }
+    if (reads->wanted_ns == 0) {
+        reads->wanted_ns = replica->realtime_ns;
+    }
+    if (!lks_replica_time_is_logged(replica, reads->wanted_ns)) {
+        return work + (reads->wants_time ? 1 : 0); /* the next step logs it */
+    }
+    reads->wanted_ns = 0;
+    work += begin_round(replica, requested);
+    work += lks_replica_poll_fabric(replica); /* probes are often through at once */
+    if (is_established(replica) && replica->view->term == reads->term) {
+        work += settle(replica);
     }
     return work;
 }

@@ -42,6 +42,8 @@ struct lks_reads {
     /* as leader */
     uint64_t term;                /* of the flights */
     uint64_t rounds;              /* begun, in this life */
+    uint64_t wanted_ns;           /* realtime since which a round waits to be begun; 0: none does */
+    bool wants_time;              /* a tick has to be logged, so that reads see the time */
     struct lks_reads_asker askers[8];
 };
 

@@ -280,6 +280,12 @@ void lks_install_fini(struct lks_replica *replica);
 int lks_replica_propose(struct lks_replica *replica);
 void lks_replica_append_noop(struct lks_replica *replica, uint64_t term);
 bool lks_replica_offer_ingress(struct lks_replica *replica);
+/* Leader: whether what had expired at wanted_ns (realtime) has expired in the applied log, whose
+ * time is not far behind either. False: that is under way. True also where nothing expires, and
+ * where nothing can be logged. */
+bool lks_replica_time_is_logged(struct lks_replica *replica, uint64_t wanted_ns);
+/* In how much realtime the next tick has to be logged; UINT64_MAX: none. */
+uint64_t lks_replica_tick_in_ns(const struct lks_replica *replica);
 
 /* Whose command it is. */
 struct lks_asker {

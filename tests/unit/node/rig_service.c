@@ -47,6 +47,8 @@ static int state_open(void **state, const struct lks_service_options *options)
         g_next->lists[p].restoring = false;
     }
     g_next->executed = 0;
+    g_next->expiry_ns = 0;
+    g_next->read_ns = 0;
     g_next->partial = 0;
     *state = g_next;
     return 0;
@@ -119,7 +121,8 @@ static bool is_read(const void *data, size_t bytes)
 
 static void answer_read(void *state, const struct lks_command *command, struct lks_reply *reply)
 {
-    const struct rig_service *self = state;
+    struct rig_service *self = state;
+    self->read_ns = command->time_ns;
     struct lks_footprint touched;
     uint64_t sum = 0;
     footprint(command->data, command->bytes, &touched);
@@ -135,15 +138,17 @@ static void answer_read(void *state, const struct lks_command *command, struct l
 
 static bool tick(void *state, uint64_t time_ns)
 {
-    (void)state;
-    (void)time_ns;
+    struct rig_service *self = state;
+    if (self->expiry_ns <= time_ns) {
+        self->expiry_ns = 0;
+    }
     return false;
 }
 
 static uint64_t next_expiry_ns(void *state)
 {
-    (void)state;
-    return UINT64_MAX;
+    const struct rig_service *self = state;
+    return self->expiry_ns != 0 ? self->expiry_ns : UINT64_MAX;
 }
 
 /* What was executed only grows: to freeze it is to remember how much there was. */

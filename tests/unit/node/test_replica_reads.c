@@ -240,6 +240,7 @@ static void read__comes_after_the_probe__not_answered_by_it(void **state)
     const uint32_t early = rig_read(rig, leader, 0, false);
     rig_step(rig, leader);
     const uint32_t late = rig_read(rig, leader, 0, false);
+    rig_step(rig, leader);
     assert_int_equal(hand_release(rig->net, leader, near, HAND_PATH, 1), 1);
     rig_step(rig, leader);
     assert_int_equal(rig->reads[early].answered, 1);
