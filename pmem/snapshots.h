@@ -186,9 +186,9 @@ int lks_snapshots_persist(const struct lks_snapshots *store,
 
 /*
  * Puts the durable drafts (asserted) of these partitions into their place, all at once, by one
- * manifest write; durable when it returns 0. A snapshot's point never goes back (asserted). The
- * replaced blocks are free when no reader holds them. Only after this may the journal's base be
- * moved up to the lowest point.
+ * manifest write; durable when it returns 0. A snapshot's point never goes back (asserted), but for
+ * copies of a peer's. The replaced blocks are free when no reader holds them. Only after this may
+ * the journal's base be moved up to the lowest point.
  */
 int lks_snapshots_replace(struct lks_snapshots *store, const uint32_t *partitions, uint32_t count);
 

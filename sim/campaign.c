@@ -137,6 +137,7 @@ static void add_counts(struct lks_sim_run_result *all, const struct lks_sim_run_
     }
     all->terms += result->terms;
     all->snapshots += result->snapshots;
+    all->installs += result->installs;
     all->committed += result->committed;
     all->checks += result->checks;
     all->called += result->called;

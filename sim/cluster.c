@@ -177,6 +177,8 @@ static void abandon_cluster(struct lks_sim_cluster *cluster)
         char path[sizeof cluster->directory + 32];
         journal_path(cluster, replica, path, sizeof path);
         (void)unlink(path);
+        (void)strcat(path, ".snapshots");
+        (void)unlink(path);
     }
     (void)rmdir(cluster->directory);
     lks_sim_storage_forget_all();
@@ -356,6 +358,17 @@ static void run_all(struct lks_sim_cluster *cluster)
 
 /* ---- result ------------------------------------------------------------------------------- */
 
+/* After an assertion a replica may be in the middle of anything: what it says is not asked for. */
+static void count_snapshots(const struct lks_sim_cluster *cluster,
+                            struct lks_sim_run_result *result)
+{
+    for (uint32_t replica = 1; replica <= cluster->options.replicas; replica++) {
+        if (cluster->processes[replica] != NULL && !cluster->abandoned) {
+            result->snapshots += lks_sim_process_snapshots(cluster->processes[replica]);
+        }
+    }
+}
+
 static void fill_result(struct lks_sim_cluster *cluster, struct lks_sim_run_result *result)
 {
     struct lks_sim_clients_counts clients = {0};
@@ -379,6 +392,7 @@ static void fill_result(struct lks_sim_cluster *cluster, struct lks_sim_run_resu
         .answered = clients.answered,
         .refused = clients.refused,
         .unknown = clients.unknown,
+        .installs = cluster->installs,
         .executed = cluster->commands.executed_count,
         .compared = cluster->states.compared,
         .writes_landed = network.landed,
@@ -388,6 +402,7 @@ static void fill_result(struct lks_sim_cluster *cluster, struct lks_sim_run_resu
         .writes_unfenced = network.unfenced_landed,
         .undecided = cluster->history.undecided,
     };
+    count_snapshots(cluster, result);
     for (uint32_t fault = 0; cluster->faults != NULL && fault < LKS_SIM_FAULTS; fault++) {
         result->faults_of[fault] = lks_sim_faults_of(cluster->faults, fault);
     }
@@ -421,6 +436,7 @@ int lks_sim_run(const struct lks_sim_run_options *options, struct lks_sim_run_re
         struct lks_sim_cluster *const broken = g_cluster;
         g_cluster = NULL;
         lks_assert_set_hook(NULL);
+        broken->abandoned = true;
         fill_result(broken, result);
         abandon_cluster(broken);
         return 0;

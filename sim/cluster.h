@@ -41,7 +41,8 @@ struct lks_sim_run_result {
     uint64_t faults;        /* drawn, also those that were left out */
     uint64_t faults_of[LKS_SIM_FAULTS]; /* by kind, without those that were left out */
     uint64_t terms;         /* that had a leader: elections that were won */
-    uint64_t snapshots;     /* installed */
+    uint64_t snapshots;     /* of partitions, taken */
+    uint64_t installs;      /* of a peer's snapshots, that ended well */
     uint64_t committed;     /* entries */
     uint64_t checks;        /* comparisons that checkers made */
     uint64_t called;

@@ -25,6 +25,7 @@ struct lks_sim_cluster {
     struct lks_sim_run_options options;
     struct lks_sim_profile profile;
     struct lks_sim_verdict verdict;
+    bool abandoned; /* an assertion has ended the run inside a step */
     char directory[128];
     struct lks_sim_random random;
     struct lks_sim_timeline *timeline;
@@ -36,6 +37,9 @@ struct lks_sim_cluster {
 
     /* what was last seen of each replica */
     uint64_t applied_index[LKS_REPLICAS_MAX + 1];
+    uint64_t ahead_offset[LKS_REPLICAS_MAX + 1]; /* its base lies below it, but for installations;
+                                                    UINT64_MAX: it is still reading its log */
+    uint64_t installs;
     uint64_t leading_term[LKS_REPLICAS_MAX + 1]; /* 0: does not lead */
     uint64_t watched_ns; /* when applied entries were last checked again */
     enum lks_role role[LKS_REPLICAS_MAX + 1];

@@ -127,11 +127,13 @@ static void on_reply(void *ctx, uint32_t replica, uint64_t cookie, const void *r
                      size_t bytes)
 {
     struct lks_sim_world *world = ctx;
-    if (cookie == world->number && replica == world->gateway) {
+    if (cookie == world->number && replica == world->gateway && bytes > 0) {
         struct lks_sim_answer answer;
         lks_sim_answer_read(&answer, reply, bytes);
         lks_sim_history_return(&world->cluster.history, world->number, &answer, now_of(world));
-        lks_sim_commands_acknowledged(&world->cluster.commands, world->number);
+        if (!lks_sim_operation_is_read(&world->cluster.history.calls[cookie].operation)) {
+            lks_sim_commands_acknowledged(&world->cluster.commands, world->number);
+        }
         world->answers++;
         world->number = 0;
     }

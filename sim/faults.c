@@ -57,11 +57,28 @@ static uint32_t same_life(const struct lks_sim_faults *faults, uint64_t name)
 
 static void end_again(void *ctx, uint64_t name);
 
+/* As `lockstep init --rejoin` makes it: journal and snapshots are gone. */
+static void make_anew(struct lks_sim_faults *faults, uint32_t replica)
+{
+    struct lks_sim_process *process = process_of(faults, replica);
+    struct lks_error err;
+    lks_sim_process_power_cut(process);
+    lks_sim_storage_fill_disk(lks_sim_process_storage(process), false);
+    const int status = lks_sim_process_format(process, false, &err);
+    LKS_ASSERT(status == 0);
+}
+
 static void start_again(void *ctx, uint64_t replica)
 {
     struct lks_sim_faults *faults = ctx;
     struct lks_sim_process *process = process_of(faults, (uint32_t)replica);
-    if (lks_sim_process_state(process) != LKS_SIM_DOWN || lks_sim_process_start(process) != 0) {
+    if (lks_sim_process_state(process) != LKS_SIM_DOWN) {
+        return;
+    }
+    if (lks_sim_process_is_lost(process)) {
+        make_anew(faults, (uint32_t)replica);
+    }
+    if (lks_sim_process_start(process) != 0) {
         return;
     }
     faults->options.started(faults->options.ctx, (uint32_t)replica);
@@ -137,7 +154,8 @@ static bool may_forget(struct lks_sim_faults *faults, uint32_t replica)
 {
     uint32_t forgetful = 1;
     for (uint32_t other = 1; other <= faults->options.replicas; other++) {
-        forgetful += other != replica && lks_sim_process_amnesiac(process_of(faults, other));
+        forgetful += other != replica && (lks_sim_process_amnesiac(process_of(faults, other)) ||
+                                          lks_sim_process_is_rotten(process_of(faults, other)));
     }
     return forgetful <= (faults->options.replicas - 1) / 2;
 }
@@ -164,11 +182,7 @@ static bool replace(struct lks_sim_faults *faults, uint32_t replica)
         return false;
     }
     const bool was_up = lks_sim_process_state(process) != LKS_SIM_DOWN;
-    lks_sim_process_power_cut(process);
-    lks_sim_storage_fill_disk(lks_sim_process_storage(process), false);
-    struct lks_error err;
-    const int status = lks_sim_process_format(process, false, &err);
-    LKS_ASSERT(status == 0);
+    make_anew(faults, replica);
     if (was_up) {
         faults->options.ended(faults->options.ctx, replica);
         start_later(faults, replica);
@@ -212,6 +226,14 @@ static bool fill_disk(struct lks_sim_faults *faults, uint32_t replica)
     lks_sim_timeline_post(faults->options.timeline, lks_sim_fault_end(faults), room_again, faults,
                           replica);
     return true;
+}
+
+/* Who reads it, here or from a peer, has to notice; the replica may have to be made anew for it. */
+static bool rot(struct lks_sim_faults *faults, uint32_t replica)
+{
+    struct lks_sim_process *process = process_of(faults, replica);
+    return lks_sim_process_state(process) != LKS_SIM_DOWN && may_forget(faults, replica) &&
+           lks_sim_process_rot(process, &faults->random);
 }
 
 /* ---- more than one thing ------------------------------------------------------------------ */
@@ -337,6 +359,8 @@ static bool do_fault(struct lks_sim_faults *faults, enum lks_sim_fault fault, ui
         return fail_medium(faults, replica);
     case LKS_SIM_FAULT_DISK_FULL:
         return fill_disk(faults, replica);
+    case LKS_SIM_FAULT_ROT:
+        return rot(faults, replica);
     case LKS_SIM_FAULT_CLOCK:
         return jump(faults, replica);
     case LKS_SIM_FAULT_DRIFT:
@@ -440,6 +464,7 @@ const char *lks_sim_fault_name(enum lks_sim_fault fault)
         [LKS_SIM_FAULT_REPLACE] = "new journal",
         [LKS_SIM_FAULT_MEDIUM] = "failing medium",
         [LKS_SIM_FAULT_DISK_FULL] = "full disk",
+        [LKS_SIM_FAULT_ROT] = "rotten snapshot",
         [LKS_SIM_FAULT_SPLIT] = "partition",
         [LKS_SIM_FAULT_SPLIT_ONE_WAY] = "deaf group",
         [LKS_SIM_FAULT_BRIDGE] = "bridge",

@@ -123,6 +123,24 @@ static void check_bounds(struct lks_sim_cluster *cluster, uint32_t replica,
     lks_sim_bounds_seen(&cluster->bounds, replica, held);
 }
 
+/* A base above everything that the replica had applied comes from a peer. */
+static void notice_install(struct lks_sim_cluster *cluster, uint32_t replica,
+                           const struct lks_replica_status *status)
+{
+    if (status->base_offset > cluster->ahead_offset[replica]) {
+        cluster->installs++;
+        lks_sim_trace_add(cluster->trace, lks_sim_timeline_now(cluster->timeline),
+                          &(struct lks_sim_record){
+                              .what = "installed", .a = replica, .x = status->base_offset});
+        lks_sim_trace_tell(cluster->trace, lks_sim_timeline_now(cluster->timeline), replica, false,
+                           "has installed a peer's snapshots: its log begins at offset %" PRIu64,
+                           status->base_offset);
+    }
+    const uint64_t ahead = status->applied_offset > status->base_offset ? status->applied_offset
+                                                                        : status->base_offset;
+    cluster->ahead_offset[replica] = status->role == LKS_ROLE_STARTING ? UINT64_MAX : ahead;
+}
+
 static void process_stepped(void *ctx, uint32_t replica)
 {
     struct lks_sim_cluster *cluster = ctx;
@@ -133,6 +151,7 @@ static void process_stepped(void *ctx, uint32_t replica)
     if (lks_sim_trace_tells(cluster->trace)) {
         tell_step(cluster, replica, &status);
     }
+    notice_install(cluster, replica, &status);
     check_leader(cluster, replica, &status);
     check_bounds(cluster, replica, running);
     if (status.applied_index == cluster->applied_index[replica]) {
@@ -208,6 +227,7 @@ void lks_sim_observe_start(struct lks_sim_cluster *cluster, uint32_t replica)
     const struct lks_sim_process *process = cluster->processes[replica];
     lks_sim_prefix_restarted(&cluster->prefix, replica,
                              lks_sim_storage_journal(lks_sim_process_storage(process)));
+    cluster->ahead_offset[replica] = UINT64_MAX;
 }
 
 /* ---- faults and clients ------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "node/hello.h"
+#include "sim/area.h"
 #include "sim/fabric.h"
 #include "sim/heap.h"
 
@@ -22,6 +23,7 @@
 struct persist {
     struct lks_sim_process *process;
     bool used;
+    bool snapshots; /* of the snapshot area, not of the journal */
     bool durable; /* the first half is over: bytes are on the medium, the replica not told */
     uint64_t life;
     uint64_t from;
@@ -34,6 +36,10 @@ struct lks_sim_process {
     struct lks_sim_process_options options;
     struct lks_sim_random random;
     struct lks_sim_storage *storage;
+    struct lks_sim_area *area; /* NULL: no snapshots */
+    bool rotten;
+    bool lost;
+    uint64_t snapshots; /* taken in the lives before this one */
     enum lks_sim_process_state state;
     uint64_t life;
     struct lks_fabric *fabric;
@@ -112,14 +118,16 @@ static void fail(struct lks_sim_process *process, int code, const struct lks_err
 /* The replica cannot go on: as it should if its medium failed. */
 static void end_failed(struct lks_sim_process *process, int code, const struct lks_error *err)
 {
+    const bool rotten = process->rotten && code == -LKS_EDAMAGED;
     const bool excused = process->medium_status != 0 && code == process->medium_status;
-    if (!excused) {
+    process->lost = process->lost || rotten;
+    if (!excused && !rotten) {
         fail(process, code, err);
         take_down(process, false);
         return;
     }
     lks_sim_trace_note(process->options.trace, now_of(process), process->options.replica,
-                       "stops, its medium failed");
+                       rotten ? "stops, its snapshots are damaged" : "stops, its medium failed");
     take_down(process, false);
     process->options.observer.stopped(process->options.observer.ctx, process->options.replica);
 }
@@ -177,6 +185,17 @@ void lks_sim_process_wake(struct lks_sim_process *process)
 
 /* ---- slow media --------------------------------------------------------------------------- */
 
+static int persist_now(const struct persist *persist)
+{
+    const struct lks_sim_process *process = persist->process;
+    const struct lks_snapshots_range range = {.offset = persist->from,
+                                              .bytes = persist->to - persist->from};
+    return persist->snapshots
+               ? lks_snapshots_persist(lks_sim_area_store(process->area), &range)
+               : lks_journal_persist_range(lks_sim_storage_journal(process->storage),
+                                           persist->from, persist->to);
+}
+
 static void persist_goes_on(void *ctx, uint64_t life)
 {
     struct persist *persist = ctx;
@@ -187,8 +206,7 @@ static void persist_goes_on(void *ctx, uint64_t life)
     }
     if (!persist->durable) {
         persist->durable = true;
-        persist->status = lks_journal_persist_range(lks_sim_storage_journal(process->storage),
-                                                    persist->from, persist->to);
+        persist->status = persist_now(persist);
         const uint64_t wait_ns =
             lks_sim_random_delay(&process->random, &process->options.profile->persist);
         lks_sim_timeline_post(process->options.timeline, now_of(process) + wait_ns,
@@ -196,29 +214,40 @@ static void persist_goes_on(void *ctx, uint64_t life)
         return;
     }
     persist->used = false;
-    lks_replica_persisted(process->replica, persist->id, persist->status);
+    if (persist->snapshots) {
+        lks_replica_snapshot_persisted(process->replica, persist->id, persist->status);
+    } else {
+        lks_replica_persisted(process->replica, persist->id, persist->status);
+    }
     lks_sim_process_wake(process);
 }
 
-static void persist_post(void *ctx, uint64_t from, uint64_t to, uint64_t id)
+static void post_range(struct lks_sim_process *process, const struct persist *range)
 {
-    struct lks_sim_process *process = ctx;
     uint32_t place = 0;
     while (place < PERSISTS_MAX && process->persists[place].used) {
         place++;
     }
     LKS_ASSERT(place < PERSISTS_MAX);
     struct persist *persist = &process->persists[place];
-    *persist = (struct persist){.process = process,
-                                .used = true,
-                                .life = process->life,
-                                .from = from,
-                                .to = to,
-                                .id = id};
+    *persist = *range;
+    persist->process = process;
+    persist->used = true;
+    persist->life = process->life;
     const uint64_t wait_ns =
         lks_sim_random_delay(&process->random, &process->options.profile->persist);
     lks_sim_timeline_post(process->options.timeline, now_of(process) + wait_ns, persist_goes_on,
                           persist, process->life);
+}
+
+static void persist_post(void *ctx, uint64_t from, uint64_t to, uint64_t id)
+{
+    post_range(ctx, &(struct persist){.from = from, .to = to, .id = id});
+}
+
+static void snapshot_persist_post(void *ctx, uint64_t from, uint64_t to, uint64_t id)
+{
+    post_range(ctx, &(struct persist){.snapshots = true, .from = from, .to = to, .id = id});
 }
 
 /* ---- life --------------------------------------------------------------------------------- */
@@ -250,6 +279,17 @@ static void on_applied(void *ctx, const struct lks_sim_executed *executed)
                                       executed);
 }
 
+static void make_area(struct lks_sim_process *process)
+{
+    struct lks_snapshots_options options = {.replica = process->options.replica,
+                                            .partitions = lks_sim_service.partitions,
+                                            .area_bytes = process->options.profile->area_bytes};
+    memcpy(options.cluster_id, process->options.journal.cluster_id, sizeof options.cluster_id);
+    if (options.area_bytes != 0) {
+        process->area = lks_sim_area_new(process->storage, &options);
+    }
+}
+
 struct lks_sim_process *lks_sim_process_new(const struct lks_sim_process_options *options)
 {
     struct lks_sim_process *process = calloc(1, sizeof *process);
@@ -258,6 +298,7 @@ struct lks_sim_process *lks_sim_process_new(const struct lks_sim_process_options
     lks_sim_random_fork(&process->random, options->random, options->replica);
     process->storage = lks_sim_storage_new(&options->journal);
     process->options.journal.path = lks_sim_storage_path(process->storage);
+    make_area(process);
     process->due_ns = UINT64_MAX;
     process->log = (struct lks_log){.level = LKS_LOG_DEBUG, .sink = on_log, .ctx = process};
     return process;
@@ -272,6 +313,7 @@ void lks_sim_process_free(struct lks_sim_process *process)
         take_down(process, false);
     }
     lks_sim_network_forget_log(process->options.network, process->options.replica);
+    lks_sim_area_free(process->area);
     lks_sim_storage_free(process->storage);
     free(process);
 }
@@ -281,7 +323,25 @@ int lks_sim_process_format(struct lks_sim_process *process, bool fresh_cluster,
 {
     LKS_ASSERT(process->state == LKS_SIM_DOWN);
     process->amnesiac = process->amnesiac || !fresh_cluster;
-    return lks_sim_storage_create(process->storage, fresh_cluster, err);
+    process->rotten = process->lost = false;
+    const int status = lks_sim_storage_create(process->storage, fresh_cluster, err);
+    return status < 0 || process->area == NULL ? status : lks_sim_area_create(process->area, err);
+}
+
+uint64_t lks_sim_process_snapshots(const struct lks_sim_process *process)
+{
+    struct lks_replica_status status = {0};
+    if (process->replica != NULL) {
+        lks_replica_status(process->replica, &status);
+    }
+    return process->snapshots + status.snapshots.taken;
+}
+
+static void close_area(struct lks_sim_process *process)
+{
+    if (process->area != NULL) {
+        lks_sim_area_close(process->area);
+    }
 }
 
 static void take_down(struct lks_sim_process *process, bool clean)
@@ -293,8 +353,10 @@ static void take_down(struct lks_sim_process *process, bool clean)
     process->generation++;
     lks_fabric_free(process->fabric);
     process->fabric = NULL;
+    process->snapshots = lks_sim_process_snapshots(process);
     lks_replica_free(process->replica);
     process->replica = NULL;
+    close_area(process);
     process->medium_status = 0;
     lks_sim_storage_fail(process->storage, 0);
     lks_sim_storage_close(process->storage, clean);
@@ -337,6 +399,12 @@ static int open_fabric(struct lks_sim_process *process, struct lks_error *err)
         .silent_writer_ns = SILENT_WRITER_NS,
         .log_sink = &process->log,
     };
+    if (process->area != NULL) {
+        struct lks_snapshots_memory area;
+        lks_snapshots_memory(lks_sim_area_store(process->area), &area);
+        fabric.snapshots =
+            (struct lks_fabric_memory){.address = area.address, .bytes = area.bytes, .fd = -1};
+    }
     struct lks_hello hello = {.version = LKS_HELLO_VERSION,
                               .durability = medium_of(process)->durability,
                               .medium = LKS_MEDIUM_MEMORY,
@@ -355,6 +423,7 @@ static int make_replica(struct lks_sim_process *process, struct lks_error *err)
         .replica = process->options.replica,
         .replicas = process->options.replicas,
         .journal = lks_sim_storage_journal(process->storage),
+        .snapshots = process->area != NULL ? lks_sim_area_store(process->area) : NULL,
         .fabric = process->fabric,
         .service = &lks_sim_service,
         .durability = medium_of(process)->durability,
@@ -371,6 +440,8 @@ static int make_replica(struct lks_sim_process *process, struct lks_error *err)
     };
     if (medium_of(process)->slow) {
         options.persister = (struct lks_persister){.post = persist_post, .ctx = process};
+        options.snapshot_persister =
+            (struct lks_persister){.post = snapshot_persist_post, .ctx = process};
     }
     const struct lks_sim_service_observer observer = {.applied = on_applied, .ctx = process};
     lks_sim_service_bind(&observer);
@@ -381,6 +452,18 @@ static int make_replica(struct lks_sim_process *process, struct lks_error *err)
     return status;
 }
 
+static int open_media(struct lks_sim_process *process, struct lks_error *err)
+{
+    int status = lks_sim_storage_open(process->storage, err);
+    if (status == 0 && process->area != NULL) {
+        status = lks_sim_area_open(process->area, err);
+        if (status < 0) {
+            lks_sim_storage_close(process->storage, false);
+        }
+    }
+    return status;
+}
+
 int lks_sim_process_start(struct lks_sim_process *process)
 {
     LKS_ASSERT(process->state == LKS_SIM_DOWN);
@@ -388,7 +471,7 @@ int lks_sim_process_start(struct lks_sim_process *process)
     process->life++;
     process->stopping = false;
     reset_clock(process);
-    int status = lks_sim_storage_open(process->storage, &err);
+    int status = open_media(process, &err);
     if (status < 0) {
         fail(process, status, &err);
         return status;
@@ -401,6 +484,7 @@ int lks_sim_process_start(struct lks_sim_process *process)
     if (status < 0) {
         lks_fabric_free(process->fabric);
         process->fabric = NULL;
+        close_area(process);
         lks_sim_storage_close(process->storage, false);
         fail(process, status, &err);
         return status;
@@ -482,6 +566,24 @@ void lks_sim_process_fail_medium(struct lks_sim_process *process, int status)
     lks_sim_storage_fail(process->storage, status);
     lks_sim_trace_note(process->options.trace, now_of(process), process->options.replica,
                        "medium fails");
+}
+
+bool lks_sim_process_rot(struct lks_sim_process *process, struct lks_sim_random *random)
+{
+    LKS_ASSERT(process->state != LKS_SIM_DOWN);
+    const bool rots = process->area != NULL && lks_sim_area_rot(process->area, random);
+    process->rotten = process->rotten || rots;
+    return rots;
+}
+
+bool lks_sim_process_is_rotten(const struct lks_sim_process *process)
+{
+    return process->rotten;
+}
+
+bool lks_sim_process_is_lost(const struct lks_sim_process *process)
+{
+    return process->lost;
 }
 
 enum lks_sim_process_state lks_sim_process_state(const struct lks_sim_process *process)

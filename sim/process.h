@@ -36,6 +36,7 @@ struct lks_sim_process_profile {
     uint64_t election_timeout_ns;
     uint64_t heartbeat_ns;
     uint32_t drift_ppm_max;       /* of the monotonic clock, either way */
+    uint64_t area_bytes;          /* for snapshots; 0: none are taken, the ring is not recycled */
 };
 
 enum lks_sim_process_state { LKS_SIM_DOWN, LKS_SIM_RUNNING, LKS_SIM_PAUSED };
@@ -71,11 +72,23 @@ struct lks_sim_process *lks_sim_process_new(const struct lks_sim_process_options
 /* Crashes it first if it is up; removes its journal. */
 void lks_sim_process_free(struct lks_sim_process *process);
 
-/* Formats its journal. */
+/* Formats its journal and its snapshot area. What lay there is gone: not fresh_cluster is what
+ * `lockstep init --rejoin` does. */
 int lks_sim_process_format(struct lks_sim_process *process, bool fresh_cluster,
                            struct lks_error *err);
 
 enum lks_sim_process_state lks_sim_process_state(const struct lks_sim_process *process);
+
+/* Up: a bit of a snapshot changes by itself; false: there is none. The process may fail at it from
+ * now on, by saying so. */
+bool lks_sim_process_rot(struct lks_sim_process *process, struct lks_sim_random *random);
+/* Its snapshots may be rotten. */
+bool lks_sim_process_is_rotten(const struct lks_sim_process *process);
+/* It has failed at rotten snapshots: to be formatted before it is started again. */
+bool lks_sim_process_is_lost(const struct lks_sim_process *process);
+
+/* Snapshots of partitions that were taken, in all its lives. */
+uint64_t lks_sim_process_snapshots(const struct lks_sim_process *process);
 
 /* Down: opens the journal and starts the replica. -errno: could not start, and `failed` said so. */
 int lks_sim_process_start(struct lks_sim_process *process);

@@ -21,7 +21,8 @@ static void base_profile(struct lks_sim_profile *profile)
                     .outstanding_max = 1024,
                     .election_timeout_ns = 20 * MS,
                     .heartbeat_ns = 2 * MS,
-                    .drift_ppm_max = 500},
+                    .drift_ppm_max = 500,
+                    .area_bytes = UINT64_C(12) << 20},
         .clients = {.count = 6,
                     .window = 1,
                     .think = {.min_ns = 50 * US, .max_ns = 18 * MS, .tail_ns = 80 * MS,
@@ -74,6 +75,8 @@ static struct lks_sim_medium_profile any_medium(struct lks_sim_random *random, b
 static void draw_fabric(struct lks_sim_profile *profile, struct lks_sim_random *random)
 {
     profile->network.writes_when_posted = lks_sim_random_chance(random, 500000);
+    /* Most rings are small enough that entries of the same run come where others were. */
+    profile->ring_bytes = UINT64_C(64) << (10 + lks_sim_random_below(random, 3));
     profile->network.lags_ppm = (uint32_t)lks_sim_random_below(random, 300000);
     if (lks_sim_random_chance(random, 300000)) {
         profile->network.busy_ppm = (uint32_t)lks_sim_random_below(random, 5000);
@@ -96,7 +99,6 @@ static void make_dense(struct lks_sim_profile *profile)
                                .tail_ppm = 50000};
     profile->clients.window = 2;
     profile->clients.commands_max = 800;
-    profile->ring_bytes = UINT64_C(1) << 20;
     profile->faults.interval = (struct lks_sim_delay){.min_ns = MS, .max_ns = 20 * MS};
     profile->run_ns = 400 * MS;
 }
@@ -125,7 +127,6 @@ static void shape_calm(struct lks_sim_profile *profile, struct lks_sim_random *r
     profile->network.busy_ppm = 0;
     profile->clients.window = 4;
     profile->clients.commands_max = 1000;
-    profile->ring_bytes = UINT64_C(1) << 20;
 }
 
 static void shape_crash(struct lks_sim_profile *profile, struct lks_sim_random *random)
@@ -216,6 +217,7 @@ static void shape_power(struct lks_sim_profile *profile, struct lks_sim_random *
     profile->faults.weights[LKS_SIM_FAULT_CRASH] = 2;
     profile->faults.weights[LKS_SIM_FAULT_RESTARTS] = 1;
     profile->faults.weights[LKS_SIM_FAULT_REPLACE] = 1;
+    profile->faults.weights[LKS_SIM_FAULT_ROT] = 1;
     make_laggards(profile);
     if (lks_sim_random_chance(random, 500000)) {
         set_media(profile, LKS_DURABILITY_PMEM_ACK, lks_sim_random_chance(random, 500000));
@@ -253,7 +255,8 @@ static void shape_disk(struct lks_sim_profile *profile, struct lks_sim_random *r
         profile->process.media[replica] = any_medium(random, true);
     }
     profile->faults.weights[LKS_SIM_FAULT_MEDIUM] = 8;
-    profile->faults.weights[LKS_SIM_FAULT_DISK_FULL] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_DISK_FULL] = 4;
+    profile->faults.weights[LKS_SIM_FAULT_ROT] = 3;
     profile->faults.weights[LKS_SIM_FAULT_POWER] = 2;
     profile->faults.weights[LKS_SIM_FAULT_CRASH] = 2;
     profile->faults.weights[LKS_SIM_FAULT_BREAK] = 2;
@@ -292,6 +295,7 @@ static void shape_full(struct lks_sim_profile *profile, struct lks_sim_random *r
 {
     shape_chaos(profile, random);
     profile->ring_bytes = UINT64_C(64) << 10;
+    profile->process.area_bytes = 0;
     profile->clients.commands_max = 2000;
     profile->no_progress = true;
 }
@@ -305,7 +309,6 @@ static void shape_storm(struct lks_sim_profile *profile, struct lks_sim_random *
     profile->clients.think.max_ns = 500 * US;
     profile->clients.window = 4;
     profile->clients.commands_max = 1000;
-    profile->ring_bytes = UINT64_C(1) << 20;
     /* It is slow: who gives up early never gets an answer. */
     profile->clients.patience = (struct lks_sim_delay){.min_ns = 300 * MS, .max_ns = 1500 * MS};
     profile->network.step =
@@ -359,7 +362,7 @@ static void shape_gate(struct lks_sim_profile *profile, struct lks_sim_random *r
     profile->faults.weights[LKS_SIM_FAULT_SPLIT_ONE_WAY] = 4;
 }
 
-/* Rings that fill up more than once, as far as they are recycled. */
+/* Rings that are written anew several times. */
 static void shape_long(struct lks_sim_profile *profile, struct lks_sim_random *random)
 {
     shape_chaos(profile, random);
@@ -371,7 +374,6 @@ static void shape_long(struct lks_sim_profile *profile, struct lks_sim_random *r
                                .tail_ppm = 50000};
     profile->faults.interval.max_ns = 200 * MS;
     profile->run_ns = 2500 * MS;
-    profile->no_progress = true;
 }
 
 static void shape_untrusted(struct lks_sim_profile *profile, struct lks_sim_random *random)
@@ -426,7 +428,7 @@ static const struct {
     {"tiny", "writes of 64 bytes to 4 KiB: entries come in many", 3, shape_tiny},
     {"gate", "the steps of shared memory's gates over store buffers", 2, shape_gate},
     {"full", "chaos with a ring that fills up: nothing is lost then", 2, shape_full},
-    {"long", "chaos for long: rings fill up more than once as far as they are recycled", 1,
+    {"long", "chaos for long: rings are written anew several times", 1,
      shape_long},
     {"storm", "slow paths full of writes, while they break and leaders change", 2, shape_storm},
     {"untrusted-fence", "a storm in which REVOKED comes early: violations must be found", 0,

@@ -20,6 +20,7 @@ enum lks_sim_fault {
     LKS_SIM_FAULT_REPLACE, /* power lost, and a new journal under the old name */
     LKS_SIM_FAULT_MEDIUM,  /* nothing can be made durable any more; power is lost soon after */
     LKS_SIM_FAULT_DISK_FULL,
+    LKS_SIM_FAULT_ROT,     /* a bit of a snapshot */
     LKS_SIM_FAULT_SPLIT,   /* into two groups */
     LKS_SIM_FAULT_SPLIT_ONE_WAY, /* one group does not hear the other */
     LKS_SIM_FAULT_BRIDGE,  /* two groups that only one replica between them reaches */

@@ -124,13 +124,15 @@ static struct file *file_of(struct lks_sim_storage *storage, int fd, uint64_t by
     uint32_t place = 0;
     while (place < FILES_MAX && storage->files[place].memory != NULL &&
            (storage->files[place].inode != (uint64_t)found.st_ino ||
-            storage->files[place].device != (uint64_t)found.st_dev)) {
+            storage->files[place].device != (uint64_t)found.st_dev) &&
+           !(place > 0 && storage->files[place].inode == 0)) {
         place++;
     }
     LKS_ASSERT(place < FILES_MAX);
     struct file *file = &storage->files[place];
     if (file->memory != NULL) {
         LKS_ASSERT(bytes <= file->bytes);
+        name_file(file, &found);
         return file;
     }
     name_file(file, &found);
@@ -145,10 +147,9 @@ static struct file *file_of(struct lks_sim_storage *storage, int fd, uint64_t by
     return file;
 }
 
-/* A new file takes the place of the journal's: its memory is all zeros again. */
-static void clear_journal(struct lks_sim_storage *storage)
+/* A new file will take the place of this one: its memory is all zeros again. */
+static void clear(struct file *file)
 {
-    struct file *file = &storage->files[0];
     file->inode = 0;
     if (file->memory != NULL) {
         lks_sim_lines_free(file->lines);
@@ -194,7 +195,7 @@ int lks_sim_storage_create(struct lks_sim_storage *storage, bool fresh_cluster,
     if (unlink(storage->path) < 0 && errno != ENOENT) {
         return lks_error_set(err, -errno, "%s: %s", storage->path, strerror(errno));
     }
-    clear_journal(storage);
+    clear(&storage->files[0]);
     storage->formats++;
     storage->options.lives_before = (uint64_t)storage->formats * LIVES_PER_JOURNAL;
     struct lks_sim_storage *before = lks_sim_storage_enter(storage);
@@ -244,6 +245,23 @@ void lks_sim_storage_after_fork(void)
 {
     /* The locks belong to descriptions that parent and child share. */
     unlock_all();
+}
+
+void lks_sim_storage_remove(struct lks_sim_storage *storage, const char *path)
+{
+    struct stat found;
+    if (stat(path, &found) < 0) {
+        return;
+    }
+    for (uint32_t i = 1; i < FILES_MAX; i++) {
+        struct file *file = &storage->files[i];
+        if (file->memory != NULL && file->inode == (uint64_t)found.st_ino &&
+            file->device == (uint64_t)found.st_dev) {
+            clear(file);
+        }
+    }
+    const int removed = unlink(path);
+    LKS_ASSERT(removed == 0);
 }
 
 const char *lks_sim_storage_path(const struct lks_sim_storage *storage)
@@ -544,6 +562,17 @@ void lks_sim_storage_rot(struct lks_sim_storage *storage, uint64_t offset, uint3
     struct file *file = &storage->files[0];
     LKS_ASSERT(storage->journal == NULL && offset < file->bytes && bit < 8);
     const uint8_t rotten = (uint8_t)(file->memory[offset] ^ (1u << bit));
+    (void)lks_sim_lines_store(file->lines, offset, &rotten, 1);
+    lks_sim_lines_persist(file->lines, offset, 1);
+}
+
+void lks_sim_storage_rot_at(struct lks_sim_storage *storage, uint8_t *place, uint32_t bit)
+{
+    struct lks_sim_storage *owner = NULL;
+    struct file *file = file_at(place, &owner);
+    LKS_ASSERT(file != NULL && owner == storage && bit < 8);
+    const uint64_t offset = (uint64_t)(place - file->memory);
+    const uint8_t rotten = (uint8_t)(*place ^ (1u << bit));
     (void)lks_sim_lines_store(file->lines, offset, &rotten, 1);
     lks_sim_lines_persist(file->lines, offset, 1);
 }

@@ -43,6 +43,10 @@ struct lks_journal *lks_sim_storage_journal(const struct lks_sim_storage *storag
  * _create and _open do so by themselves. Returns whose they were before. */
 struct lks_sim_storage *lks_sim_storage_enter(struct lks_sim_storage *storage);
 
+/* A file of this storage that is not the journal's, and that nobody has open or mapped, is removed;
+ * one that is made by that name later is all zeros. It need not exist. */
+void lks_sim_storage_remove(struct lks_sim_storage *storage, const char *path);
+
 /* ---- what the network does ---------------------------------------------------------------- */
 
 /* A peer, or a read of the owner's, is about to store to [offset, offset + bytes) of the log
@@ -73,6 +77,9 @@ uint64_t lks_sim_storage_cut(struct lks_sim_storage *storage, lks_sim_lines_choo
 /* Flips one bit of what is certain in a file while the journal is closed. offset in bytes from the
  * beginning of the file, below its size. */
 void lks_sim_storage_rot(struct lks_sim_storage *storage, uint64_t offset, uint32_t bit);
+
+/* The same at a place in a mapped file of this storage, in use or not. */
+void lks_sim_storage_rot_at(struct lks_sim_storage *storage, uint8_t *place, uint32_t bit);
 
 /* A copy of the journal as it would be after a power cut that loses all it can; and putting such a
  * copy in the journal's place, while it is closed. The copy is the caller's to free. */

@@ -48,9 +48,12 @@ void lks_sim_summary_print(const struct lks_sim_campaign *campaign,
                   (double)all->virtual_ns / 1e9, all->events);
     print_faults(all, out);
     (void)fprintf(out,
-                  "  leaders       %" PRIu64 " elected; snapshots installed %" PRIu64
-                  "; entries committed %" PRIu64 "\n",
-                  all->terms, all->snapshots, all->committed);
+                  "  leaders       %" PRIu64 " elected; entries committed %" PRIu64 "\n",
+                  all->terms, all->committed);
+    (void)fprintf(out,
+                  "  snapshots     %" PRIu64 " of partitions taken; all of a peer's installed %"
+                  PRIu64 " times\n",
+                  all->snapshots, all->installs);
     (void)fprintf(out,
                   "  commands      %" PRIu64 " called, %" PRIu64 " answered, %" PRIu64
                   " refused, %" PRIu64 " unknown, %" PRIu64 " executed\n",
@@ -92,11 +95,13 @@ void lks_sim_summary_json(const struct lks_sim_campaign *campaign,
                   faults[LKS_SIM_FAULT_SPLIT] + faults[LKS_SIM_FAULT_ONE_WAY] +
                       faults[LKS_SIM_FAULT_LINK]);
     (void)fprintf(out,
-                  ",\"snapshots\":%" PRIu64 ",\"events\":%" PRIu64 ",\"simulated_ns\":%" PRIu64
+                  ",\"snapshots\":%" PRIu64 ",\"installs\":%" PRIu64 ",\"events\":%" PRIu64
+                  ",\"simulated_ns\":%" PRIu64
                   ",\"checks\":%" PRIu64 ",\"called\":%" PRIu64 ",\"answered\":%" PRIu64
                   ",\"unknown\":%" PRIu64 ",\"executed\":%" PRIu64 ",\"jobs\":%" PRIu32
                   ",\"trace_hash\":\"%016" PRIx64 "\",\"profile\":\"%s\",\"faults\":{",
-                  all->snapshots, all->events, all->virtual_ns, all->checks, all->called,
+                  all->snapshots, all->installs, all->events, all->virtual_ns, all->checks,
+                  all->called,
                   all->answered, all->unknown, all->executed, campaign->jobs, sums->hash,
                   campaign->profile != NULL ? campaign->profile : "all");
     for (uint32_t fault = 0; fault < LKS_SIM_FAULTS; fault++) {
