@@ -13,11 +13,13 @@ void lks_pace_init(struct lks_pace *pace, const struct lks_pace_options *options
 {
     LKS_ASSERT(options->partitions >= 1);
     LKS_ASSERT(options->replica >= 1 && options->replica <= options->replicas);
-    const uint64_t share = options->ring_bytes / 2 / options->partitions;
+    const uint64_t even = options->ring_bytes / 2 / options->partitions;
+    const uint64_t most = options->ring_bytes / 8; /* or few partitions would come too often */
+    const uint64_t share = even < most ? even : most;
     *pace = (struct lks_pace){.partitions = options->partitions,
                               .ring_bytes = options->ring_bytes,
                               .share = share > SHARE_MIN ? share : SHARE_MIN};
-    pace->phase = pace->share * (options->replica - 1) / options->replicas;
+    pace->phase = pace->share / 4 * (options->replica - 1) / options->replicas;
 }
 
 uint64_t lks_pace_due(const struct lks_pace *pace, const uint64_t *points)
@@ -30,7 +32,9 @@ uint64_t lks_pace_due(const struct lks_pace *pace, const uint64_t *points)
         const uint64_t at = points[i] + (before < oldest_max ? oldest_max - before : 0);
         due = at < due ? at : due;
     }
-    return due;
+    /* Whatever the figures say, a snapshot that changes next to nothing is not worth its price. */
+    const uint64_t least = points[0] + pace->ring_bytes / 16;
+    return due > least ? due : least;
 }
 
 static uint64_t target(const struct lks_pace *pace, const struct lks_pace_progress *progress)

@@ -4,8 +4,9 @@
  * instead of coming in bursts. Pure functions over plain values; no clock.
  *
  * In a round of half a ring each partition is snapshotted once, the oldest first, each within its
- * *share* of that half. A partition's snapshot is at most about 5/8 of a ring old when the next one
- * takes its place; the rest is for what bursts and what followers need.
+ * *share* of that half (at most an eighth of the ring). A partition's snapshot is at most about 5/8
+ * of a ring old when the next one takes its place; the rest is for what bursts and what followers
+ * need.
  */
 #ifndef LKS_NODE_PACE_H
 #define LKS_NODE_PACE_H

@@ -121,6 +121,33 @@ static void small_ring__large_commands__ring_never_full(void **state)
     assert_true(play.oldest_most < (UINT64_C(64) << 10) / 8 * 7);
 }
 
+static void few_partitions__each_replica__no_more_rounds_than_needed(void **state)
+{
+    (void)state;
+    for (uint32_t partitions = 1; partitions <= 8; partitions *= 2) {
+        for (uint32_t replica = 1; replica <= 7; replica++) {
+            const struct lks_pace_options options = {.partitions = partitions,
+                                                     .replica = replica,
+                                                     .replicas = 7,
+                                                     .ring_bytes = RING};
+            struct lks_pace pace;
+            uint64_t points[8] = {0};
+            uint64_t end = 0;
+            uint32_t taken = 0;
+            lks_pace_init(&pace, &options);
+            for (; end < 10 * RING; taken++) {
+                const uint64_t due = lks_pace_due(&pace, points);
+                assert_true(due >= points[0] + RING / 16);
+                assert_true(due <= points[0] + RING / 8 * 5);
+                end = due > end ? due : end;
+                memmove(points, points + 1, (partitions - 1) * sizeof points[0]);
+                points[partitions - 1] = end;
+            }
+            assert_true(taken <= partitions * 30); /* a partition three times a lap at most */
+        }
+    }
+}
+
 static void bytes__each_reason_to_hurry__as_many_as_a_step_takes(void **state)
 {
     (void)state;
@@ -151,6 +178,7 @@ int main(void)
         cmocka_unit_test(snapshots__in_time__spread_over_the_log),
         cmocka_unit_test(replicas__same_log__begin_at_different_moments),
         cmocka_unit_test(small_ring__large_commands__ring_never_full),
+        cmocka_unit_test(few_partitions__each_replica__no_more_rounds_than_needed),
         cmocka_unit_test(bytes__each_reason_to_hurry__as_many_as_a_step_takes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
