@@ -162,7 +162,7 @@ static uint64_t next_expiry_ns(const struct lks_replica *replica)
 static bool may_tick(const struct lks_replica *replica)
 {
     const uint64_t ring = lks_journal_ring_bytes(replica->options.journal);
-    const uint64_t end = replica->appended.offset + lks_entry_span(0) + ring / 16;
+    const uint64_t end = replica->appended.offset + lks_entry_span(0) + ring / LKS_REPLICA_RESERVE;
     return replica->view->accepts && replica->appended_term == replica->view->term &&
            end <= replica->base_offset + ring && end <= replica->view->append_limit;
 }
@@ -178,7 +178,7 @@ static uint64_t tick_due_ns(const struct lks_replica *replica)
 
 /* No read may observe an expiry that the log does not contain: so the log is made to contain it
  * (design 3.5). */
-static int append_tick(struct lks_replica *replica)
+static int take_tick(struct lks_replica *replica)
 {
     if (replica->realtime_ns < tick_due_ns(replica) || !may_tick(replica)) {
         return 0;
@@ -216,13 +216,16 @@ bool lks_replica_time_is_logged(struct lks_replica *replica, uint64_t wanted_ns)
     return logged;
 }
 
-uint64_t lks_replica_tick_in_ns(const struct lks_replica *replica)
+uint64_t lks_replica_tick_deadline_ns(const struct lks_replica *replica)
 {
-    const uint64_t due_ns = tick_due_ns(replica);
-    if (due_ns == UINT64_MAX || replica->view->role != LKS_CORE_LEADER || !may_tick(replica)) {
+    if (!may_tick(replica)) {
         return UINT64_MAX;
     }
-    return due_ns > replica->realtime_ns ? due_ns - replica->realtime_ns : 0;
+    const uint64_t due_ns = tick_due_ns(replica);
+    if (due_ns == UINT64_MAX) {
+        return UINT64_MAX;
+    }
+    return replica->now_ns + (due_ns > replica->realtime_ns ? due_ns - replica->realtime_ns : 0);
 }
 
 /* ---- commands -------------------------------------------------------------------------------- */
@@ -327,13 +330,13 @@ int lks_replica_propose(struct lks_replica *replica)
     }
     (void)lks_replica_offer_ingress(replica);
     const uint64_t before = replica->appended.offset;
-    int taken = append_tick(replica);
-    taken += take_own(replica);
+    int taken = take_own(replica);
     for (uint32_t p = 1; p <= replica->options.replicas; p++) {
         if (lks_replica_is_peer(replica, p) && replica->peers[p].connected) {
             taken += take_from(replica, p);
         }
     }
+    taken += take_tick(replica);
     if (taken > 0) {
         appended_event(replica, before);
         taken += lks_replica_drain(replica);

@@ -374,11 +374,8 @@ uint64_t lks_replica_deadline_ns(const struct lks_replica *replica)
     if (wait && replica->now_ns + watch_ns < deadline) {
         deadline = replica->now_ns + watch_ns;
     }
-    const uint64_t tick_ns = lks_replica_tick_in_ns(replica);
-    if (tick_ns < deadline - replica->now_ns && deadline > replica->now_ns) {
-        deadline = replica->now_ns + tick_ns;
-    }
-    return deadline;
+    const uint64_t tick_ns = lks_replica_tick_deadline_ns(replica);
+    return tick_ns < deadline ? tick_ns : deadline;
 }
 
 /* ---- clients -------------------------------------------------------------------------------- */

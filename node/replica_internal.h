@@ -284,8 +284,8 @@ bool lks_replica_offer_ingress(struct lks_replica *replica);
  * time is not far behind either. False: that is under way. True also where nothing expires, and
  * where nothing can be logged. */
 bool lks_replica_time_is_logged(struct lks_replica *replica, uint64_t wanted_ns);
-/* In how much realtime the next tick has to be logged; UINT64_MAX: none. */
-uint64_t lks_replica_tick_in_ns(const struct lks_replica *replica);
+/* When a tick is due, on the replica's clock; UINT64_MAX: not as things are. */
+uint64_t lks_replica_tick_deadline_ns(const struct lks_replica *replica);
 
 /* Whose command it is. */
 struct lks_asker {

@@ -47,7 +47,8 @@ static int state_open(void **state, const struct lks_service_options *options)
         g_next->lists[p].restoring = false;
     }
     g_next->executed = 0;
-    g_next->expiry_ns = 0;
+    g_next->expires_ns = 0;
+    g_next->expired = 0;
     g_next->read_ns = 0;
     g_next->partial = 0;
     *state = g_next;
@@ -139,8 +140,9 @@ static void answer_read(void *state, const struct lks_command *command, struct l
 static bool tick(void *state, uint64_t time_ns)
 {
     struct rig_service *self = state;
-    if (self->expiry_ns <= time_ns) {
-        self->expiry_ns = 0;
+    if (self->expires_ns != 0 && self->expires_ns <= time_ns) {
+        self->expires_ns = 0;
+        self->expired++;
     }
     return false;
 }
@@ -148,7 +150,7 @@ static bool tick(void *state, uint64_t time_ns)
 static uint64_t next_expiry_ns(void *state)
 {
     const struct rig_service *self = state;
-    return self->expiry_ns != 0 ? self->expiry_ns : UINT64_MAX;
+    return self->expires_ns != 0 ? self->expires_ns : UINT64_MAX;
 }
 
 /* What was executed only grows: to freeze it is to remember how much there was. */

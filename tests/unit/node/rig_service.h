@@ -32,7 +32,8 @@ struct rig_service {
     struct rig_list *lists; /* RIG_PARTITIONS_MAX of them */
     uint32_t executed;      /* commands of which some part was executed, in this life */
     uint32_t partial;       /* of them, those that left a partition alone: its snapshot had it */
-    uint64_t expiry_ns;     /* when something expires next; 0: nothing does */
+    uint64_t expires_ns;    /* what next_expiry_ns returns; 0: nothing expires. A tick ends it */
+    uint32_t expired;       /* how often one did */
     uint64_t read_ns;       /* time of the last read */
     int write_fails;        /* what the next step of a snapshot returns; 0: works */
 };

@@ -27,7 +27,7 @@ static struct rig *quiet(uint32_t *leader)
 static void expires_in(struct rig *rig, uint64_t ns)
 {
     for (uint32_t id = 1; id <= 3; id++) {
-        rig->replicas[id].service.expiry_ns = rig->realtime_ns + ns;
+        rig->replicas[id].service.expires_ns = rig->realtime_ns + ns;
     }
 }
 
@@ -73,7 +73,7 @@ static void time__something_has_expired__is_logged_once_without_reads(void **sta
     rig_run(rig, 100 * MS);
     assert_int_equal(tail_of(rig, leader), tail + TICK_BYTES);
     for (uint32_t id = 1; id <= 3; id++) {
-        assert_int_equal(rig->replicas[id].service.expiry_ns, 0);
+        assert_int_equal(rig->replicas[id].service.expires_ns, 0);
     }
     rig_free(rig);
 }
