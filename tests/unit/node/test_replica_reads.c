@@ -348,6 +348,33 @@ static void read__request_or_answer_is_overwritten__asked_again(void **state)
     }
 }
 
+/* Words of one write are seen in any order: what does not belong together is no answer. */
+static void answer__only_a_part_of_it_is_visible__waits_for_the_rest(void **state)
+{
+    (void)state;
+    struct rig *rig = new_rig(3);
+    const uint32_t leader = rig_lead(rig);
+    const uint32_t lagging = leader % 3 + 1;
+    rig_settle(rig);
+    hand_hold(rig->net, leader, lagging, HAND_PATH, true);
+    rig_submit_many(rig, leader, 64, 5);
+    rig_run(rig, 4 * RIG_HEARTBEAT_NS);
+    hand_hold(rig->net, leader, lagging, HAND_CONNECTION, true);
+    const uint32_t read = rig_read(rig, lagging, 0, false);
+    rig_run(rig, 4 * RIG_HEARTBEAT_NS);
+    uint8_t *inbox = lks_fabric_inbox(rig->replicas[lagging].fabric, leader);
+    struct lks_read_answer *answer =
+        &((struct lks_read_words *)(void *)(inbox + LKS_READ_WORDS_OFFSET))->answer;
+    lks_word_publish(&answer->term, rig_status(rig, leader).term);
+    lks_word_publish(&answer->number, rig_status(rig, lagging).reads.requests);
+    rig_run(rig, RIG_HEARTBEAT_NS);
+    assert_int_equal(rig->reads[read].answered, 0); /* its point is not there yet: 0 stands there */
+    hand_hold(rig->net, leader, lagging, HAND_CONNECTION, false);
+    hand_hold(rig->net, leader, lagging, HAND_PATH, false);
+    assert_int_equal(answer_of(rig, read), 5);
+    rig_free(rig);
+}
+
 static void read__no_majority__waits_and_is_answered_later(void **state)
 {
     (void)state;
@@ -404,6 +431,7 @@ int main(void)
         cmocka_unit_test(read__leader_dies_meanwhile__asked_of_the_next_one),
         cmocka_unit_test(read__connection_breaks__asked_again),
         cmocka_unit_test(read__request_or_answer_is_overwritten__asked_again),
+        cmocka_unit_test(answer__only_a_part_of_it_is_visible__waits_for_the_rest),
         cmocka_unit_test(read__no_majority__waits_and_is_answered_later),
         cmocka_unit_test(stop__reads_wait__answered_before_the_end),
     };
