@@ -78,6 +78,14 @@ static void add_log(struct writer *out, const struct lks_replica_status *status)
     add(out, "ring_bytes:%" PRIu64, status->ring_bytes);
 }
 
+static void add_reads(struct writer *out, const struct lks_reads_status *status)
+{
+    add(out, "reads:%" PRIu64, status->taken);
+    add(out, "reads_waiting:%" PRIu64, status->waiting);
+    add(out, "read_requests:%" PRIu64, status->requests);
+    add(out, "read_rounds:%" PRIu64, status->rounds);
+}
+
 static void add_snapshots(struct writer *out, const struct lks_snapshots_status *status)
 {
     add(out, "snapshots:%d", status->enabled);
@@ -156,6 +164,7 @@ size_t lks_info_text(const struct lks_assembly *assembly, const char *section, c
         add_identity(&out, assembly);
         add_role(&out, assembly, &status);
         add_log(&out, &status);
+        add_reads(&out, &status.reads);
         add_snapshots(&out, &status.snapshots);
         add_medium(&out, assembly);
         add_peers(&out, assembly, &status);
