@@ -490,6 +490,8 @@ static void finish(struct lks_replica *replica)
     lks_waiting_free(recovery->waiting);
     recovery->waiting = NULL;
     recovery->active = false;
+    /* What expired meanwhile goes now, in all partitions alike, and not with the next entry. */
+    (void)replica->options.service->tick(replica->service, replica->applied_time_ns);
     if (recovery->restored_bytes != 0) {
         lks_log_info(replica->options.log_sink,
                      "all partitions are restored and replayed: %" PRIu64 " bytes, %" PRIu64 " ms",

@@ -284,6 +284,11 @@ static uint64_t next_executed(const struct lks_sim_commands *commands, uint64_t 
     return index <= commands->last_index ? index : UINT64_MAX;
 }
 
+static uint64_t time_at(const struct lks_sim_commands *commands, uint64_t index)
+{
+    return index != UINT64_MAX ? commands->at[index].time_ns : UINT64_MAX;
+}
+
 /* The whole history in the order of the log, reads without entries in between. */
 static void check_order(struct lks_sim_cluster *cluster)
 {
@@ -294,7 +299,8 @@ static void check_order(struct lks_sim_cluster *cluster)
     order->verdict = &cluster->verdict;
     lks_sim_reads_init(&reads, &cluster->history, commands->index_of, &cluster->verdict);
     uint64_t next = next_executed(commands, 0);
-    lks_sim_reads_place(&reads, &order->model, 0, next);
+    struct lks_sim_gap gap = {.next = next, .to_ns = time_at(commands, next)};
+    lks_sim_reads_place(&reads, &order->model, &gap);
     while (next != UINT64_MAX) {
         const struct lks_sim_executed *executed = &commands->at[next];
         const struct lks_sim_ordered ordered = {
@@ -304,7 +310,11 @@ static void check_order(struct lks_sim_cluster *cluster)
             .call = &cluster->history.calls[executed->number]};
         lks_sim_order_next(order, &ordered);
         next = next_executed(commands, next);
-        lks_sim_reads_place(&reads, &order->model, ordered.index, next);
+        gap = (struct lks_sim_gap){.index = ordered.index,
+                                   .next = next,
+                                   .from_ns = ordered.time_ns,
+                                   .to_ns = time_at(commands, next)};
+        lks_sim_reads_place(&reads, &order->model, &gap);
     }
     lks_sim_reads_fini(&reads);
     free(order);

@@ -188,6 +188,14 @@ static void process_applied(void *ctx, uint32_t replica, const struct lks_sim_ex
     lks_sim_commands_applied(&cluster->commands, replica, executed);
 }
 
+static void process_read(void *ctx, uint32_t replica, uint64_t number, uint64_t time_ns)
+{
+    (void)replica;
+    struct lks_sim_cluster *cluster = ctx;
+    LKS_ASSERT(number > 0 && number <= cluster->history.count);
+    cluster->history.calls[number].state_ns = time_ns;
+}
+
 static void process_ended(void *ctx, uint32_t replica)
 {
     struct lks_sim_cluster *cluster = ctx;
@@ -217,6 +225,7 @@ void lks_sim_observe_process(struct lks_sim_cluster *cluster,
     *observer = (struct lks_sim_process_observer){.stepped = process_stepped,
                                                   .replied = process_replied,
                                                   .applied = process_applied,
+                                                  .read = process_read,
                                                   .stopped = process_stopped,
                                                   .failed = process_failed,
                                                   .ctx = cluster};

@@ -14,8 +14,11 @@
 #define WORDS_MAX 6u
 #define WORD_BYTES_MAX (LKS_SIM_FILLER_BYTES_MAX + 32u)
 #define CONTENDED_PPM 500000u /* how often the first key of a family is meant */
+#define SHORT_BYTES_MAX 200u  /* most fillers are not longer */
+#define SHORT_PPM 850000u
+#define LIFETIME_MAX_MS 60
 
-enum family { REGISTER, COUNTER, TEXT, CONDITIONAL, FAMILIES, ANY = FAMILIES };
+enum family { REGISTER, COUNTER, TEXT, VOLATILE, CONDITIONAL, FAMILIES, ANY = FAMILIES };
 
 static const struct {
     char letter;
@@ -25,14 +28,15 @@ static const struct {
     [REGISTER] = {'r', 0, LKS_SIM_REGISTERS},
     [COUNTER] = {'c', LKS_SIM_REGISTERS, LKS_SIM_COUNTERS},
     [TEXT] = {'t', LKS_SIM_REGISTERS + LKS_SIM_COUNTERS, LKS_SIM_TEXTS},
+    [VOLATILE] = {'v', LKS_SIM_REGISTERS + LKS_SIM_COUNTERS + LKS_SIM_TEXTS, LKS_SIM_VOLATILES},
     [CONDITIONAL] = {'x', LKS_SIM_KEYS - LKS_SIM_CONDITIONALS, LKS_SIM_CONDITIONALS},
     [ANY] = {'?', 0, LKS_SIM_KEYS},
 };
 
 #define NOTHING (-1) /* nothing that the search could follow */
 
-/* In words: K key, O other key, V value with its filler, N the argument; all else stands for
- * itself. */
+/* In words: K key, O other key, V value with its filler, N the argument, D a time to live; all else
+ * stands for itself. */
 static const struct row {
     const char *words;
     enum lks_kv_request request;
@@ -60,6 +64,17 @@ static const struct row {
     {"GET K", LKS_KV_REQUEST_GET, LKS_SIM_GET, CONDITIONAL, LKS_HISTORY_GET, 2},
     {"EXISTS K", LKS_KV_REQUEST_EXISTS, LKS_SIM_EXISTS, CONDITIONAL, LKS_HISTORY_EXISTS, 2},
     {"DEL K", LKS_KV_REQUEST_DEL, LKS_SIM_DEL, CONDITIONAL, LKS_HISTORY_DEL, 2},
+    {"SET K V PX D", LKS_KV_REQUEST_SET, LKS_SIM_SET_EXPIRING, VOLATILE, NOTHING, 5},
+    {"SET K V KEEPTTL", LKS_KV_REQUEST_SET, LKS_SIM_SET_KEEPING, VOLATILE, NOTHING, 1},
+    {"SET K V", LKS_KV_REQUEST_SET, LKS_SIM_SET, VOLATILE, NOTHING, 1},
+    {"SET K V NX", LKS_KV_REQUEST_SET, LKS_SIM_SET_ABSENT, VOLATILE, NOTHING, 2},
+    {"GET K", LKS_KV_REQUEST_GET, LKS_SIM_GET, VOLATILE, NOTHING, 5},
+    {"EXISTS K", LKS_KV_REQUEST_EXISTS, LKS_SIM_EXISTS, VOLATILE, NOTHING, 1},
+    {"PEXPIRE K D", LKS_KV_REQUEST_PEXPIRE, LKS_SIM_EXPIRE, VOLATILE, NOTHING, 3},
+    {"PERSIST K", LKS_KV_REQUEST_PERSIST, LKS_SIM_PERSIST, VOLATILE, NOTHING, 1},
+    {"TTL K", LKS_KV_REQUEST_TTL, LKS_SIM_TTL, VOLATILE, NOTHING, 1},
+    {"PTTL K", LKS_KV_REQUEST_PTTL, LKS_SIM_PTTL, VOLATILE, NOTHING, 2},
+    {"DEL K", LKS_KV_REQUEST_DEL, LKS_SIM_DEL, VOLATILE, NOTHING, 1},
     {"EXISTS K O", LKS_KV_REQUEST_EXISTS, LKS_SIM_EXISTS, ANY, NOTHING, 1},
     {"DEL K O", LKS_KV_REQUEST_DEL, LKS_SIM_DEL, ANY, LKS_HISTORY_DEL, 1},
     {"DBSIZE", LKS_KV_REQUEST_DBSIZE, LKS_SIM_DBSIZE, ANY, NOTHING, 1},
@@ -95,6 +110,9 @@ void lks_sim_operation_draw(struct lks_sim_operation *operation, struct lks_sim_
         chosen -= g_rows[row].weight;
         row++;
     }
+    if (lks_sim_random_chance(random, SHORT_PPM) && filler_bytes_max > SHORT_BYTES_MAX) {
+        filler_bytes_max = SHORT_BYTES_MAX;
+    }
     *operation = (struct lks_sim_operation){
         .row = row,
         .key = draw_key(g_rows[row].family, random),
@@ -124,6 +142,11 @@ size_t lks_sim_operation_value(const struct lks_sim_operation *operation, char *
     return (size_t)length + operation->filler_bytes;
 }
 
+uint64_t lks_sim_operation_lifetime_ms(const struct lks_sim_operation *operation)
+{
+    return 1 + (uint64_t)operation->argument * 7 % LIFETIME_MAX_MS;
+}
+
 /* Writes one word of a row's form; returns its length. */
 static size_t write_word(const struct lks_sim_operation *operation, const char *form,
                          size_t form_bytes, char *word)
@@ -139,6 +162,8 @@ static size_t write_word(const struct lks_sim_operation *operation, const char *
         return lks_sim_operation_value(operation, word);
     case 'N':
         return (size_t)snprintf(word, 32, "%" PRId64, operation->argument);
+    case 'D':
+        return (size_t)snprintf(word, 32, "%" PRIu64, lks_sim_operation_lifetime_ms(operation));
     default:
         memcpy(word, form, form_bytes);
         return form_bytes;
@@ -231,6 +256,8 @@ bool lks_sim_operation_is_read(const struct lks_sim_operation *operation)
     case LKS_SIM_EXISTS:
     case LKS_SIM_STRLEN:
     case LKS_SIM_DBSIZE:
+    case LKS_SIM_TTL:
+    case LKS_SIM_PTTL:
         return true;
     default:
         return false;
@@ -282,23 +309,29 @@ static int64_t argument_of(const struct lks_sim_operation *operation)
     }
 }
 
-/* The two or all keys that one DEL or FLUSHALL removes, each by itself. */
+static bool is_volatile(uint32_t key)
+{
+    return key - g_families[VOLATILE].first < g_families[VOLATILE].count;
+}
+
+/* The two or all keys that one DEL or FLUSHALL removes, each by itself; volatile ones are not for
+ * the search. */
 static uint32_t project_removal(const struct lks_sim_operation *operation,
                                 const struct lks_sim_answer *answer,
                                 struct lks_history_operation *out)
 {
     const bool all = row_of(operation)->kind == LKS_SIM_FLUSHALL;
-    const uint32_t count = all ? LKS_SIM_KEYS : 2;
-    for (uint32_t i = 0; i < count; i++) {
-        out[i] = (struct lks_history_operation){.key = i,
-                                                .kind = LKS_HISTORY_DEL,
-                                                .known = answer->known,
-                                                .vague = all || answer->integer == 1,
-                                                .present = answer->integer == 2};
-    }
-    if (!all) {
-        out[0].key = operation->key;
-        out[1].key = operation->other;
+    const uint32_t keys = all ? LKS_SIM_KEYS : 2;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < keys; i++) {
+        const uint32_t key = all ? i : i == 0 ? operation->key : operation->other;
+        if (!is_volatile(key)) {
+            out[count++] = (struct lks_history_operation){.key = key,
+                                                          .kind = LKS_HISTORY_DEL,
+                                                          .known = answer->known,
+                                                          .vague = all || answer->integer == 1,
+                                                          .present = answer->integer == 2};
+        }
     }
     return count;
 }

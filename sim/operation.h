@@ -5,7 +5,8 @@
  *
  * Keys come in families, so that the search has a simple object for each: registers (GET, SET,
  * DEL), counters (INCR and the like), texts, of which it knows the length, and conditionals
- * (SET with NX, XX, GET; EXISTS). The reference model knows every byte of all of them.
+ * (SET with NX, XX, GET; EXISTS). Volatile keys expire by the time of the log, which the search
+ * does not know. The reference model knows every byte of all of them.
  */
 #ifndef LKS_SIM_OPERATION_H
 #define LKS_SIM_OPERATION_H
@@ -21,11 +22,13 @@
 #define LKS_SIM_COUNTERS 3u
 #define LKS_SIM_TEXTS 2u
 #define LKS_SIM_CONDITIONALS 2u
-#define LKS_SIM_KEYS \
-    (LKS_SIM_REGISTERS + LKS_SIM_COUNTERS + LKS_SIM_TEXTS + LKS_SIM_CONDITIONALS)
-#define LKS_SIM_FILLER_BYTES_MAX 400u
-#define LKS_SIM_VALUE_BYTES_MAX 512u /* what APPEND may grow a value to */
-#define LKS_SIM_COMMAND_BYTES_MAX 1024u
+#define LKS_SIM_VOLATILES 3u
+#define LKS_SIM_KEYS                                                         \
+    (LKS_SIM_REGISTERS + LKS_SIM_COUNTERS + LKS_SIM_TEXTS + LKS_SIM_VOLATILES + \
+     LKS_SIM_CONDITIONALS)
+#define LKS_SIM_FILLER_BYTES_MAX 1600u
+#define LKS_SIM_VALUE_BYTES_MAX 2000u /* what APPEND may grow a value to */
+#define LKS_SIM_COMMAND_BYTES_MAX 2560u
 
 /* One command of one client. */
 struct lks_sim_operation {
@@ -36,7 +39,7 @@ struct lks_sim_operation {
     int64_t argument; /* what SET writes, INCRBY adds */
 };
 
-/* Draws one; `argument` becomes what a SET writes. */
+/* Draws one; `argument` becomes what a SET writes. Few values are as long as filler_bytes_max. */
 void lks_sim_operation_draw(struct lks_sim_operation *operation, struct lks_sim_random *random,
                             int64_t argument, uint32_t filler_bytes_max);
 
@@ -51,7 +54,10 @@ void lks_sim_operation_print(const struct lks_sim_operation *operation, char *te
 /* The value that a SET or APPEND writes; returns its length. */
 size_t lks_sim_operation_value(const struct lks_sim_operation *operation, char *value);
 
-/* The name of a key: r0, c1, t0, x1. */
+/* What a key's time to live is set to, ms. */
+uint64_t lks_sim_operation_lifetime_ms(const struct lks_sim_operation *operation);
+
+/* The name of a key: r0, c1, t0, v2, x1. */
 void lks_sim_operation_key(uint32_t key, char name[4]);
 
 /* What the model does with it (sim/checkers/model.h). */
@@ -61,6 +67,12 @@ enum lks_sim_model_kind {
     LKS_SIM_SET_ABSENT,
     LKS_SIM_SET_PRESENT,
     LKS_SIM_SET_GET,
+    LKS_SIM_SET_EXPIRING,
+    LKS_SIM_SET_KEEPING, /* its time to live */
+    LKS_SIM_EXPIRE,
+    LKS_SIM_PERSIST,
+    LKS_SIM_TTL,
+    LKS_SIM_PTTL,
     LKS_SIM_DEL,
     LKS_SIM_EXISTS,
     LKS_SIM_STRLEN,

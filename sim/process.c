@@ -279,6 +279,13 @@ static void on_applied(void *ctx, const struct lks_sim_executed *executed)
                                       executed);
 }
 
+static void on_read(void *ctx, uint64_t number, uint64_t time_ns)
+{
+    const struct lks_sim_process *process = ctx;
+    process->options.observer.read(process->options.observer.ctx, process->options.replica,
+                                   number, time_ns);
+}
+
 static void make_area(struct lks_sim_process *process)
 {
     struct lks_snapshots_options options = {.replica = process->options.replica,
@@ -443,7 +450,8 @@ static int make_replica(struct lks_sim_process *process, struct lks_error *err)
         options.snapshot_persister =
             (struct lks_persister){.post = snapshot_persist_post, .ctx = process};
     }
-    const struct lks_sim_service_observer observer = {.applied = on_applied, .ctx = process};
+    const struct lks_sim_service_observer observer = {
+        .applied = on_applied, .read = on_read, .ctx = process};
     lks_sim_service_bind(&observer);
     lks_sim_heap_forget(process->options.replica);
     (void)lks_sim_heap_enter(process->options.replica);

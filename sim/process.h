@@ -49,6 +49,8 @@ struct lks_sim_process_observer {
                     size_t bytes);
     /* A command was executed by this replica. */
     void (*applied)(void *ctx, uint32_t replica, const struct lks_sim_executed *executed);
+    /* A command was answered from a state of this (logged) time, without an entry. */
+    void (*read)(void *ctx, uint32_t replica, uint64_t number, uint64_t time_ns);
     /* The process has ended by itself: in order, or because its medium does not work. */
     void (*stopped)(void *ctx, uint32_t replica);
     /* The replica must not go on, or could not start. */

@@ -29,7 +29,7 @@ static void base_profile(struct lks_sim_profile *profile)
                               .tail_ppm = 50000},
                     .patience = {.min_ns = 50 * MS, .max_ns = 400 * MS},
                     .commands_max = 400,
-                    .filler_bytes_max = 200,
+                    .filler_bytes_max = LKS_SIM_FILLER_BYTES_MAX,
                     .open_ppm = 200000,
                     .again_ppm = 300000},
         .faults = {.interval = {.min_ns = MS, .max_ns = 25 * MS, .tail_ns = 80 * MS,
@@ -76,7 +76,7 @@ static void draw_fabric(struct lks_sim_profile *profile, struct lks_sim_random *
 {
     profile->network.writes_when_posted = lks_sim_random_chance(random, 500000);
     /* Most rings are small enough that entries of the same run come where others were. */
-    profile->ring_bytes = UINT64_C(64) << (10 + lks_sim_random_below(random, 3));
+    profile->ring_bytes = UINT64_C(64) << (10 + lks_sim_random_below(random, 4) / 2);
     profile->network.lags_ppm = (uint32_t)lks_sim_random_below(random, 300000);
     if (lks_sim_random_chance(random, 300000)) {
         profile->network.busy_ppm = (uint32_t)lks_sim_random_below(random, 5000);
@@ -342,7 +342,6 @@ static void shape_tiny(struct lks_sim_profile *profile, struct lks_sim_random *r
     make_tiny_writes(profile, random);
     make_slow_paths(profile, random);
     profile->network.step.max_ns = 20 * US;
-    profile->clients.filler_bytes_max = LKS_SIM_FILLER_BYTES_MAX; /* an entry takes many writes */
     profile->faults.weights[LKS_SIM_FAULT_BREAK] = 6;
 }
 

@@ -93,6 +93,9 @@ static void service_read(void *opaque, const struct lks_command *command, struct
     struct lks_sim_envelope envelope;
     const struct lks_command inner = unwrap(command, &envelope);
     lks_kv_service.read(state->kv, &inner, reply);
+    if (state->observer.read != NULL) {
+        state->observer.read(state->observer.ctx, envelope.number, command->time_ns);
+    }
 }
 
 static bool service_is_read(const void *data, size_t bytes)

@@ -26,6 +26,8 @@ struct lks_sim_executed {
 
 struct lks_sim_service_observer {
     void (*applied)(void *ctx, const struct lks_sim_executed *executed);
+    /* A command was answered without an entry, from a state of this (logged) time. */
+    void (*read)(void *ctx, uint64_t number, uint64_t time_ns);
     void *ctx;
 };
 

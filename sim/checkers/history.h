@@ -19,6 +19,8 @@ struct lks_sim_call {
     struct lks_sim_operation operation;
     uint64_t call_ns;
     uint64_t return_ns;
+    uint64_t state_ns; /* of a read without an entry: the log's time in the state that answered it;
+                          0: not known */
     bool refused; /* never took effect and never will */
     struct lks_sim_answer answer;
 };

@@ -10,6 +10,7 @@
 
 #define NS_PER_US UINT64_C(1000)
 #define US_PER_S UINT64_C(1000000)
+#define NS_PER_MS UINT64_C(1000000)
 #define REPLY_BYTES_MAX (LKS_SIM_VALUE_BYTES_MAX + 64u)
 
 struct reply {
@@ -28,9 +29,16 @@ static void say_integer(struct reply *reply, int64_t value)
     reply->count = (size_t)snprintf(reply->bytes, sizeof reply->bytes, ":%" PRId64 "\r\n", value);
 }
 
-static void say_value(struct reply *reply, const struct lks_sim_model *model, uint32_t key)
+static bool is_there(const struct lks_sim_model *model, uint32_t key, uint64_t time_ns)
 {
-    if (!model->keys[key].present) {
+    const uint64_t expires_ms = model->keys[key].expires_ms;
+    return model->keys[key].present && (expires_ms == 0 || time_ns / NS_PER_MS <= expires_ms);
+}
+
+static void say_value(struct reply *reply, const struct lks_sim_model *model, uint32_t key,
+                      uint64_t time_ns)
+{
+    if (!is_there(model, key, time_ns)) {
         say(reply, "_\r\n");
         return;
     }
@@ -55,6 +63,7 @@ static void say_time(struct reply *reply, uint64_t time_ns)
 static void set(struct lks_sim_model *model, const struct lks_sim_operation *operation)
 {
     model->keys[operation->key].present = true;
+    model->keys[operation->key].expires_ms = 0;
     model->keys[operation->key].bytes =
         (uint32_t)lks_sim_operation_value(operation, model->keys[operation->key].value);
 }
@@ -96,6 +105,7 @@ static bool take_away(struct lks_sim_model *model, uint32_t key)
     const bool present = model->keys[key].present;
     model->keys[key].present = false;
     model->keys[key].bytes = 0;
+    model->keys[key].expires_ms = 0;
     return present;
 }
 
@@ -110,11 +120,11 @@ static void set_if(struct lks_sim_model *model, const struct lks_sim_operation *
     say(reply, "+OK\r\n");
 }
 
-static int64_t count_present(const struct lks_sim_model *model)
+static int64_t count_present(const struct lks_sim_model *model, uint64_t time_ns)
 {
     int64_t count = 0;
     for (uint32_t key = 0; key < LKS_SIM_KEYS; key++) {
-        count += model->keys[key].present;
+        count += is_there(model, key, time_ns);
     }
     return count;
 }
@@ -137,27 +147,87 @@ static void remove_all(struct lks_sim_model *model, struct reply *reply)
     say(reply, "+OK\r\n");
 }
 
+/* -2: there is no such key; -1: it never expires. */
+static int64_t time_left_ms(const struct lks_sim_model *model, uint32_t key, uint64_t time_ns)
+{
+    if (!is_there(model, key, time_ns)) {
+        return -2;
+    }
+    const uint64_t expires_ms = model->keys[key].expires_ms;
+    return expires_ms == 0 ? -1 : (int64_t)(expires_ms - time_ns / NS_PER_MS);
+}
+
+static void set_expiring(struct lks_sim_model *model, const struct lks_sim_operation *operation,
+                         uint64_t time_ns)
+{
+    set(model, operation);
+    model->keys[operation->key].expires_ms =
+        time_ns / NS_PER_MS + lks_sim_operation_lifetime_ms(operation);
+}
+
+static void set_keeping(struct lks_sim_model *model, const struct lks_sim_operation *operation)
+{
+    const uint64_t expires_ms = model->keys[operation->key].expires_ms;
+    set(model, operation);
+    model->keys[operation->key].expires_ms = expires_ms;
+}
+
+static bool expire(struct lks_sim_model *model, const struct lks_sim_operation *operation,
+                   uint64_t time_ns)
+{
+    const uint32_t key = operation->key;
+    if (model->keys[key].present) {
+        model->keys[key].expires_ms =
+            time_ns / NS_PER_MS + lks_sim_operation_lifetime_ms(operation);
+    }
+    return model->keys[key].present;
+}
+
+static bool persist(struct lks_sim_model *model, uint32_t key)
+{
+    const bool expires = model->keys[key].expires_ms != 0;
+    model->keys[key].expires_ms = 0;
+    return expires;
+}
+
+/* What the time of an entry makes go, before the entry. */
+static void pass_time(struct lks_sim_model *model, uint64_t time_ns)
+{
+    for (uint32_t key = 0; key < LKS_SIM_KEYS; key++) {
+        if (!is_there(model, key, time_ns)) {
+            (void)take_away(model, key);
+        }
+    }
+}
+
 static void look(const struct lks_sim_model *model, const struct lks_sim_operation *operation,
                  uint64_t time_ns, struct reply *reply)
 {
     const uint32_t key = operation->key;
+    const int64_t left = time_left_ms(model, key, time_ns);
     switch (lks_sim_operation_kind(operation)) {
     case LKS_SIM_EXISTS:
-        say_integer(reply, model->keys[key].present +
+        say_integer(reply, is_there(model, key, time_ns) +
                                (lks_sim_operation_is_double(operation) &&
-                                model->keys[operation->other].present));
+                                is_there(model, operation->other, time_ns)));
         return;
     case LKS_SIM_STRLEN:
-        say_integer(reply, model->keys[key].present ? model->keys[key].bytes : 0);
+        say_integer(reply, is_there(model, key, time_ns) ? model->keys[key].bytes : 0);
         return;
     case LKS_SIM_DBSIZE:
-        say_integer(reply, count_present(model));
+        say_integer(reply, count_present(model, time_ns));
+        return;
+    case LKS_SIM_TTL:
+        say_integer(reply, left < 0 ? left : (left + 500) / 1000);
+        return;
+    case LKS_SIM_PTTL:
+        say_integer(reply, left);
         return;
     case LKS_SIM_TIME:
         say_time(reply, time_ns);
         return;
     default:
-        say_value(reply, model, key);
+        say_value(reply, model, key, time_ns);
         return;
     }
 }
@@ -166,6 +236,9 @@ void lks_sim_model_apply(struct lks_sim_model *model, const struct lks_sim_opera
                          uint64_t time_ns, struct lks_sim_answer *expected)
 {
     struct reply reply = {.count = 0};
+    if (!lks_sim_operation_is_read(operation)) {
+        pass_time(model, time_ns);
+    }
     switch (lks_sim_operation_kind(operation)) {
     case LKS_SIM_SET:
         set(model, operation);
@@ -178,8 +251,22 @@ void lks_sim_model_apply(struct lks_sim_model *model, const struct lks_sim_opera
         set_if(model, operation, true, &reply);
         break;
     case LKS_SIM_SET_GET:
-        say_value(&reply, model, operation->key);
+        say_value(&reply, model, operation->key, time_ns);
         set(model, operation);
+        break;
+    case LKS_SIM_SET_EXPIRING:
+        set_expiring(model, operation, time_ns);
+        say(&reply, "+OK\r\n");
+        break;
+    case LKS_SIM_SET_KEEPING:
+        set_keeping(model, operation);
+        say(&reply, "+OK\r\n");
+        break;
+    case LKS_SIM_EXPIRE:
+        say_integer(&reply, expire(model, operation, time_ns));
+        break;
+    case LKS_SIM_PERSIST:
+        say_integer(&reply, persist(model, operation->key));
         break;
     case LKS_SIM_APPEND:
         append(model, operation, &reply);

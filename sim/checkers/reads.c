@@ -7,14 +7,22 @@
 #include <stdlib.h>
 
 /* By the times of calls: history->calls is in their order already. The bounds of one read. */
-static void set_bounds(struct lks_sim_read *read, const struct lks_sim_history *history,
+static void set_bounds(const struct lks_sim_reads *reads, struct lks_sim_read *read,
                        const uint64_t *index_of)
 {
+    const struct lks_sim_history *history = reads->history;
     const struct lks_sim_call *call = &history->calls[read->number];
     read->before = UINT64_MAX;
     for (uint32_t number = 1; number <= history->count; number++) {
         const struct lks_sim_call *other = &history->calls[number];
         const uint64_t index = index_of[number];
+        if (other->answer.known && other->return_ns < call->call_ns &&
+            other->state_ns > call->state_ns && call->state_ns != 0) {
+            lks_sim_verdict_break(reads->verdict, "linearizability",
+                                  "read %" PRIu32 " saw time %" PRIu64 " ns of the log; read %"
+                                  PRIu32 ", which had returned before, %" PRIu64 " ns",
+                                  read->number, call->state_ns, number, other->state_ns);
+        }
         if (index == 0) {
             continue;
         }
@@ -39,7 +47,7 @@ void lks_sim_reads_init(struct lks_sim_reads *reads, const struct lks_sim_histor
             lks_sim_operation_is_read(&call->operation)) {
             struct lks_sim_read *read = &reads->reads[reads->count++];
             read->number = number;
-            set_bounds(read, history, index_of);
+            set_bounds(reads, read, index_of);
         }
     }
 }
@@ -63,33 +71,37 @@ static bool others_are_placed(const struct lks_sim_reads *reads, uint32_t place)
     return true;
 }
 
-static bool fits(struct lks_sim_model *model, const struct lks_sim_call *call)
+static bool fits(struct lks_sim_model *model, const struct lks_sim_call *call,
+                 const struct lks_sim_gap *gap)
 {
     struct lks_sim_answer expected;
-    lks_sim_model_apply(model, &call->operation, 0, &expected);
+    if (call->state_ns != 0 && (call->state_ns < gap->from_ns || call->state_ns > gap->to_ns)) {
+        return false;
+    }
+    lks_sim_model_apply(model, &call->operation, call->state_ns, &expected);
     return expected.type == call->answer.type && expected.hash == call->answer.hash;
 }
 
-void lks_sim_reads_place(struct lks_sim_reads *reads, struct lks_sim_model *model, uint64_t index,
-                         uint64_t next)
+void lks_sim_reads_place(struct lks_sim_reads *reads, struct lks_sim_model *model,
+                         const struct lks_sim_gap *gap)
 {
     for (uint32_t i = reads->first; i < reads->count; i++) {
         struct lks_sim_read *read = &reads->reads[i];
         const struct lks_sim_call *call = &reads->history->calls[read->number];
-        if (read->placed || read->after > index) {
+        if (read->placed || read->after > gap->index) {
             continue;
         }
-        if (others_are_placed(reads, i) && fits(model, call)) {
+        if (others_are_placed(reads, i) && fits(model, call, gap)) {
             read->placed = true;
             reads->verdict->checks++;
-        } else if (next >= read->before || next == UINT64_MAX) {
+        } else if (gap->next >= read->before || gap->next == UINT64_MAX) {
             char words[64];
             lks_sim_operation_print(&call->operation, words, sizeof words);
             lks_sim_verdict_break(reads->verdict, "linearizability",
                                   "read %" PRIu32 ", %s, called at %.6f ms, was answered with %s: "
                                   "no state from entry %" PRIu64 " to entry %" PRIu64 " gives that",
                                   read->number, words, (double)call->call_ns / 1e6,
-                                  call->answer.text, read->after, index);
+                                  call->answer.text, read->after, gap->index);
             read->placed = true;
         }
     }

@@ -47,7 +47,7 @@ static void model__random_commands__answers_as_the_service(void **state)
         struct lks_sim_answer got;
         struct lks_sim_answer expected;
         char words[64];
-        lks_sim_operation_draw(&operation, &random, number, 300);
+        lks_sim_operation_draw(&operation, &random, number, LKS_SIM_FILLER_BYTES_MAX);
         const struct lks_command command = {
             .index = number,
             .time_ns = number * 1000003ull,
