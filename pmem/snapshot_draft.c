@@ -31,9 +31,9 @@ static int begin(struct lks_snapshots *store, uint32_t partition,
         return rc;
     }
     store->ids++;
-    LKS_ASSERT(store->ids <= UINT32_MAX);
+    LKS_ASSERT(store->ids < UINT64_C(1) << LKS_SNAPSHOT_ID_BITS);
     *draft = (struct lks_snapshot_draft){.state = LKS_DRAFT_OPEN,
-                                         .id = store->life << 32 | store->ids,
+                                         .id = store->life << LKS_SNAPSHOT_ID_BITS | store->ids,
                                          .point = *point};
     return 0;
 }

@@ -28,6 +28,10 @@ _Static_assert(sizeof(struct lks_snapshots_header) == 48, "header layout");
 
 #define LKS_MANIFEST_KIND 0x494e414du /* "MANI" */
 
+/* An id: the life that gave it, and the how many-th of that life it is. */
+#define LKS_SNAPSHOT_ID_BITS 40
+#define LKS_SNAPSHOT_LIVES_MAX ((UINT64_C(1) << (64 - LKS_SNAPSHOT_ID_BITS)) - 1)
+
 /* A manifest slot: this, then one struct lks_snapshot_item a partition. Generation g lies in slot
  * g & 1. */
 struct lks_manifest_head {
@@ -38,7 +42,8 @@ struct lks_manifest_head {
     uint64_t blocks_end; /* blocks below it are allocated */
     uint32_t partitions;
     uint32_t reserved;
-    uint64_t reserved_too[3];
+    uint64_t life; /* openings of the area so far: ids of snapshots begin from it */
+    uint64_t reserved_too[2];
 };
 
 _Static_assert(sizeof(struct lks_manifest_head) == 64, "manifest layout");

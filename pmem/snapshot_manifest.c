@@ -76,6 +76,7 @@ static bool is_whole(const struct lks_manifest_head *head, uint32_t slot,
     const uint64_t blocks_max = (UINT64_C(1) << 32) - 4;
     if (head->kind != LKS_MANIFEST_KIND || head->partitions != geometry->partitions ||
         (head->generation & 1) != slot || head->generation == 0 ||
+        head->generation > UINT64_MAX / 2 || head->life >= LKS_SNAPSHOT_LIVES_MAX ||
         head->checksum != lks_manifest_checksum(head, used_bytes(geometry->partitions))) {
         return false;
     }
@@ -206,7 +207,8 @@ void lks_manifest_store(const struct lks_snapshots *store, uint64_t generation,
                                      .generation = generation,
                                      .area_bytes = store->area_bytes,
                                      .blocks_end = store->blocks_end,
-                                     .partitions = store->geometry.partitions};
+                                     .partitions = store->geometry.partitions,
+                                     .life = store->life};
     const unsigned char *head_bytes = (const unsigned char *)&head;
     head.checksum = lks_crc32c(0, head_bytes + sizeof head.checksum,
                                sizeof head - sizeof head.checksum);

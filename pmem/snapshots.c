@@ -355,7 +355,7 @@ static int settle_size(struct lks_snapshots *store, const struct lks_manifest_he
 }
 
 /* Takes the newest manifest; then, unless read only, makes it durable (a killed process may have
- * left it visible only) and writes the next generation, from which this life's ids begin. */
+ * left it visible only) and writes the next one with this opening counted: its ids begin there. */
 static int begin_life(struct lks_snapshots *store, uint64_t file_bytes, uint64_t wanted,
                       struct lks_error *err)
 {
@@ -375,6 +375,7 @@ static int begin_life(struct lks_snapshots *store, uint64_t file_bytes, uint64_t
     const uint32_t partitions = store->geometry.partitions;
     memcpy(store->items, head + 1, partitions * sizeof *store->items);
     store->generation = head->generation;
+    store->life = head->life + 1;
     store->blocks_end = (uint32_t)head->blocks_end;
     store->cursor = store->blocks_end;
     for (uint32_t p = 0; p < partitions; p++) {
@@ -395,8 +396,6 @@ static int begin_life(struct lks_snapshots *store, uint64_t file_bytes, uint64_t
         return explain(store->path, store->area_bytes, rc, err);
     }
     store->generation++;
-    store->life = store->generation;
-    LKS_ASSERT(store->life <= UINT32_MAX);
     return 0;
 }
 

@@ -67,7 +67,7 @@ struct lks_snapshots {
     struct lks_snapshots_geometry geometry;
     uint64_t area_bytes;
     uint64_t generation; /* of the durable manifest */
-    uint64_t life;       /* generation at open: the upper half of this life's ids */
+    uint64_t life;       /* openings so far: the upper part of this life's ids */
     uint64_t ids;
     struct lks_snapshot_item *items;      /* of the durable manifest, by partition */
     struct lks_snapshot_present *present; /* by partition */
