@@ -132,7 +132,7 @@ static bool in_memory(const void *memory, uint64_t memory_bytes, const void *at,
 }
 
 /* Checks where a write's bytes come from, and copies them where they must be copied now. */
-static int take_source(struct lks_sim_op *op, const struct lks_sim_host *host, const void *source,
+static int take_source(struct lks_sim_op *op, struct lks_sim_host *host, const void *source,
                        bool from_log)
 {
     if (op->bytes == 0 || source == NULL || (op->flags & ~(uint32_t)FLAGS_KNOWN) != 0) {
@@ -153,6 +153,10 @@ static int take_source(struct lks_sim_op *op, const struct lks_sim_host *host, c
                                : in_memory(host->scratch.bytes, host->options.scratch_bytes, source,
                                            op->bytes);
     op->source = source;
+    if (good && !from_log) { /* the process has put it there */
+        lks_sim_memory_touch(&host->scratch,
+                             (uint64_t)((const uint8_t *)source - host->scratch.bytes), op->bytes);
+    }
     return good ? 0 : -EINVAL;
 }
 

@@ -104,8 +104,7 @@ void lks_sim_host_start(struct lks_sim_network *network, struct lks_sim_host *ho
     /* Its own process writes there too, and does not say where. */
     lks_sim_memory_renew(&host->words, options->words_bytes);
     lks_sim_memory_touch_all(&host->words);
-    lks_sim_memory_renew(&host->scratch, options->scratch_bytes);
-    lks_sim_memory_touch_all(&host->scratch);
+    lks_sim_memory_renew(&host->scratch, options->scratch_bytes); /* reads land there, no more */
     for (uint32_t peer = 1; peer <= network->options.replicas; peer++) {
         lks_sim_memory_renew(&host->inbox[peer], options->inbox_bytes);
         lks_sim_gate_close(&network->gates[host->id][peer]);

@@ -2,10 +2,10 @@
 #include "sim/lines.h"
 
 #include "base/assert.h"
+#include "sim/memory.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define BETWEEN_MAX 6u /* values of a line between the certain one and the one that is seen */
 #define DIRTY_FIRST 64u
@@ -28,9 +28,11 @@ struct block {
 
 struct lks_sim_lines {
     uint8_t *seen;
-    uint8_t *certain;
+    uint8_t *certain; /* in certain_memory, which knows the pages that were stored to */
     uint64_t bytes;
     uint32_t *place_of; /* by line: its place in dirty + 1; 0: certain */
+    struct lks_sim_memory certain_memory;
+    struct lks_sim_memory place_memory;
     struct dirty *dirty;
     uint32_t dirty_count;
     uint32_t dirty_capacity;
@@ -46,21 +48,6 @@ struct lks_sim_lines {
     uint64_t hash; /* of what is certain */
 };
 
-/* Zero pages that cost nothing until they are touched. */
-static void *map_zeros(uint64_t bytes)
-{
-    void *mapped = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    LKS_ASSERT(mapped != MAP_FAILED);
-    return mapped;
-}
-
-static void unmap(void *memory, uint64_t bytes)
-{
-    const int unmapped = munmap(memory, bytes);
-    LKS_ASSERT(unmapped == 0);
-}
-
 static uint64_t places_bytes(const struct lks_sim_lines *lines)
 {
     return lines->bytes / LKS_SIM_LINE_BYTES * sizeof *lines->place_of;
@@ -74,8 +61,10 @@ struct lks_sim_lines *lks_sim_lines_new(uint8_t *seen, uint64_t bytes)
     LKS_ASSERT(lines != NULL);
     lines->seen = seen;
     lines->bytes = bytes;
-    lines->certain = map_zeros(bytes);
-    lines->place_of = map_zeros(places_bytes(lines));
+    lks_sim_memory_renew(&lines->certain_memory, bytes);
+    lks_sim_memory_renew(&lines->place_memory, places_bytes(lines));
+    lines->certain = lines->certain_memory.bytes;
+    lines->place_of = (uint32_t *)(void *)lines->place_memory.bytes;
     return lines;
 }
 
@@ -84,13 +73,21 @@ void lks_sim_lines_free(struct lks_sim_lines *lines)
     if (lines == NULL) {
         return;
     }
-    unmap(lines->certain, lines->bytes);
-    unmap(lines->place_of, places_bytes(lines));
+    for (uint32_t i = 0; i < lines->dirty_count; i++) {
+        lines->place_of[lines->dirty[i].line] = 0; /* zeros again, though nobody touched it */
+    }
+    lks_sim_memory_release(&lines->certain_memory);
+    lks_sim_memory_release(&lines->place_memory);
     free(lines->dirty);
     free(lines->blocks);
     free(lines->free_blocks);
     free(lines->pending);
     free(lines);
+}
+
+void lks_sim_lines_wipe(struct lks_sim_lines *lines)
+{
+    lks_sim_memory_zero_touched(&lines->certain_memory, lines->seen);
 }
 
 static uint8_t *line_in(uint8_t *image, uint32_t line)
@@ -199,6 +196,8 @@ static struct dirty *begin_dirty(struct lks_sim_lines *lines, uint32_t line)
         LKS_ASSERT(lines->dirty != NULL);
     }
     lines->place_of[line] = lines->dirty_count + 1;
+    lks_sim_memory_touch(&lines->certain_memory, (uint64_t)line * LKS_SIM_LINE_BYTES,
+                         LKS_SIM_LINE_BYTES);
     struct dirty *dirty = &lines->dirty[lines->dirty_count++];
     *dirty = (struct dirty){.line = line};
     return dirty;

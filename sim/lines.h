@@ -23,6 +23,8 @@ struct lks_sim_lines;
  * are certain; the caller's, and outlives the lines. */
 struct lks_sim_lines *lks_sim_lines_new(uint8_t *seen, uint64_t bytes);
 void lks_sim_lines_free(struct lks_sim_lines *lines);
+/* Makes all of `seen` zeros that was ever touched; the lines are then only to be freed. */
+void lks_sim_lines_wipe(struct lks_sim_lines *lines);
 
 /* Stores data (NULL: zeros) at offset, visible at once. Returns false if nothing changed. */
 bool lks_sim_lines_store(struct lks_sim_lines *lines, uint64_t offset, const void *data,

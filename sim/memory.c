@@ -9,7 +9,7 @@
 
 #define PAGE_BYTES 4096u
 #define POOL_MAX 256u
-#define ZEROED_BY_HAND_MAX 64u /* touched pages; above that the kernel takes them all back */
+#define ZEROED_BY_HAND_MAX 1024u /* touched pages; above that the kernel takes them all back */
 
 static struct lks_sim_memory g_pool[POOL_MAX]; /* all zero, nothing touched */
 static uint32_t g_pool_count;
@@ -64,6 +64,7 @@ static struct lks_sim_memory take(uint64_t size)
     void *mapped = mmap(NULL, size, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     LKS_ASSERT(mapped != MAP_FAILED);
+    (void)madvise(mapped, size, MADV_NOHUGEPAGE); /* most of it is never touched */
     uint64_t *touched = calloc(marks_of(size), sizeof *touched);
     LKS_ASSERT(touched != NULL);
     return (struct lks_sim_memory){.bytes = mapped, .size = size, .touched = touched};
@@ -101,6 +102,17 @@ void lks_sim_memory_touch(struct lks_sim_memory *memory, uint64_t offset, uint64
     const uint64_t last = (offset + bytes - 1) / PAGE_BYTES;
     for (uint64_t page = offset / PAGE_BYTES; page <= last; page++) {
         memory->touched[page / 64] |= UINT64_C(1) << (page % 64);
+    }
+}
+
+void lks_sim_memory_zero_touched(const struct lks_sim_memory *memory, uint8_t *image)
+{
+    for (uint64_t mark = 0; mark < marks_of(memory->size); mark++) {
+        for (uint64_t left = memory->touched[mark]; left != 0; left &= left - 1) {
+            const uint64_t at = (mark * 64 + (uint64_t)__builtin_ctzll(left)) * PAGE_BYTES;
+            const uint64_t rest = memory->size - at;
+            memset(image + at, 0, rest < PAGE_BYTES ? rest : PAGE_BYTES);
+        }
     }
 }
 

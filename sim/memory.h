@@ -20,6 +20,8 @@ void lks_sim_memory_release(struct lks_sim_memory *memory);
 
 /* Says that [offset, offset + bytes) is about to be written. Every writer has to. */
 void lks_sim_memory_touch(struct lks_sim_memory *memory, uint64_t offset, uint64_t bytes);
+/* Zeros in another image of the same size wherever this one may hold something else. */
+void lks_sim_memory_zero_touched(const struct lks_sim_memory *memory, uint8_t *image);
 /* Says that all of it may be: for memory that its owner writes without telling. */
 void lks_sim_memory_touch_all(struct lks_sim_memory *memory);
 

@@ -146,6 +146,10 @@ static void land_read_piece(struct lks_sim_channel *channel, const struct lks_si
     if (offset < self->options.log.bytes && observer->stores != NULL) {
         observer->stores(observer->ctx, side->self, offset, bytes);
     }
+    const uint64_t place = (uint64_t)((uintptr_t)target - (uintptr_t)self->scratch.bytes);
+    if (place < self->scratch.size) {
+        lks_sim_memory_touch(&self->scratch, place, bytes);
+    }
     lks_sim_pieces_copy(op, piece, target,
                         region_of(side, op->region) + op->offset + piece->from);
 }

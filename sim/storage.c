@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "sim/medium_wraps.h"
+#include "sim/memory.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,6 +29,7 @@ struct file {
     uint64_t inode;
     uint8_t *memory; /* NULL: not used */
     uint64_t bytes;
+    struct lks_sim_memory pooled;
     struct lks_sim_lines *lines;
 };
 
@@ -73,6 +74,20 @@ struct lks_sim_storage *lks_sim_storage_new(const struct lks_journal_options *op
     return storage;
 }
 
+/* Its memory is all zeros again, without lines. */
+static void empty(const struct lks_sim_storage *storage, struct file *file)
+{
+    if (file->lines == NULL) {
+        return;
+    }
+    if (file == &storage->files[0]) { /* head and control page are stored to by anybody */
+        memset(file->memory, 0, storage->log_at + RING_START);
+    }
+    lks_sim_lines_wipe(file->lines);
+    lks_sim_lines_free(file->lines);
+    file->lines = NULL;
+}
+
 void lks_sim_storage_free(struct lks_sim_storage *storage)
 {
     if (storage == NULL) {
@@ -81,11 +96,8 @@ void lks_sim_storage_free(struct lks_sim_storage *storage)
     LKS_ASSERT(storage->journal == NULL);
     for (uint32_t i = 0; i < FILES_MAX; i++) {
         struct file *file = &storage->files[i];
-        lks_sim_lines_free(file->lines);
-        if (file->memory != NULL) {
-            const int unmapped = munmap(file->memory, file->bytes);
-            LKS_ASSERT(unmapped == 0);
-        }
+        empty(storage, file);
+        lks_sim_memory_release(&file->pooled);
     }
     (void)unlink(storage->path); /* it may not exist yet */
     g_storages[storage->options.replica] = NULL;
@@ -139,22 +151,18 @@ static struct file *file_of(struct lks_sim_storage *storage, int fd, uint64_t by
     const uint64_t whole = (uint64_t)found.st_size > bytes ? (uint64_t)found.st_size : bytes;
     file->bytes = (whole + PAGE_BYTES - 1) & ~(uint64_t)(PAGE_BYTES - 1);
     /* Private: a fork takes its own copy along. */
-    file->memory = mmap(NULL, file->bytes, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    LKS_ASSERT(file->memory != MAP_FAILED);
-    (void)madvise(file->memory, file->bytes, MADV_NOHUGEPAGE); /* most of it is never touched */
+    lks_sim_memory_renew(&file->pooled, file->bytes);
+    file->memory = file->pooled.bytes;
     file->lines = lks_sim_lines_new(file->memory, file->bytes);
     return file;
 }
 
 /* A new file will take the place of this one: its memory is all zeros again. */
-static void clear(struct file *file)
+static void clear(const struct lks_sim_storage *storage, struct file *file)
 {
     file->inode = 0;
     if (file->memory != NULL) {
-        lks_sim_lines_free(file->lines);
-        const int emptied = madvise(file->memory, file->bytes, MADV_DONTNEED);
-        LKS_ASSERT(emptied == 0);
+        empty(storage, file);
         file->lines = lks_sim_lines_new(file->memory, file->bytes);
     }
 }
@@ -195,7 +203,7 @@ int lks_sim_storage_create(struct lks_sim_storage *storage, bool fresh_cluster,
     if (unlink(storage->path) < 0 && errno != ENOENT) {
         return lks_error_set(err, -errno, "%s: %s", storage->path, strerror(errno));
     }
-    clear(&storage->files[0]);
+    clear(storage, &storage->files[0]);
     storage->formats++;
     storage->options.lives_before = (uint64_t)storage->formats * LIVES_PER_JOURNAL;
     struct lks_sim_storage *before = lks_sim_storage_enter(storage);
@@ -257,7 +265,7 @@ void lks_sim_storage_remove(struct lks_sim_storage *storage, const char *path)
         struct file *file = &storage->files[i];
         if (file->memory != NULL && file->inode == (uint64_t)found.st_ino &&
             file->device == (uint64_t)found.st_dev) {
-            clear(file);
+            clear(storage, file);
         }
     }
     const int removed = unlink(path);
