@@ -9,7 +9,7 @@ enum action {
     ACT_TIME, ACT_TICK, ACT_CTL, ACT_DONE, ACT_LOCAL, ACT_DISK, ACT_PATH, ACT_FENCE, ACT_READ,
     ACT_WORD, ACT_ACK, ACT_APPEND, ACT_NOTICE, ACT_CONNECT, ACT_BREAK, ACT_BLOCK, ACT_UNBLOCK,
     ACT_CRASH, ACT_POWER, ACT_BLACKOUT, ACT_LOSE, ACT_START, ACT_PAUSE, ACT_TRANSFER, ACT_COUP,
-    ACT_SNAPSHOT, ACT_INSTALL, ACT_CLIENT_READ,
+    ACT_SNAPSHOT, ACT_INSTALL, ACT_CLIENT_READ, ACT_DEPOSED_READ,
     ACTIONS
 };
 
@@ -32,7 +32,7 @@ static void draw(struct rig *rig, struct schedule *schedule)
         [ACT_DISK] = 40, [ACT_PATH] = 120, [ACT_FENCE] = 40, [ACT_READ] = 40, [ACT_WORD] = 20,
         [ACT_ACK] = 40, [ACT_APPEND] = 25, [ACT_NOTICE] = 20, [ACT_CONNECT] = 30,
         [ACT_UNBLOCK] = 8, [ACT_START] = 25, [ACT_SNAPSHOT] = 30, [ACT_INSTALL] = 40,
-        [ACT_CLIENT_READ] = 4,
+        [ACT_CLIENT_READ] = 4, [ACT_DEPOSED_READ] = 30,
     };
     static const uint32_t rare[ACTIONS] = {
         [ACT_BREAK] = 4, [ACT_BLOCK] = 2, [ACT_CRASH] = 2, [ACT_POWER] = 2, [ACT_BLACKOUT] = 1,
@@ -140,6 +140,34 @@ static void fault(struct rig *rig, enum action action, uint32_t n, uint32_t p)
     }
 }
 
+/* An established leader that somebody has promised a newer term behind its back, or 0. */
+static uint32_t deposed(const struct rig *rig)
+{
+    uint64_t newest = 0;
+    uint32_t found = 0;
+    for (uint32_t n = 1; n <= rig->n; n++) {
+        if (rig->nodes[n].alive && rig_view(rig, n)->term > newest) {
+            newest = rig_view(rig, n)->term;
+        }
+    }
+    for (uint32_t n = 1; n <= rig->n; n++) {
+        if (rig->nodes[n].alive && !rig->nodes[n].paused && rig_view(rig, n)->established &&
+            rig_view(rig, n)->term < newest) {
+            found = n;
+        }
+    }
+    return found;
+}
+
+/* Such a leader is asked for what it may not know any more. */
+static void read_at_deposed(struct rig *rig)
+{
+    const uint32_t leader = deposed(rig);
+    if (leader != 0) {
+        (void)rig_read_point(rig, leader);
+    }
+}
+
 static void transfer(struct rig *rig, uint32_t n)
 {
     if (rig->nodes[n].alive && !rig->nodes[n].paused) {
@@ -221,6 +249,9 @@ static void act(struct rig *rig, enum action action, uint32_t n, uint32_t p)
         break;
     case ACT_CLIENT_READ:
         (void)rig_read_point(rig, n);
+        break;
+    case ACT_DEPOSED_READ:
+        read_at_deposed(rig);
         break;
     default:
         fault(rig, action, n, p);
