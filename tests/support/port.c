@@ -41,7 +41,7 @@ static void keep(struct test_port *port, const void *data, size_t bytes, uint64_
     void *copy = malloc(bytes);
     assert_non_null(copy);
     memcpy(copy, data, bytes);
-    port->kept[port->kept_count++] = (struct test_port_command){copy, bytes, cookie};
+    port->kept[port->kept_count++] = (struct test_port_command){copy, bytes, cookie, false, false};
 }
 
 static int submit(void *ctx, const void *command, size_t bytes, uint64_t cookie)
@@ -57,6 +57,18 @@ static int submit(void *ctx, const void *command, size_t bytes, uint64_t cookie)
         apply(port, command, bytes, cookie);
     }
     return 0;
+}
+
+static int submit_read(void *ctx, const void *command, size_t bytes, uint64_t cookie, bool ordered)
+{
+    struct test_port *port = ctx;
+    const size_t before = port->kept_count;
+    const int result = submit(ctx, command, bytes, cookie);
+    if (port->kept_count > before) {
+        port->kept[before].read = true;
+        port->kept[before].ordered = ordered;
+    }
+    return result;
 }
 
 static size_t info(void *ctx, const char *section, char *text, size_t bytes_max)
@@ -87,6 +99,7 @@ void test_port_start(struct test_port *port, const struct test_port_options *opt
         .backend = {.submit = submit,
                     .info = info,
                     .durable_followers = durable_followers,
+                    .read = submit_read,
                     .ctx = port},
     };
     struct lks_error err = {0};

@@ -17,6 +17,8 @@ struct test_port_command {
     void *data;
     size_t bytes;
     uint64_t cookie;
+    bool read;    /* changes nothing */
+    bool ordered; /* ... and has to come after those before it */
 };
 
 struct test_port {

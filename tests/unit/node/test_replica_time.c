@@ -44,6 +44,7 @@ static uint64_t read_at(struct rig *rig, uint32_t id)
         rig_tick(rig);
     }
     assert_int_equal(rig->reads[read].answered, 1);
+    assert_true(rig->replicas[id].service.read_ns <= rig->replicas[id].replica->applied_time_ns);
     return rig->replicas[id].service.read_ns;
 }
 

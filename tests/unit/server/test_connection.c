@@ -98,6 +98,38 @@ static void answers__out_of_order__sent_in_order(void **state)
     expect_text(f, "$1\r\n1\r\n$1\r\n2\r\n$-1\r\n+PONG\r\n");
 }
 
+/* What is kept at this place is a read that comes after others, or need not. */
+static void expect_read(struct fixture *f, size_t place, bool ordered)
+{
+    assert_true(f->port.kept[place].read);
+    assert_int_equal(f->port.kept[place].ordered, ordered);
+}
+
+static void reads__of_a_connection__ordered_while_others_are_unanswered(void **state)
+{
+    struct fixture *f = *state;
+    f->port.delayed = true;
+    send_text(f, "GET a\r\nGET b\r\nSET a 1\r\nGET a\r\nGET b\r\n");
+    assert_int_equal(f->port.kept_count, 5);
+    expect_read(f, 0, false);
+    expect_read(f, 1, false);
+    assert_false(f->port.kept[2].read);
+    expect_read(f, 3, true);
+    expect_read(f, 4, true);
+    assert_int_equal(test_port_release(&f->port, 4), 4);
+    send_text(f, "GET c\r\n"); /* behind one that waited for others */
+    assert_int_equal(f->port.kept_count, 2);
+    expect_read(f, 1, true);
+    assert_int_equal(test_port_release(&f->port, 2), 2);
+    send_text(f, "GET d\r\nRANDOMKEY\r\nGET d\r\n"); /* which is no read: it is logged */
+    assert_int_equal(f->port.kept_count, 3);
+    expect_read(f, 0, false);
+    assert_false(f->port.kept[1].read);
+    expect_read(f, 2, true);
+    assert_int_equal(test_port_release(&f->port, 3), 3);
+    expect_text(f, "$-1\r\n$-1\r\n+OK\r\n$1\r\n1\r\n$-1\r\n$-1\r\n$-1\r\n$1\r\na\r\n$-1\r\n");
+}
+
 static void outcome__unknown__known_answers_sent_then_closed(void **state)
 {
     struct fixture *f = *state;
@@ -420,6 +452,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(local_command__behind_pending__keeps_order),
         TEST(answers__out_of_order__sent_in_order),
+        TEST(reads__of_a_connection__ordered_while_others_are_unanswered),
         TEST(outcome__unknown__known_answers_sent_then_closed),
         TEST(hello__behind_pending__earlier_replies_in_old_protocol),
         TEST(refusal__each_code__its_own_error),
