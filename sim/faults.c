@@ -422,6 +422,21 @@ void lks_sim_faults_stopped(struct lks_sim_faults *faults, uint32_t replica)
     start_later(faults, replica);
 }
 
+/* A donor does not hear that its snapshot cannot be read: whoever runs it is told by the log of the
+ * replica that tried, and makes it anew. */
+static void rebuild_rotten(struct lks_sim_faults *faults, uint32_t replica)
+{
+    struct lks_sim_process *process = process_of(faults, replica);
+    if (!lks_sim_process_is_rotten(process)) {
+        return;
+    }
+    const bool was_up = lks_sim_process_state(process) != LKS_SIM_DOWN;
+    make_anew(faults, replica);
+    if (was_up) {
+        faults->options.ended(faults->options.ctx, replica);
+    }
+}
+
 void lks_sim_faults_heal(struct lks_sim_faults *faults)
 {
     faults->healed = true;
@@ -430,6 +445,7 @@ void lks_sim_faults_heal(struct lks_sim_faults *faults)
     for (uint32_t replica = 1; replica <= faults->options.replicas; replica++) {
         struct lks_sim_process *process = process_of(faults, replica);
         room_again(faults, replica);
+        rebuild_rotten(faults, replica);
         if (lks_sim_process_state(process) == LKS_SIM_PAUSED) {
             lks_sim_process_resume(process);
         }
