@@ -5,7 +5,6 @@
 
 #define STEP_BYTES_MIN (UINT64_C(4) << 10)   /* less is not worth a step */
 #define STEP_BYTES_MAX (UINT64_C(128) << 10) /* in one step while commands come */
-#define STEP_BYTES_IDLE (UINT64_C(64) << 10)
 #define KEPT_BYTES_HURRY (UINT64_C(8) << 20)
 #define SHARE_MIN UINT64_C(64)
 
@@ -42,20 +41,19 @@ static uint64_t target(const struct lks_pace *pace, const struct lks_pace_progre
     /* Half of the share: the guess may be low, and making it durable takes its time too. */
     const uint64_t share = pace->share * progress->count / 2;
     if (progress->grown >= share || progress->used > pace->ring_bytes / 4 * 3 ||
-        progress->kept > KEPT_BYTES_HURRY) {
+        progress->kept > KEPT_BYTES_HURRY || progress->pressed) {
         return UINT64_MAX;
     }
     const double part = (double)progress->grown / (double)share;
     return (uint64_t)((double)progress->expected * part);
 }
 
+/* A log that does not grow needs no snapshots either: idle time is left to others, who share the
+ * processor. */
 uint64_t lks_pace_bytes(const struct lks_pace *pace, const struct lks_pace_progress *progress)
 {
     const uint64_t goal = target(pace, progress);
     uint64_t bytes = goal > progress->written ? goal - progress->written : 0;
-    if (progress->idle && bytes < STEP_BYTES_IDLE) {
-        bytes = STEP_BYTES_IDLE;
-    }
     if (bytes < STEP_BYTES_MIN) {
         /* What fits into one step is not worth waiting for. */
         return progress->expected <= STEP_BYTES_MIN ? STEP_BYTES_MIN : 0;

@@ -42,7 +42,7 @@ struct lks_pace_progress {
     uint64_t grown;    /* bytes of log since they were frozen */
     uint64_t used;     /* bytes of log since the oldest snapshot */
     uint64_t kept;     /* bytes of old content that the service keeps for them */
-    bool idle;         /* nothing else is to be done */
+    bool pressed;      /* somebody waits for them */
 };
 
 /* About how many bytes to write now; 0: it is ahead. Never more than costs a command a fraction of

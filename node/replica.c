@@ -339,7 +339,7 @@ int lks_replica_step(struct lks_replica *replica, uint64_t now_ns, uint64_t real
         work += lks_reads_step(replica);
         work += lks_replica_recover_step(replica, work > 0);
         work += lks_install_step(replica);
-        work += lks_replica_snapshot_step(replica, work > 0);
+        work += lks_replica_snapshot_step(replica);
         (void)lks_replica_drain(replica); /* of a base that has moved */
         if (work == 0) {
             work += look_into_mailboxes(replica, true); /* never "nothing to do" unseen */

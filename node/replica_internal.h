@@ -331,7 +331,7 @@ bool lks_replica_recover_read(struct lks_replica *replica, struct lks_read *read
 /* snapshot.c */
 /* The area is as it will be: after the recovery of the log, after an installation. */
 void lks_replica_snapshots_begin(struct lks_replica *replica);
-int lks_replica_snapshot_step(struct lks_replica *replica, bool busy);
+int lks_replica_snapshot_step(struct lks_replica *replica);
 /* Gives up what is under way; true once the area is still: before an installation. */
 bool lks_replica_snapshots_stop(struct lks_replica *replica);
 void lks_replica_note_ties(struct lks_replica *replica, const void *data, uint64_t bytes);

@@ -292,7 +292,7 @@ static int write_chunk(void *ctx, const void *data, size_t bytes)
                                     bytes);
 }
 
-static uint64_t bytes_now(struct lks_replica *replica, bool busy)
+static uint64_t bytes_now(struct lks_replica *replica)
 {
     const struct lks_taker *taker = &replica->taker;
     const struct lks_pace_progress progress = {
@@ -302,7 +302,7 @@ static uint64_t bytes_now(struct lks_replica *replica, bool busy)
         .grown = replica->applied.offset - taker->point.offset,
         .used = replica->applied.offset - replica->base_offset,
         .kept = replica->options.service->snapshot_kept(replica->service),
-        .idle = !busy,
+        .pressed = taker->points[0] < taker->pressed_offset || replica->full_since_ns != 0,
     };
     return lks_pace_bytes(&taker->pace, &progress);
 }
@@ -451,7 +451,7 @@ static int write_step(struct lks_replica *replica, uint64_t bytes)
     return work; /* none: it waits for the flusher */
 }
 
-int lks_replica_snapshot_step(struct lks_replica *replica, bool busy)
+int lks_replica_snapshot_step(struct lks_replica *replica)
 {
     const struct lks_taker *taker = &replica->taker;
     if (replica->fatal != 0 || taker->phase >= LKS_TAKER_REPLACING ||
@@ -461,7 +461,7 @@ int lks_replica_snapshot_step(struct lks_replica *replica, bool busy)
     if (taker->phase == LKS_TAKER_IDLE) {
         return idle_step(replica);
     }
-    const uint64_t bytes = bytes_now(replica, busy);
+    const uint64_t bytes = bytes_now(replica);
     return bytes != 0 ? write_step(replica, bytes) : 0;
 }
 
@@ -487,9 +487,7 @@ void lks_replica_snapshot_persisted(struct lks_replica *replica, uint64_t id, in
         replaced(replica);
         return;
     }
-    if (status == 0) {
-        lks_snapshot_persist_end(store, (uint32_t)id);
-    }
+    lks_snapshot_persist_end(store, (uint32_t)id); /* (after a failure nothing counts as durable) */
     if (taker->phase == LKS_TAKER_GIVING_UP) {
         forget_drafts(replica);
     } else if (status != 0) {

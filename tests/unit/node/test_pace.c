@@ -155,9 +155,9 @@ static void bytes__each_reason_to_hurry__as_many_as_a_step_takes(void **state)
     start(&play, 1);
     struct lks_pace_progress progress = {.count = 1, .expected = UINT64_C(1) << 30};
     assert_int_equal(lks_pace_bytes(&play.pace, &progress), 0); /* nothing has come since */
-    progress.idle = true;
-    assert_int_equal(lks_pace_bytes(&play.pace, &progress), 64 << 10);
-    progress.idle = false;
+    progress.pressed = true;
+    assert_int_equal(lks_pace_bytes(&play.pace, &progress), 128 << 10);
+    progress.pressed = false;
     progress.kept = UINT64_C(9) << 20;
     assert_int_equal(lks_pace_bytes(&play.pace, &progress), 128 << 10);
     progress.kept = 0;
