@@ -464,9 +464,7 @@ void lks_install_persisted(struct lks_replica *replica, uint64_t id, int status)
         replaced(replica);
         return;
     }
-    if (status == 0) {
-        lks_snapshot_persist_end(store_of(replica), (uint32_t)id);
-    }
+    lks_snapshot_persist_end(store_of(replica), (uint32_t)id);
     if (install->phase == LKS_INSTALL_ENDING) {
         try_end(replica);
     } else if (status != 0) {

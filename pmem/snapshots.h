@@ -171,7 +171,8 @@ int lks_snapshot_persist_step(struct lks_snapshots *store, uint32_t partition, u
                               uint64_t *left);
 
 /* The same with the waiting done elsewhere: takes the next range of at most about bytes_max
- * (-ENODATA: none now), has it made durable on any thread, and says so. One range a partition. */
+ * (-ENODATA: none now), has it made durable on any thread, and says so, also if that failed: then
+ * nothing of the draft counts as durable any more. One range a partition. */
 struct lks_snapshots_range {
     uint64_t offset; /* in the area */
     uint64_t bytes;

@@ -190,9 +190,6 @@ static int persist_now(const struct persist *persist)
     const struct lks_sim_process *process = persist->process;
     const struct lks_snapshots_range range = {.offset = persist->from,
                                               .bytes = persist->to - persist->from};
-    if (process->medium_status != 0) {
-        return process->medium_status;
-    }
     return persist->snapshots
                ? lks_snapshots_persist(lks_sim_area_store(process->area), &range)
                : lks_journal_persist_range(lks_sim_storage_journal(process->storage),

@@ -480,6 +480,17 @@ void __wrap_lks_medium_unmap(struct lks_mapping *mapping)
     __real_lks_medium_unmap(mapping);
 }
 
+/* Of the journal only ranges of the log fail, below. */
+int __wrap_lks_medium_persist(const struct lks_medium *medium, const void *address, size_t bytes)
+{
+    struct lks_sim_storage *owner = NULL;
+    const struct file *file = file_at(address, &owner);
+    if (file != NULL && file != &owner->files[0] && owner->failing != 0) {
+        return owner->failing;
+    }
+    return __real_lks_medium_persist(medium, address, bytes);
+}
+
 int __wrap_lks_journal_persist_range(const struct lks_journal *journal, uint64_t from,
                                      uint64_t to)
 {
