@@ -159,12 +159,11 @@ static uint32_t deposed(const struct rig *rig)
     return found;
 }
 
-/* Such a leader is asked for what it may not know any more. */
-static void read_at_deposed(struct rig *rig)
+/* At a leader of that kind, a read asks for what it may not know any more. */
+static void client_read(struct rig *rig, uint32_t n)
 {
-    const uint32_t leader = deposed(rig);
-    if (leader != 0) {
-        (void)rig_read_point(rig, leader);
+    if (n != 0) {
+        (void)rig_read_point(rig, n);
     }
 }
 
@@ -248,10 +247,8 @@ static void act(struct rig *rig, enum action action, uint32_t n, uint32_t p)
         rig_do_install(rig, n, rig_random(rig, 2) == 0);
         break;
     case ACT_CLIENT_READ:
-        (void)rig_read_point(rig, n);
-        break;
     case ACT_DEPOSED_READ:
-        read_at_deposed(rig);
+        client_read(rig, action == ACT_CLIENT_READ ? n : deposed(rig));
         break;
     default:
         fault(rig, action, n, p);
