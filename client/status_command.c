@@ -62,6 +62,38 @@ static uint64_t lag_bytes(const struct lks_survey *survey, const char *info)
     return commit > applied ? commit - applied : 0;
 }
 
+static unsigned percent(uint64_t part, uint64_t whole)
+{
+    const uint64_t share = whole != 0 ? part * 100 / whole : 0;
+    return share < 100 ? (unsigned)share : 100;
+}
+
+/* What a replica is doing beside its work, behind its line. */
+static void print_remarks(const char *info)
+{
+    const uint64_t partitions = lks_ask_number(info, "partitions");
+    const uint64_t ready = lks_ask_number(info, "partitions_ready");
+    const uint64_t donor = lks_ask_number(info, "install_donor");
+    const uint64_t failed = lks_ask_number(info, "snapshots_failed");
+    if (donor != 0) {
+        printf("  installing from %" PRIu64 ": %u %%", donor,
+               percent(lks_ask_number(info, "install_bytes"),
+                       lks_ask_number(info, "install_expected_bytes")));
+    } else if (ready != partitions) {
+        printf("  restored %" PRIu64 " of %" PRIu64 " partitions", ready, partitions);
+    } else if (lks_ask_number(info, "snapshot_writing") == 1) {
+        printf("  snapshot: %u %%", percent(lks_ask_number(info, "snapshot_written_bytes"),
+                                            lks_ask_number(info, "snapshot_expected_bytes")));
+    }
+    if (failed != 0) {
+        printf("  %" PRIu64 " snapshots failed", failed);
+    }
+    if (lks_ask_number(info, "amnesiac") == 1) {
+        printf("  amnesiac");
+    }
+    printf("%s\n", lks_ask_number(info, "serving") == 1 ? "" : "  not serving");
+}
+
 static void print_replica(const struct lks_survey *survey, const struct lks_config *config,
                           uint32_t id)
 {
@@ -80,13 +112,13 @@ static void print_replica(const struct lks_survey *survey, const struct lks_conf
     (void)lks_ask_value(info, "role", role, sizeof role);
     (void)lks_ask_value(info, "durability", durability, sizeof durability);
     (void)lks_ask_value(info, "medium", medium, sizeof medium);
-    printf("%-3u %-14s %-21s %6" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64
-           "  %-12s %-7s%s%s\n",
+    printf("%-3u %-14s %-21s %6" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64
+           "  %-12s %-7s",
            id, role, address, lks_ask_number(info, "term"),
            lks_ask_number(info, "applied_index"), lks_ask_number(info, "last_index"),
-           lag_bytes(survey, info), durability, medium,
-           lks_ask_number(info, "amnesiac") == 1 ? "  amnesiac" : "",
-           lks_ask_number(info, "serving") == 1 ? "" : "  not serving");
+           lks_ask_number(info, "tail_offset") - lks_ask_number(info, "base_offset"),
+           lag_bytes(survey, info), durability, medium);
+    print_remarks(info);
 }
 
 static void print_reasons(const struct lks_survey *survey, const struct lks_config *config)
@@ -115,8 +147,8 @@ static void print_text(const struct lks_survey *survey, const struct lks_config 
     } else {
         printf("no leader\n");
     }
-    printf("%-3s %-14s %-21s %6s %10s %10s %10s  %-12s %s\n", "id", "role", "address", "term",
-           "applied", "last", "lag bytes", "durability", "medium");
+    printf("%-3s %-14s %-21s %6s %10s %10s %10s %10s  %-12s %s\n", "id", "role", "address",
+           "term", "applied", "last", "log bytes", "lag bytes", "durability", "medium");
     for (uint32_t id = 1; id <= config->replicas_count; id++) {
         print_replica(survey, config, id);
     }

@@ -102,6 +102,10 @@ static void add_snapshots(struct writer *out, const struct lks_snapshots_status 
     add(out, "snapshot_newest_offset:%" PRIu64, status->newest_offset);
     add(out, "snapshots_used_bytes:%" PRIu64, status->used_bytes);
     add(out, "snapshots_max_bytes:%" PRIu64, status->area_bytes);
+    add(out, "install_donor:%u", status->donor);
+    add(out, "install_bytes:%" PRIu64, status->install_bytes);
+    add(out, "install_expected_bytes:%" PRIu64, status->install_expected);
+    add(out, "installations:%" PRIu64, status->installed);
 }
 
 static void add_medium(struct writer *out, const struct lks_assembly *assembly)
