@@ -249,6 +249,34 @@ static long long info_number(struct fixture *fixture, uint32_t id, const char *f
     return strtoll(value, NULL, 10);
 }
 
+/* So many writes of 1000 bytes, over 100 keys, by turns at the first `replicas` replicas. */
+static void write_values(struct fixture *fixture, int from, int to, int replicas)
+{
+    char value[1001];
+    memset(value, 'x', 1000);
+    value[1000] = '\0';
+    for (int written = from; written < to; written++) {
+        (void)snprintf(value, 7, "%06d", written);
+        value[6] = 'x';
+        redisReply *reply = redisCommand(at(fixture, 1 + (uint32_t)(written % replicas)),
+                                         "SET full:%d %s", written % 100, value);
+        assert_non_null(reply);
+        assert_int_equal(reply->type, REDIS_REPLY_STATUS);
+        freeReplyObject(reply);
+    }
+}
+
+static void expect_values(struct fixture *fixture, int first)
+{
+    for (int key = 0; key < 100; key++) {
+        redisReply *reply = redisCommand(at(fixture, 1 + (uint32_t)key % 3), "GET full:%d", key);
+        assert_non_null(reply);
+        assert_int_equal(reply->type, REDIS_REPLY_STRING);
+        assert_int_equal(strtol(reply->str, NULL, 10), first + key);
+        freeReplyObject(reply);
+    }
+}
+
 /* More is written than the ring holds, many times over: nothing is refused, the log's base moves up
  * behind snapshots, and a restart finds everything. */
 static void cluster__small_ring__written_anew_and_restarted(void **state)
@@ -257,18 +285,7 @@ static void cluster__small_ring__written_anew_and_restarted(void **state)
     const struct lks_process_cluster_options options = {.replicas = 3, .ring = "1M"};
     struct fixture fixture;
     assert_int_equal(set_up(&fixture, &options), 0);
-    char value[1001];
-    memset(value, 'x', 1000);
-    value[1000] = '\0';
-    for (int written = 0; written < 8000; written++) {
-        (void)snprintf(value, 7, "%06d", written);
-        value[6] = 'x';
-        redisReply *reply = redisCommand(at(&fixture, 1 + (uint32_t)written % 3),
-                                         "SET full:%d %s", written % 100, value);
-        assert_non_null(reply);
-        assert_int_equal(reply->type, REDIS_REPLY_STATUS);
-        freeReplyObject(reply);
-    }
+    write_values(&fixture, 0, 8000, 3);
     for (uint32_t id = 1; id <= 3; id++) {
         assert_true(info_number(&fixture, id, "base_offset") > 6 << 20);
         assert_int_equal(info_number(&fixture, id, "snapshots_failed"), 0);
@@ -276,14 +293,41 @@ static void cluster__small_ring__written_anew_and_restarted(void **state)
     hang_up(&fixture);
     lks_process_cluster_kill_all(&fixture.cluster);
     assert_int_equal(lks_process_cluster_wait_serving(&fixture.cluster, SERVING_TIMEOUT_MS), 0);
-    for (int key = 0; key < 100; key++) {
-        redisReply *reply = redisCommand(at(&fixture, 1 + (uint32_t)key % 3), "GET full:%d", key);
-        assert_non_null(reply);
-        assert_int_equal(reply->type, REDIS_REPLY_STRING);
-        assert_int_equal(strtol(reply->str, NULL, 10), 7900 + key);
-        freeReplyObject(reply);
-    }
+    expect_values(&fixture, 7900);
     assert_int_equal(lks_process_cluster_check_hashes(&fixture.cluster, SERVING_TIMEOUT_MS), 0);
+    fixture.cluster.failed = false;
+    tear_down(&fixture);
+}
+
+/* A replica whose journal is spoilt is made anew, and gets everything from its peers, though their
+ * rings hold only the end of the log. */
+static void cluster__journal_spoilt__rejoins_with_everything(void **state)
+{
+    (void)state;
+    const struct lks_process_cluster_options options = {.replicas = 3, .ring = "1M"};
+    struct fixture fixture;
+    char config[288];
+    char journal[288];
+    assert_int_equal(set_up(&fixture, &options), 0);
+    (void)snprintf(config, sizeof config, "%s/cluster.yaml", fixture.cluster.directory);
+    (void)snprintf(journal, sizeof journal, "%s/r3.journal", fixture.cluster.directory);
+    const char *const rejoin[] = {"init", config, "--replica", "3", "--rejoin", NULL};
+    write_values(&fixture, 0, 2000, 3);
+    assert_int_equal(lks_process_run(rejoin, "", ""), 1); /* it runs: nothing is touched */
+    lks_process_cluster_kill(&fixture.cluster, 3);
+    hang_up(&fixture);
+    FILE *file = fopen(journal, "r+");
+    assert_non_null(file);
+    assert_int_equal(fputs("spoilt", file) < 0, 0);
+    assert_int_equal(fclose(file), 0);
+    write_values(&fixture, 2000, 8000, 2);
+    assert_int_equal(lks_process_run(rejoin, "", ""), 0);
+    assert_int_equal(lks_process_cluster_wait_serving(&fixture.cluster, SERVING_TIMEOUT_MS), 0);
+    assert_int_equal(lks_process_cluster_check_hashes(&fixture.cluster, SERVING_TIMEOUT_MS), 0);
+    assert_int_equal(info_number(&fixture, 3, "installations"), 1);
+    expect_values(&fixture, 7900);
+    write_values(&fixture, 8000, 8100, 3);
+    expect_values(&fixture, 8000);
     fixture.cluster.failed = false;
     tear_down(&fixture);
 }
@@ -312,6 +356,7 @@ int main(void)
         MAIN_JOB(6),
         cmocka_unit_test(cluster__majority_lost__refuses_until_it_is_back),
         cmocka_unit_test(cluster__small_ring__written_anew_and_restarted),
+        cmocka_unit_test(cluster__journal_spoilt__rejoins_with_everything),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
