@@ -289,7 +289,7 @@ static void word(struct lks_sim_world *world, enum lks_sim_script_operation want
             return;
         }
     }
-    LKS_ASSERT(!"the table of commands has such a command");
+    LKS_ASSERT(false); /* the table of commands has such a command */
 }
 
 static bool serves(struct lks_sim_world *world, uint32_t replica)
