@@ -366,10 +366,11 @@ struct rig *rig_new(const struct rig_options *given)
         assert_non_null(self->service.lists);
         self->durable = calloc(1, options->ring_bytes);
         assert_non_null(self->durable);
-        (void)snprintf(self->path, sizeof self->path, "%s%s-r%u.log",
-                       options->on_file[id] ? "." : rig->folder,
+        char path[sizeof self->path]; /* (gcc fears that the two overlap) */
+        (void)snprintf(path, sizeof path, "%s%s-r%u.log", options->on_file[id] ? "." : rig->folder,
                        options->on_file[id] ? strrchr(rig->folder, '/') : "/", id);
-        (void)snprintf(self->area_path, sizeof self->area_path, "%.100s.snapshots", self->path);
+        memcpy(self->path, path, sizeof path);
+        (void)snprintf(self->area_path, sizeof self->area_path, "%.100s.snapshots", path);
         (void)snprintf(self->boot_id, sizeof self->boot_id,
                        "a0000000-0000-4000-8000-%012u", id);
         const struct lks_journal_options journal = journal_options(self);
