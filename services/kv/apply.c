@@ -50,39 +50,21 @@ bool lks_kv_take_prefixed(struct lks_kv_cursor *cursor, const char **data, size_
     return true;
 }
 
-static void make_key(const struct lks_kv_cursor *cursor, struct lks_kv_key *key)
-{
-    key->hash = lks_kv_hash(key->data, key->bytes);
-    const uint32_t partition = lks_kv_partition(key->hash);
-    key->table = &cursor->kv->partitions[partition];
-    key->included = lks_command_includes(cursor->command, partition);
-    if (cursor->changes) {
-        (void)lks_kv_table_collect(key->table); /* memory of emptied tables, on the way */
-    }
-}
-
-struct lks_kv_key lks_kv_take_key(struct lks_kv_cursor *cursor)
-{
-    struct lks_kv_key key = {.data = (const char *)cursor->in, .bytes = lks_kv_rest(cursor)};
-    make_key(cursor, &key);
-    cursor->in = cursor->end;
-    return key;
-}
-
 bool lks_kv_take_prefixed_key(struct lks_kv_cursor *cursor, struct lks_kv_key *key)
 {
-    if (!lks_kv_take_prefixed(cursor, &key->data, &key->bytes)) {
+    const char *data;
+    size_t bytes;
+    if (!lks_kv_take_prefixed(cursor, &data, &bytes)) {
         return false;
     }
-    make_key(cursor, key);
+    *key = lks_kv_key_of(cursor, data, bytes);
     return true;
 }
 
-struct lks_kv_entry *lks_kv_find(const struct lks_kv_cursor *cursor, const struct lks_kv_key *key)
+struct lks_kv_entry *lks_kv_find_aging(const struct lks_kv_cursor *cursor,
+                                       const struct lks_kv_key *key, struct lks_kv_entry *entry)
 {
-    struct lks_kv_entry *entry =
-        lks_kv_table_find(key->table, key->hash, key->data, key->bytes);
-    if (entry == NULL || !lks_kv_expired(cursor, key->table, entry)) {
+    if (!lks_kv_expired(cursor, key->table, entry)) {
         return entry;
     }
     if (cursor->changes && key->included) {

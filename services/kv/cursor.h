@@ -52,12 +52,42 @@ bool lks_kv_take_flags(struct lks_kv_cursor *cursor, unsigned allowed, unsigned 
 bool lks_kv_take_number(struct lks_kv_cursor *cursor, int64_t *number);
 /* Takes a length and so many bytes. */
 bool lks_kv_take_prefixed(struct lks_kv_cursor *cursor, const char **data, size_t *bytes);
+static inline struct lks_kv_key lks_kv_key_of(const struct lks_kv_cursor *cursor,
+                                              const char *data, size_t bytes)
+{
+    const uint64_t hash = lks_kv_hash(data, bytes);
+    const uint32_t partition = lks_kv_partition(hash);
+    const struct lks_kv_key key = {data, bytes, hash, &cursor->kv->partitions[partition],
+                                   lks_command_includes(cursor->command, partition)};
+    if (cursor->changes && key.table->garbage != NULL) {
+        (void)lks_kv_table_collect(key.table); /* memory of emptied tables, on the way */
+    }
+    return key;
+}
+
 /* Takes the rest, or a length and so many bytes, as a key. */
-struct lks_kv_key lks_kv_take_key(struct lks_kv_cursor *cursor);
+static inline struct lks_kv_key lks_kv_take_key(struct lks_kv_cursor *cursor)
+{
+    const char *data = (const char *)cursor->in;
+    const size_t bytes = lks_kv_rest(cursor);
+    cursor->in = cursor->end;
+    return lks_kv_key_of(cursor, data, bytes);
+}
+
 bool lks_kv_take_prefixed_key(struct lks_kv_cursor *cursor, struct lks_kv_key *key);
 
+/* The same for an entry that expires some time. */
+struct lks_kv_entry *lks_kv_find_aging(const struct lks_kv_cursor *cursor,
+                                       const struct lks_kv_key *key, struct lks_kv_entry *entry);
+
 /* The key's entry, or NULL; a command that changes removes one that has expired. */
-struct lks_kv_entry *lks_kv_find(const struct lks_kv_cursor *cursor, const struct lks_kv_key *key);
+static inline struct lks_kv_entry *lks_kv_find(const struct lks_kv_cursor *cursor,
+                                               const struct lks_kv_key *key)
+{
+    struct lks_kv_entry *entry =
+        lks_kv_table_find(key->table, key->hash, key->data, key->bytes);
+    return entry == NULL || entry->timer == 0 ? entry : lks_kv_find_aging(cursor, key, entry);
+}
 
 /* Sets, removes and ages what lks_kv_find gave; 0: never. */
 struct lks_kv_entry *lks_kv_set(const struct lks_kv_key *key, struct lks_kv_entry *found,

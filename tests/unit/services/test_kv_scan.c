@@ -16,7 +16,7 @@
 #include <cmocka.h>
 
 #define STABLE 2000
-#define OTHERS 20000
+#define OTHERS 50000 /* enough for more buckets than an empty table has */
 
 static void *open_state(void)
 {
@@ -58,7 +58,7 @@ static void del(void *kv, const char *prefix, int number, struct lks_reply *repl
 }
 
 /* Counts the stable keys in a reply of SCAN; moves the cursor on. */
-static void note(struct lks_reply *reply, char cursor[32], int seen[STABLE])
+static void note(struct lks_reply *reply, char cursor[32], int *seen)
 {
     lks_reply_bulk(reply, "", 0); /* so that the text ends */
     char *at = reply->data;
@@ -109,10 +109,10 @@ static void restore_all(void **kv)
 static void scan__tables_change_shape__stable_keys_seen_once(void **state)
 {
     (void)state;
-    static const char *const counts[] = {"3", "20", "1000"};
+    static const char *const counts[] = {"50", "200", "1000"};
     struct lks_reply reply;
     lks_reply_init(&reply);
-    for (unsigned round = 0; round < 6; round++) {
+    for (unsigned round = 0; round < 4; round++) {
         void *kv = open_state();
         static int seen[STABLE];
         unsigned seed = round;
@@ -129,7 +129,7 @@ static void scan__tables_change_shape__stable_keys_seen_once(void **state)
             run(kv, LKS_KV_REQUEST_SCAN, 4,
                 (const char *const[]){"scan", cursor, "count", counts[round % 3]}, &reply);
             note(&reply, cursor, seen);
-            const int changes = rand_r(&seed) % 200;
+            const int changes = rand_r(&seed) % 600;
             for (int i = 0; i < changes; i++) { /* even rounds shrink, odd ones grow */
                 const int number = rand_r(&seed) % OTHERS;
                 if (round % 2 == 0) {
@@ -138,12 +138,69 @@ static void scan__tables_change_shape__stable_keys_seen_once(void **state)
                     set(kv, "other:", number, &reply);
                 }
             }
-            if (++calls % 400 == 50) {
+            if (++calls % 100 == 50) {
                 restore_all(&kv);
             }
         } while (strcmp(cursor, "0") != 0);
         for (int i = 0; i < STABLE; i++) {
             assert_int_equal(seen[i], 1);
+        }
+        lks_kv_service.close(kv);
+    }
+    lks_reply_fini(&reply);
+}
+
+/* Numbers of keys that lie in the first partition. */
+static int next_in_first_partition(const char *prefix, int number)
+{
+    char key[32];
+    size_t bytes;
+    do {
+        bytes = (size_t)snprintf(key, sizeof key, "%s%d", prefix, number++);
+    } while (lks_kv_partition(lks_kv_hash(key, bytes)) != 0);
+    return number - 1;
+}
+
+/* A cursor that stands between two buckets stands within one when the table has shrunk. */
+static void scan__buckets_joined_under_the_cursor__seen_once(void **state)
+{
+    (void)state;
+    struct lks_reply reply;
+    lks_reply_init(&reply);
+    for (unsigned round = 0; round < 12; round++) {
+        void *kv = open_state();
+        static int seen[STABLE * 64];
+        unsigned seed = round;
+        char cursor[32] = "0";
+        memset(seen, 0, sizeof seen);
+        int last_stable = 0;
+        int last_other = 0;
+        for (int i = 0; i < 500; i++) {
+            last_stable = next_in_first_partition("stable:", last_stable + 1);
+            set(kv, "stable:", last_stable, &reply);
+        }
+        for (int i = 0; i < 4000; i++) {
+            last_other = next_in_first_partition("other:", last_other + 1);
+            set(kv, "other:", last_other, &reply);
+        }
+        for (int calls = rand_r(&seed) % 1500 + 100; calls > 0; calls--) {
+            run(kv, LKS_KV_REQUEST_SCAN, 4,
+                (const char *const[]){"scan", cursor, "count", "1"}, &reply);
+            note(&reply, cursor, seen);
+        }
+        for (int i = 0, number = 0; i < 4000; i++) {
+            number = next_in_first_partition("other:", number + 1);
+            del(kv, "other:", number, &reply);
+        }
+        restore_all(&kv);
+        do {
+            run(kv, LKS_KV_REQUEST_SCAN, 4,
+                (const char *const[]){"scan", cursor, "count", "10"}, &reply);
+            note(&reply, cursor, seen);
+        } while (strcmp(cursor, "0") != 0);
+        for (int i = 0, number = 0; i < 500; i++) {
+            number = next_in_first_partition("stable:", number + 1);
+            assert_int_equal(seen[number], 1);
         }
         lks_kv_service.close(kv);
     }
@@ -208,6 +265,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scan__tables_change_shape__stable_keys_seen_once),
+        cmocka_unit_test(scan__buckets_joined_under_the_cursor__seen_once),
         cmocka_unit_test(scan__any_cursor__survived),
         cmocka_unit_test(glob__patterns_of_redis),
     };
