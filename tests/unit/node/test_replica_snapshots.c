@@ -178,6 +178,40 @@ static void area__too_small__old_snapshots_stay(void **state)
     rig_free(rig);
 }
 
+/* A follower is cut off when its commands are logged, and the log goes on for laps. What it installs
+ * covers them: whether they took effect it cannot know, and says so, once each. */
+static void own_commands__covered_by_an_installation__outcome_unknown(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(&g_options);
+    rig_make_leader(rig, 1);
+    load(rig, 3);
+    rig_settle(rig);
+    struct rig_replica *sleeper = &rig->replicas[3];
+    hand_hold(rig->net, 1, 3, HAND_PATH, true);
+    rig_submit_many(rig, 3, COMMAND_BYTES, BATCH);
+    rig_step(rig, 3); /* into the leader's ingress */
+    rig_step(rig, 1);
+    sleeper->stalled = true;
+    hand_break(rig->net, 1, 3);
+    hand_hold(rig->net, 1, 3, HAND_PATH, false);
+    for (uint32_t i = 0; i < 200; i++) {
+        rig_submit_many(rig, 1, COMMAND_BYTES, BATCH / 2);
+        rig_run(rig, 20 * RIG_TICK_NS);
+    }
+    assert_true(rig_status(rig, 1).base_offset > rig_status(rig, 3).tail_offset);
+    sleeper->stalled = false;
+    hand_join(rig->net, 1, 3);
+    rig_settle(rig);
+    assert_true(rig_status(rig, 3).snapshots.installed > 0);
+    assert_int_equal(sleeper->unknown, BATCH);
+    assert_int_equal(rig_executed(rig, 3), rig_executed(rig, 1)); /* they did, this time */
+    rig_submit_many(rig, 3, COMMAND_BYTES, BATCH);
+    rig_settle(rig);
+    assert_int_equal(sleeper->unknown, BATCH);
+    rig_free(rig);
+}
+
 /* ---- lives that end in the midst of it ------------------------------------------------------ */
 
 static void restart__all_after_many_laps__everything_is_there(void **state)
@@ -244,6 +278,7 @@ int main(void)
         cmocka_unit_test(base__manifest_not_durable_yet__stays),
         cmocka_unit_test(snapshots__fail__old_ones_stay_and_ring_fills),
         cmocka_unit_test(area__too_small__old_snapshots_stay),
+        cmocka_unit_test(own_commands__covered_by_an_installation__outcome_unknown),
         cmocka_unit_test(restart__all_after_many_laps__everything_is_there),
         cmocka_unit_test(crash__at_every_step_of_a_snapshot__nothing_is_lost),
     };
