@@ -58,7 +58,7 @@ uint8_t *lks_sim_gate_landing(struct lks_sim_gate *gate, uint64_t offset, uint64
 
 void lks_sim_gate_close(struct lks_sim_gate *gate)
 {
-    if (gate->standing) {
+    if (gate->standing && !gate->closing) {
         gate->closing = true;
         lks_sim_strays_close(gate);
     }

@@ -35,6 +35,20 @@ static void land(struct lks_sim_gate *gate, const struct lks_sim_stray *stray)
     gate->network->counts.strays_landed++;
 }
 
+/* A refused write breaks its path: nothing of it that has not passed the check yet will land. */
+static void refuse_rest(struct lks_sim_gate *gate, uint64_t grant)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < gate->strays_count; i++) {
+        if (gate->strays[i].grant == grant && !gate->strays[i].passed) {
+            free(gate->strays[i].data);
+        } else {
+            gate->strays[kept++] = gate->strays[i];
+        }
+    }
+    gate->strays_count = kept;
+}
+
 static void stray_lands(void *ctx, uint64_t serial)
 {
     struct lks_sim_gate *gate = ctx;
@@ -57,6 +71,8 @@ static void stray_lands(void *ctx, uint64_t serial)
                                                        .b = gate->owner,
                                                        .x = stray.op_offset + stray.piece.from,
                                                        .y = stray.piece.to - stray.piece.from});
+    } else {
+        refuse_rest(gate, stray.grant);
     }
     free(stray.data);
 }
