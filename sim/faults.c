@@ -437,6 +437,17 @@ static void rebuild_rotten(struct lks_sim_faults *faults, uint32_t replica)
     }
 }
 
+/* A medium works again at the next start: who still runs on a failing one ends here. (It may be a
+ * leader that takes no snapshots and so refuses commands for ever.) */
+static void replace_medium(struct lks_sim_faults *faults, uint32_t replica)
+{
+    const struct lks_sim_process *process = process_of(faults, replica);
+    if (lks_sim_process_medium_fails(process) &&
+        lks_sim_process_state(process) != LKS_SIM_DOWN && !cut_power(faults, replica)) {
+        (void)crash(faults, replica);
+    }
+}
+
 void lks_sim_faults_heal(struct lks_sim_faults *faults)
 {
     faults->healed = true;
@@ -445,6 +456,7 @@ void lks_sim_faults_heal(struct lks_sim_faults *faults)
     for (uint32_t replica = 1; replica <= faults->options.replicas; replica++) {
         struct lks_sim_process *process = process_of(faults, replica);
         room_again(faults, replica);
+        replace_medium(faults, replica);
         rebuild_rotten(faults, replica);
         if (lks_sim_process_state(process) == LKS_SIM_PAUSED) {
             lks_sim_process_resume(process);

@@ -576,6 +576,11 @@ void lks_sim_process_fail_medium(struct lks_sim_process *process, int status)
                        "medium fails");
 }
 
+bool lks_sim_process_medium_fails(const struct lks_sim_process *process)
+{
+    return process->medium_status != 0;
+}
+
 bool lks_sim_process_rot(struct lks_sim_process *process, struct lks_sim_random *random)
 {
     LKS_ASSERT(process->state != LKS_SIM_DOWN);

@@ -116,6 +116,7 @@ void lks_sim_process_drift(struct lks_sim_process *process, int64_t ppm);
 /* Up: from now on nothing is made durable, and `status` (a negative errno) says so; the process
  * has to end for that reason. Its medium works again at the next start. */
 void lks_sim_process_fail_medium(struct lks_sim_process *process, int status);
+bool lks_sim_process_medium_fails(const struct lks_sim_process *process);
 
 /* The replica (NULL while down) and its storage. */
 struct lks_replica *lks_sim_process_replica(const struct lks_sim_process *process);
