@@ -101,21 +101,11 @@ static void retry_noop(struct lks_replica *replica)
     }
 }
 
-/*
- * Room for any command and the padding before it, with a reserve for the no-ops of elections.
- * Where there is none, commands wait until the base has moved; only a ring that stays full makes
- * the gateways refuse them.
- */
-static bool has_room(struct lks_replica *replica)
+/* Commands wait until the base has moved; only a ring that stays full makes the gateways refuse
+ * them. */
+static __attribute__((noinline)) void wait_for_room(struct lks_replica *replica)
 {
     const uint64_t ring = lks_journal_ring_bytes(replica->options.journal);
-    const uint64_t span = lks_entry_span(replica->options.entry_bytes_max);
-    const uint64_t end = replica->appended.offset + 2 * span + ring / LKS_REPLICA_RESERVE;
-    if (end <= replica->base_offset + ring && end <= replica->view->append_limit) {
-        replica->full_since_ns = 0;
-        replica->ring_full = false;
-        return true;
-    }
     if (replica->full_since_ns == 0) {
         replica->full_since_ns = replica->now_ns;
     }
@@ -132,7 +122,23 @@ static bool has_room(struct lks_replica *replica)
                       ring, hopeless ? "no snapshots are taken"
                                      : "the snapshots that would make room do not come");
     }
-    return false;
+}
+
+/* Room for any command and the padding before it, with a reserve for the no-ops of elections. */
+static inline bool has_room(struct lks_replica *replica)
+{
+    const uint64_t ring = lks_journal_ring_bytes(replica->options.journal);
+    const uint64_t span = lks_entry_span(replica->options.entry_bytes_max);
+    const uint64_t end = replica->appended.offset + 2 * span + ring / LKS_REPLICA_RESERVE;
+    if (end > replica->base_offset + ring || end > replica->view->append_limit) {
+        wait_for_room(replica);
+        return false;
+    }
+    if (replica->full_since_ns != 0 || replica->ring_full) {
+        replica->full_since_ns = 0;
+        replica->ring_full = false;
+    }
+    return true;
 }
 
 static void append(struct lks_replica *replica, uint64_t session, uint64_t sequence,
