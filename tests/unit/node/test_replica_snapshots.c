@@ -178,8 +178,8 @@ static void area__too_small__old_snapshots_stay(void **state)
     rig_free(rig);
 }
 
-/* A follower is cut off when its commands are logged, and the log goes on for laps. What it installs
- * covers them: whether they took effect it cannot know, and says so, once each. */
+/* A follower is cut off when its commands are logged, and the log goes on for laps. What it
+ * installs covers them: whether they took effect it cannot know, and says so, once each. */
 static void own_commands__covered_by_an_installation__outcome_unknown(void **state)
 {
     (void)state;
