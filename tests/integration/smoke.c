@@ -256,8 +256,9 @@ static void write_values(struct fixture *fixture, int from, int to, int replicas
     memset(value, 'x', 1000);
     value[1000] = '\0';
     for (int written = from; written < to; written++) {
-        (void)snprintf(value, 7, "%06d", written);
-        value[6] = 'x';
+        char number[16];
+        const int digits = snprintf(number, sizeof number, "%06d", written);
+        memcpy(value, number, (size_t)digits);
         redisReply *reply = redisCommand(at(fixture, 1 + (uint32_t)(written % replicas)),
                                          "SET full:%d %s", written % 100, value);
         assert_non_null(reply);
