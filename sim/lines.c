@@ -2,6 +2,7 @@
 #include "sim/lines.h"
 
 #include "base/assert.h"
+#include "sim/heap.h"
 #include "sim/memory.h"
 
 #include <stdlib.h>
@@ -51,6 +52,15 @@ struct lks_sim_lines {
 static uint64_t places_bytes(const struct lks_sim_lines *lines)
 {
     return lines->bytes / LKS_SIM_LINE_BYTES * sizeof *lines->place_of;
+}
+
+/* The world's memory, though a replica stores: not among what the replica holds. */
+static void *grow(void *block, size_t bytes)
+{
+    const uint32_t entered = lks_sim_heap_enter(0);
+    void *grown = realloc(block, bytes);
+    (void)lks_sim_heap_enter(entered);
+    return grown;
 }
 
 struct lks_sim_lines *lks_sim_lines_new(uint8_t *seen, uint64_t bytes)
@@ -139,8 +149,8 @@ static uint32_t take_block(struct lks_sim_lines *lines)
         return lines->free_blocks[--lines->free_count];
     }
     const uint32_t count = lines->blocks_count == 0 ? DIRTY_FIRST : 2 * lines->blocks_count;
-    lines->blocks = realloc(lines->blocks, count * sizeof *lines->blocks);
-    lines->free_blocks = realloc(lines->free_blocks, count * sizeof *lines->free_blocks);
+    lines->blocks = grow(lines->blocks, count * sizeof *lines->blocks);
+    lines->free_blocks = grow(lines->free_blocks, count * sizeof *lines->free_blocks);
     LKS_ASSERT(lines->blocks != NULL);
     LKS_ASSERT(lines->free_blocks != NULL);
     for (uint32_t block = count - 1; block >= lines->blocks_count && block > 0; block--) {
@@ -192,7 +202,7 @@ static struct dirty *begin_dirty(struct lks_sim_lines *lines, uint32_t line)
     if (lines->dirty_count == lines->dirty_capacity) {
         lines->dirty_capacity =
             lines->dirty_capacity == 0 ? DIRTY_FIRST : 2 * lines->dirty_capacity;
-        lines->dirty = realloc(lines->dirty, lines->dirty_capacity * sizeof *lines->dirty);
+        lines->dirty = grow(lines->dirty, lines->dirty_capacity * sizeof *lines->dirty);
         LKS_ASSERT(lines->dirty != NULL);
     }
     lines->place_of[line] = lines->dirty_count + 1;
@@ -334,7 +344,7 @@ void lks_sim_lines_write_back(struct lks_sim_lines *lines, uint64_t offset, uint
                 lines->pending_capacity =
                     lines->pending_capacity == 0 ? DIRTY_FIRST : 2 * lines->pending_capacity;
                 lines->pending =
-                    realloc(lines->pending, lines->pending_capacity * sizeof *lines->pending);
+                    grow(lines->pending, lines->pending_capacity * sizeof *lines->pending);
                 LKS_ASSERT(lines->pending != NULL);
             }
             lines->pending[lines->pending_count++] = line;
