@@ -59,8 +59,9 @@ static const struct argp_option g_options[] = {
      "Kind of world (default: all that are trusted, by their shares); `list` prints them", 1},
     {"jobs", 'j', "N", 0, "Processes that share the work (default 1; 0: one for each core)", 1},
     {"threads", 't', "N", OPTION_ALIAS, NULL, 1},
-    {"for", FOR, "SECONDS", 0, "Run fresh seeds for so long; the first one is drawn and printed",
-     1},
+    {"for", FOR, "SECONDS", 0,
+     "Run fresh seeds for so long; the first one is drawn and printed. With --seeds: those, and "
+     "no longer", 1},
     {"kept", KEPT, "FILE", 0, "Run the seeds that FILE lists", 1},
     {"keep-going", KEEP_GOING, NULL, 0, "Do not end at the first violation", 1},
     {"crash-points", CRASH_POINTS, NULL, 0,
@@ -216,14 +217,14 @@ static void read_part(int key, const char *text, struct argp_state *state,
 static void check_arguments(struct argp_state *state, struct arguments *arguments)
 {
     struct lks_sim_campaign *campaign = &arguments->campaign;
-    if (arguments->seeds_given + arguments->replay + (campaign->for_ns != 0) +
-            (arguments->kept != NULL) > 1) {
-        argp_error(state, "only one of --seeds, --replay, --for and --kept can be given");
+    const bool seeds = arguments->seeds_given || campaign->for_ns != 0;
+    if (seeds + arguments->replay + (arguments->kept != NULL) > 1) {
+        argp_error(state, "only one of --seeds or --for, --replay and --kept can be given");
     }
     if (arguments->is_part && !arguments->replay) {
         argp_error(state, "--faults belongs to --replay");
     }
-    if (campaign->for_ns != 0) {
+    if (campaign->for_ns != 0 && !arguments->seeds_given) {
         if (getrandom(&campaign->first_seed, sizeof campaign->first_seed, 0) < 0) {
             argp_error(state, "no random seed: %s; give --seeds A:B", strerror(errno));
         }

@@ -64,7 +64,7 @@ static void arguments__wrong__one_clear_error(void **state)
         {"--profile nothing", "--profile nothing: there is no such profile"},
         {"--jobs many", "--jobs many: a number from 0 to 256 is expected"},
         {"--for 0", "--for 0: a number from 1 to 1000000 is expected"},
-        {"--replay 1 --seeds 1:2", "only one of --seeds, --replay, --for and --kept"},
+        {"--replay 1 --seeds 1:2", "only one of --seeds or --for"},
         {"--faults 1", "--faults belongs to --replay"},
         {"--replay 1 --faults 3-1", "--faults 3-1: a list as 3,7-9"},
         {"--verbose --jobs 2", "--verbose: the events of one process only"},
