@@ -26,7 +26,9 @@ struct scene {
     struct lks_ingress_consumer consumer;
     struct lks_ingress_offer offer;
     uint64_t sequence;
-    bool whole; /* nobody has scribbled since the last offer */
+    uint32_t refused_bytes; /* of the command that found no room: it is pushed again as it is */
+    bool refused;
+    bool whole; /* nobody has scribbled since the last offer, nor ahead of it */
 };
 
 static uint8_t buffer[LKS_INGRESS_COMMAND_MAX];
@@ -42,11 +44,16 @@ static void offer(struct scene *scene)
     fake_net_deliver_all(scene->net);
     lks_ingress_consumer_offer(&scene->consumer, 1, &scene->offer);
     lks_ingress_producer_open(&scene->producer, &scene->offer);
-    scene->whole = true;
+    /* A tail word may have been written for an epoch that was still to come. */
+    const struct lks_ingress_words *words =
+        (const struct lks_ingress_words *)(inbox(scene, LEADER) + LKS_INGRESS_OFFSET);
+    const uint64_t tag = (scene->offer.epoch >> 32 & 0xFFF) << 12 | (scene->offer.epoch & 0xFFF);
+    scene->whole = lks_word_read(&words->tail) >> 40 != tag;
 }
 
 static void push(struct scene *scene, uint32_t bytes)
 {
+    bytes = scene->refused ? scene->refused_bytes : bytes;
     const struct lks_ingress_command command = {.session = SESSION,
                                                 .sequence = scene->sequence + 1,
                                                 .data = command_bytes,
@@ -54,6 +61,8 @@ static void push(struct scene *scene, uint32_t bytes)
     const int rc = lks_ingress_push(&scene->producer, &command);
     LKS_ASSERT(rc == 0 || rc == -LKS_EBUSY || rc == -LKS_EBROKEN);
     scene->sequence += rc == 0 ? 1 : 0;
+    scene->refused = rc == -LKS_EBUSY;
+    scene->refused_bytes = bytes;
     (void)lks_ingress_publish(&scene->producer, false);
 }
 
@@ -179,6 +188,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         step(&scene, &input);
     }
     offer(&scene); /* whatever happened, an offer repairs it */
+    scene.refused = false;
     push(&scene, 100);
     fake_net_deliver_all(scene.net);
     struct lks_ingress_command command;
