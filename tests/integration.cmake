@@ -6,7 +6,8 @@ add_executable(lockstep-load support/load.c)
 target_link_libraries(lockstep-load PRIVATE lks_base PkgConfig::HIREDIS Threads::Threads)
 
 if(TARGET lockstep)
-  add_library(lks_test_cluster STATIC support/process_cluster.c support/history_client.c)
+  add_library(lks_test_cluster STATIC support/process_cluster.c support/history_client.c
+    support/expiry_client.c)
   target_link_libraries(lks_test_cluster
     PUBLIC lks_linearizability PkgConfig::HIREDIS Threads::Threads)
   target_compile_definitions(lks_test_cluster PRIVATE LKS_TEST_BINARY="$<TARGET_FILE:lockstep>")

@@ -11,6 +11,7 @@
  */
 #include "base/assert.h"
 #include "base/clock.h"
+#include "tests/support/expiry_client.h"
 #include "tests/support/history_client.h"
 #include "tests/support/process_cluster.h"
 
@@ -22,6 +23,7 @@
 #include <unistd.h>
 
 #define CLIENTS_MAX 32
+#define EXPIRY_CLIENTS_MAX 8
 #define ACTIONS_MAX 16
 #define SERVING_TIMEOUT_MS 30000
 #define OPERATIONS_PER_ROUND 1500 /* of one client, at most */
@@ -31,6 +33,7 @@ struct settings {
     uint64_t seed;
     uint32_t replicas;
     uint32_t clients;
+    uint32_t expiry_clients;
     const char *ring;
     const char *durability;
     const char *parent;
@@ -44,6 +47,8 @@ struct chaos {
     struct lks_history_run run;
     struct lks_history_client clients[CLIENTS_MAX];
     uint32_t clients_started;
+    struct lks_expiry_client expiry_clients[EXPIRY_CLIENTS_MAX];
+    uint32_t expiry_started;
     uint32_t done[ACTIONS_MAX]; /* by action */
 };
 
@@ -67,6 +72,17 @@ static void disturb(struct chaos *chaos, uint32_t replica)
     if (atomic_load_explicit(&chaos->run.disturbances[replica], memory_order_relaxed) % 2 == 0) {
         atomic_fetch_add_explicit(&chaos->run.disturbances[replica], 1, memory_order_acq_rel);
     }
+    uint32_t disturbed = 0;
+    for (uint32_t id = 1; id <= chaos->settings.replicas; id++) {
+        const uint64_t word =
+            atomic_load_explicit(&chaos->run.disturbances[id], memory_order_relaxed);
+        disturbed += word % 2 != 0 ? 1 : 0;
+    }
+    const bool majority_left = disturbed <= (chaos->settings.replicas - 1) / 2;
+    if (!majority_left &&
+        atomic_load_explicit(&chaos->run.standstills, memory_order_relaxed) % 2 == 0) {
+        atomic_fetch_add_explicit(&chaos->run.standstills, 1, memory_order_acq_rel);
+    }
 }
 
 /* All serve: from now on they must not. */
@@ -76,6 +92,9 @@ static void settle(struct chaos *chaos)
         if (atomic_load_explicit(&chaos->run.disturbances[id], memory_order_relaxed) % 2 != 0) {
             atomic_fetch_add_explicit(&chaos->run.disturbances[id], 1, memory_order_acq_rel);
         }
+    }
+    if (atomic_load_explicit(&chaos->run.standstills, memory_order_relaxed) % 2 != 0) {
+        atomic_fetch_add_explicit(&chaos->run.standstills, 1, memory_order_acq_rel);
     }
 }
 
@@ -369,6 +388,32 @@ static int check_clients(const struct chaos *chaos)
     return good ? 0 : -1;
 }
 
+/* Nothing went before its time or came back, and at the end all of it is gone everywhere. */
+static int check_expiry(struct chaos *chaos)
+{
+    struct lks_expiry_client sum = {0};
+    int64_t left = 0;
+    for (uint32_t i = 0; i < chaos->expiry_started; i++) {
+        const struct lks_expiry_client *client = &chaos->expiry_clients[i];
+        sum.written += client->written;
+        sum.reads += client->reads;
+        sum.seen_gone += client->seen_gone;
+        sum.early += client->early;
+        sum.returned += client->returned;
+        for (uint32_t id = 1; id <= chaos->settings.replicas; id++) {
+            const int64_t there = lks_expiry_client_check_gone(client, &chaos->cluster, id,
+                                                               SERVING_TIMEOUT_MS);
+            left += there < 0 ? 1 : there;
+        }
+    }
+    printf("keys with an expiry: %llu, read %llu times, seen gone: %llu; gone early: %llu, there "
+           "again: %llu, left at the end: %lld\n",
+           (unsigned long long)sum.written, (unsigned long long)sum.reads,
+           (unsigned long long)sum.seen_gone, (unsigned long long)sum.early,
+           (unsigned long long)sum.returned, (long long)left);
+    return sum.early == 0 && sum.returned == 0 && left == 0 ? 0 : -1;
+}
+
 /* ---- the run --------------------------------------------------------------------------------- */
 
 static int start_clients(struct chaos *chaos)
@@ -380,6 +425,14 @@ static int start_clients(struct chaos *chaos)
             return -1;
         }
         chaos->clients_started++;
+    }
+    for (uint32_t i = 0; i < chaos->settings.expiry_clients; i++) {
+        if (lks_expiry_client_start(&chaos->expiry_clients[i], &chaos->run, i,
+                                    chaos->settings.seed * 2000 + i) != 0) {
+            fprintf(stderr, "expiry client %u: no thread\n", i);
+            return -1;
+        }
+        chaos->expiry_started++;
     }
     return 0;
 }
@@ -406,12 +459,16 @@ static int run(struct chaos *chaos)
     for (uint32_t i = 0; i < chaos->clients_started; i++) {
         lks_history_client_join(&chaos->clients[i]);
     }
+    for (uint32_t i = 0; i < chaos->expiry_started; i++) {
+        lks_expiry_client_join(&chaos->expiry_clients[i]);
+    }
     if (rc == 0) {
         rc = lks_process_cluster_wait_serving(&chaos->cluster, SERVING_TIMEOUT_MS);
     }
     if (rc == 0) {
         rc |= check_clients(chaos);
         rc |= check_own_keys(chaos);
+        rc |= check_expiry(chaos);
         rc |= check_history(chaos);
         rc |= lks_process_cluster_check_hashes(&chaos->cluster, SERVING_TIMEOUT_MS);
     }
@@ -423,6 +480,7 @@ static const struct argp_option OPTIONS[] = {
     {"seed", 's', "S", 0, "of what is done to whom (drawn from the clock)", 0},
     {"replicas", 'n', "N", 0, "1, 3, 5 or 7 (3)", 0},
     {"clients", 'c', "N", 0, "concurrent clients (6)", 0},
+    {"expiry", 'e', "N", 0, "clients of keys that expire (2)", 0},
     {"ring", 'R', "SIZE", 0, "log of each replica (256M)", 0},
     {"durability", 'm', "MODE", 0, "auto, memory, writer-flush or pmem-ack (auto)", 0},
     {"only", 'o', "K", 0, "nothing but the K-th kind of disturbance, as listed at the end", 0},
@@ -446,6 +504,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     case 'c':
         settings->clients = (uint32_t)strtoul(value, NULL, 10);
         return 0;
+    case 'e':
+        settings->expiry_clients = (uint32_t)strtoul(value, NULL, 10);
+        return 0;
     case 'm':
         settings->durability = value;
         return 0;
@@ -460,12 +521,13 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         return 0;
     case ARGP_KEY_END:
         if (settings->rounds > 100000 || settings->clients < 1 ||
-            settings->clients > CLIENTS_MAX || settings->replicas < 1 ||
+            settings->clients > CLIENTS_MAX || settings->expiry_clients > EXPIRY_CLIENTS_MAX ||
+            settings->replicas < 1 ||
             settings->replicas > LKS_PROCESS_REPLICAS_MAX ||
             settings->only > LKS_COUNT_OF(ACTIONS)) {
-            argp_error(state, "--clients 1..%d, --replicas 1..%u, --rounds up to 100000, --only "
-                              "up to %zu", CLIENTS_MAX, LKS_PROCESS_REPLICAS_MAX,
-                       LKS_COUNT_OF(ACTIONS));
+            argp_error(state, "--clients 1..%d, --expiry up to %d, --replicas 1..%u, --rounds up "
+                              "to 100000, --only up to %zu", CLIENTS_MAX, EXPIRY_CLIENTS_MAX,
+                       LKS_PROCESS_REPLICAS_MAX, LKS_COUNT_OF(ACTIONS));
         }
         return 0;
     default:
@@ -478,7 +540,8 @@ int main(int argc, char **argv)
     static struct chaos chaos;
     const struct argp argp = {.options = OPTIONS, .parser = parse_option,
                               .doc = "Kills, stops and power-cycles replicas under load."};
-    chaos.settings = (struct settings){.rounds = 20, .replicas = 3, .clients = 6, .ring = "256M",
+    chaos.settings = (struct settings){.rounds = 20, .replicas = 3, .clients = 6,
+                                       .expiry_clients = 2, .ring = "256M",
                                        .seed = lks_clock_realtime_ns() % 1000000};
     argp_err_exit_status = 2;
     argp_parse(&argp, argc, argv, 0, NULL, &chaos.settings);

@@ -106,6 +106,7 @@ static char settle(struct lks_history_client *client, const redisReply *reply)
     }
     if (reply->type == REDIS_REPLY_ERROR) {
         client->refused++;
+        (void)snprintf(client->refusal, sizeof client->refusal, "%s", reply->str);
         return 'R';
     }
     client->acknowledged++;
@@ -148,6 +149,42 @@ static uint64_t disturbances_of(struct lks_history_run *run, uint32_t replica)
     return atomic_load_explicit(&run->disturbances[replica], memory_order_acquire);
 }
 
+/* What a client may rely on, noted before an operation. */
+struct calm {
+    uint64_t replica;
+    uint64_t cluster;
+};
+
+static struct calm calm_of(struct lks_history_run *run, uint32_t replica)
+{
+    return (struct calm){
+        .replica = disturbances_of(run, replica),
+        .cluster = atomic_load_explicit(&run->standstills, memory_order_acquire)};
+}
+
+/* True if nothing was done to the replica since `before` (of its connection), nor to a majority. */
+static bool left_alone(struct lks_history_run *run, uint32_t replica, const struct calm *before,
+                       bool and_a_majority)
+{
+    const struct calm now = calm_of(run, replica);
+    return before->replica % 2 == 0 && now.replica == before->replica &&
+           (!and_a_majority || (before->cluster % 2 == 0 && now.cluster == before->cluster));
+}
+
+static void judge_outcome(struct lks_history_client *client, uint32_t replica, char outcome,
+                          const struct calm *connected, const struct calm *called)
+{
+    if (outcome == 'U' && left_alone(client->run, replica, connected, false)) {
+        client->unexpected++;
+    }
+    if (outcome == 'R' && left_alone(client->run, replica, connected, false) &&
+        left_alone(client->run, replica, called, true)) {
+        client->unexpected++;
+        fprintf(stderr, "replica %u was left alone, and a majority, but refused: %s\n", replica,
+                client->refusal);
+    }
+}
+
 static void *live(void *ctx)
 {
     struct lks_history_client *client = ctx;
@@ -155,13 +192,13 @@ static void *live(void *ctx)
     uint32_t replicas = run->cluster->replicas;
     uint32_t replica = client->id % replicas + 1;
     redisContext *context = NULL;
-    uint64_t undisturbed = 0;
+    struct calm connected = {0};
     for (uint64_t number = 0; number < run->operations_max;) {
         if (atomic_load_explicit(&run->stop, memory_order_relaxed)) {
             break;
         }
         if (context == NULL) {
-            undisturbed = disturbances_of(run, replica);
+            connected = calm_of(run, replica);
             context = connect_to(run->cluster, replica);
             if (context == NULL) {
                 replica = replica % replicas + 1;
@@ -169,13 +206,13 @@ static void *live(void *ctx)
                 continue;
             }
         }
+        const struct calm called = calm_of(run, replica);
         bool shared = next_random(&client->seed) % 4 != 0;
         char outcome = shared ? shared_operation(client, context, number)
                               : own_operation(client, context);
         number++;
+        judge_outcome(client, replica, outcome, &connected, &called);
         if (outcome == 'U') {
-            client->unexpected +=
-                undisturbed % 2 == 0 && disturbances_of(run, replica) == undisturbed;
             redisFree(context);
             context = NULL;
             replica = replica % replicas + 1;

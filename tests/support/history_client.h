@@ -23,6 +23,8 @@ struct lks_history_run {
     const struct lks_process_cluster *cluster;
     atomic_bool stop;
     _Atomic uint64_t disturbances[LKS_PROCESS_REPLICAS_MAX + 1];
+    _Atomic uint64_t standstills; /* likewise odd while no majority is left alone: only then may a
+                                     replica that is left alone refuse a command */
     uint64_t think_us_max; /* pause between operations, random up to this */
     uint64_t operations_max; /* of one client */
 };
@@ -39,8 +41,10 @@ struct lks_history_client {
     uint64_t acknowledged;
     uint64_t unknown;
     uint64_t refused;    /* error replies: nothing happened */
-    uint64_t unexpected; /* broken connections although the replica was left alone */
+    uint64_t unexpected; /* broken connections although the replica was left alone; and refusals
+                            although a majority was too (printed) */
     uint64_t malformed;  /* replies of another type than the command has */
+    char refusal[128];   /* the last error reply */
 };
 
 /* Starts the thread. -1: no memory or no thread. */
