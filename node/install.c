@@ -57,6 +57,9 @@ static void tell_core(struct lks_replica *replica, bool log_changed)
     free(install->preface);
     install->preface = NULL;
     install->phase = LKS_INSTALL_IDLE;
+    if (install->status == -ENOSPC) {
+        lks_install_forget(replica); /* all the room is the next attempt's, or own snapshots' */
+    }
 }
 
 static bool reads_are_out(const struct lks_install *install)
@@ -105,7 +108,7 @@ void lks_install_forget(struct lks_replica *replica)
     install->drafts = false;
 }
 
-/* The area refuses: also what was copied is given up, own snapshots need the room. */
+/* The area refuses, also once what it held for readers is free. */
 static void fail_area(struct lks_replica *replica, int status)
 {
     struct lks_error err = {0};
@@ -185,6 +188,19 @@ static int judge(struct lks_replica *replica, struct lks_error *err)
 
 static void begin_lane(struct lks_replica *replica, struct lks_install_lane *lane);
 
+/* What earlier attempts copied, and this manifest does not name, gives its room back: the copies
+ * of another donor, or of an older manifest, would leave too little in a small area, for good. */
+static void drop_stale_copies(struct lks_replica *replica)
+{
+    struct lks_install *install = &replica->install;
+    struct lks_snapshots *store = store_of(replica);
+    for (uint32_t p = 0; p < install->manifest.partitions; p++) {
+        if (!lks_snapshot_is_copy_of(store, p, &install->manifest.items[p])) {
+            lks_snapshot_abandon(store, p);
+        }
+    }
+}
+
 static void manifest_arrived(struct lks_replica *replica)
 {
     struct lks_install *install = &replica->install;
@@ -205,6 +221,7 @@ static void manifest_arrived(struct lks_replica *replica)
         fail(replica, rc, err.text);
         return;
     }
+    drop_stale_copies(replica);
     install->phase = LKS_INSTALL_FETCHING;
     install->next = 0;
     for (uint32_t i = 0; i < LKS_INSTALL_LANES && install->phase == LKS_INSTALL_FETCHING; i++) {
@@ -257,7 +274,6 @@ static void begin_lane(struct lks_replica *replica, struct lks_install_lane *lan
             install->bytes_done += item->bytes;
             continue;
         }
-        lks_snapshot_abandon(store, p);
         const int rc = lks_snapshot_copy_begin(store, p, item);
         install->drafts = true;
         if (rc != 0) {
@@ -294,7 +310,9 @@ static void take_blocks(struct lks_replica *replica, struct lks_install_lane *la
     if (rc == 0 && done) {
         rc = lks_snapshot_copy_finish(store_of(replica), p);
     }
-    if (rc != 0) {
+    if (rc == -ENOSPC && lks_replica_snapshots_release(replica)) {
+        begin_again(replica);
+    } else if (rc != 0) {
         fail_area(replica, rc);
     } else if (done) {
         begin_lane(replica, lane);

@@ -334,6 +334,9 @@ void lks_replica_snapshots_begin(struct lks_replica *replica);
 int lks_replica_snapshot_step(struct lks_replica *replica);
 /* Gives up what is under way; true once the area is still: before an installation. */
 bool lks_replica_snapshots_stop(struct lks_replica *replica);
+/* An area may be full of what a peer that installs has asked to hold: room for what is written here
+ * comes first, the peer reads again what it misses. False: nothing is held. */
+bool lks_replica_snapshots_release(struct lks_replica *replica);
 void lks_replica_note_ties(struct lks_replica *replica, const void *data, uint64_t bytes);
 /* Snapshots of everything below offset, which is applied, are wanted now. */
 void lks_replica_snapshots_press(struct lks_replica *replica, uint64_t offset);

@@ -159,9 +159,7 @@ static void give_up(struct lks_replica *replica)
     }
 }
 
-/* An area may be full of what a peer that installs has asked to hold: room for own snapshots comes
- * first, the peer reads again what it misses. */
-static bool release_held(struct lks_replica *replica)
+bool lks_replica_snapshots_release(struct lks_replica *replica)
 {
     struct lks_snapshots_counts counts;
     lks_snapshots_counts(replica->options.snapshots, &counts);
@@ -176,7 +174,7 @@ static void fail(struct lks_replica *replica, int code)
 {
     struct lks_taker *taker = &replica->taker;
     struct lks_error err = {0};
-    if (code == -ENOSPC && release_held(replica)) {
+    if (code == -ENOSPC && lks_replica_snapshots_release(replica)) {
         give_up(replica); /* and begin again at once */
         return;
     }

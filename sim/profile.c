@@ -22,7 +22,7 @@ static void base_profile(struct lks_sim_profile *profile)
                     .election_timeout_ns = 20 * MS,
                     .heartbeat_ns = 2 * MS,
                     .drift_ppm_max = 500,
-                    .area_bytes = UINT64_C(24) << 20},
+                    .area_bytes = UINT64_C(12) << 20},
         .clients = {.count = 6,
                     .window = 1,
                     .think = {.min_ns = 50 * US, .max_ns = 18 * MS, .tail_ns = 80 * MS,

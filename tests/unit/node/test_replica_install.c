@@ -2,6 +2,7 @@
  * Whole replicas of which one is too far behind: it installs another's snapshots by one-sided
  * reads, then gets the rest of the log; whatever breaks, dies, fills up or is replaced meanwhile.
  */
+#include "pmem/snapshots_internal.h"
 #include "tests/unit/node/replica_rig.h"
 
 #include <errno.h>
@@ -268,6 +269,83 @@ static void install__own_area_refuses_once__tried_again(void **state)
     }
 }
 
+static uint64_t used(const struct rig *rig, uint32_t id)
+{
+    return rig_status(rig, id).snapshots.used_bytes;
+}
+
+static void until_idle(struct rig *rig, uint32_t id)
+{
+    for (uint32_t i = 0; i < 4000 && rig->replicas[id].replica->install.phase !=
+                                         LKS_INSTALL_IDLE; i++) {
+        rig_tick(rig);
+    }
+    assert_int_equal(rig->replicas[id].replica->install.phase, LKS_INSTALL_IDLE);
+}
+
+/* Copies of what the donor has replaced since are of no use, and room may be short. */
+static void install__copies_of_an_older_manifest__give_their_room_back(void **state)
+{
+    (void)state;
+    struct rig_options options = g_options;
+    options.record_bytes = 4000; /* some blocks a partition */
+    struct rig *rig = behind(&options, false);
+    rig_start(rig, 3);
+    until_installing(rig, 3);
+    const uint64_t own = used(rig, 3);
+    g_fails[PERSIST_STEP] = -EIO;
+    until_idle(rig, 3);
+    assert_true(used(rig, 3) > own + 8 * LKS_SNAPSHOT_BLOCK_BYTES); /* to go on with */
+    rig->replicas[3].stalled = true;
+    load(rig, 1, 4); /* every partition is replaced */
+    rig->replicas[3].stalled = false;
+    until_installing(rig, 3);
+    assert_true(used(rig, 3) <= own + LKS_INSTALL_LANES * LKS_SNAPSHOT_BLOCK_BYTES);
+    rig_settle(rig);
+    rig_free(rig);
+}
+
+static void install__no_room__all_that_was_copied_is_given_back(void **state)
+{
+    (void)state;
+    struct rig_options options = g_options;
+    options.record_bytes = 4000;
+    struct rig *rig = behind(&options, false);
+    rig_start(rig, 3);
+    until_installing(rig, 3);
+    const uint64_t own = used(rig, 3);
+    g_fails[PERSIST_STEP] = -ENOSPC; /* when all is copied */
+    until_idle(rig, 3);
+    assert_int_equal(used(rig, 3), own);
+    rig_settle(rig);
+    assert_int_equal(installed(rig, 3), 1);
+    rig_free(rig);
+}
+
+/* What a reader has asked to hold here gives way, too. */
+static void install__no_room_but_what_is_held__read_again(void **state)
+{
+    (void)state;
+    struct rig *rig = behind(&g_options, false);
+    rig_start(rig, 3);
+    until_installing(rig, 3);
+    struct lks_snapshots *store = rig->replicas[3].snapshots;
+    store->retired = (struct lks_block_chain){0};
+    lks_snapshots_hold(store, UINT64_MAX);
+    struct lks_block_chain chain = {0};
+    assert_int_equal(lks_blocks_take(store, &chain), 0);
+    lks_blocks_retire(store, &chain);
+    g_fails[COPY_BLOCK] = -ENOSPC;
+    const uint32_t tries = rig->replicas[3].replica->install.tries;
+    for (uint32_t i = 0; i < 4000 && g_fails[COPY_BLOCK] != 0; i++) {
+        rig_tick(rig);
+    }
+    assert_true(rig->replicas[3].replica->install.tries > tries); /* the same attempt */
+    rig_settle(rig);
+    assert_int_equal(installed(rig, 3), 1);
+    rig_free(rig);
+}
+
 /* The manifest names the copies, and the base cannot follow: it stops, and goes on from there. */
 static void install__base_not_written__stops_and_is_whole_after_the_restart(void **state)
 {
@@ -330,6 +408,9 @@ int main(void)
         cmocka_unit_test(install__a_new_leader_asks_meanwhile__it_ends_first),
         cmocka_unit_test(install__donor_replaces_what_is_read__held_or_read_again),
         cmocka_unit_test(install__own_area_refuses_once__tried_again),
+        cmocka_unit_test(install__copies_of_an_older_manifest__give_their_room_back),
+        cmocka_unit_test(install__no_room__all_that_was_copied_is_given_back),
+        cmocka_unit_test(install__no_room_but_what_is_held__read_again),
         cmocka_unit_test(install__base_not_written__stops_and_is_whole_after_the_restart),
         cmocka_unit_test(adopt__below_the_grantors_base__installs_and_leads),
         cmocka_unit_test(install__no_area__fails_with_the_reason),
