@@ -1,8 +1,9 @@
 /*
- * `lockstep bench replicate|failover|recovery`: the figures of docs/performance.md, on the machine
+ * `lockstep bench replicate|failover|recovery|endurance`: the figures of docs/performance.md, on the machine
  * at hand. Main thread; prints for people, or with --json one object on the last line.
  */
 #include "bench/replicate.h"
+#include "client/bench_endurance.h"
 #include "client/bench_failover.h"
 #include "client/bench_recovery.h"
 #include "client/cluster_options.h"
@@ -15,6 +16,7 @@
 
 #define FAILOVER_PORT 17101u
 #define RECOVERY_PORT 17201u
+#define ENDURANCE_PORT 17301u
 #define RECOVERY_VALUE_BYTES 1024u
 #define STATE_BYTES_MIN (UINT64_C(1) << 20)
 #define STATE_BYTES_MAX (UINT64_C(1) << 40)
@@ -25,6 +27,9 @@ struct bench_options {
     uint32_t samples;
     uint32_t commands;
     uint32_t rounds;
+    uint32_t laps;
+    uint32_t keys;
+    uint32_t pipelined;
     uint16_t port;
     uint64_t ring_bytes;
     uint64_t state_bytes;
@@ -57,6 +62,15 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case 'r':
         options->rounds = (uint32_t)lks_cluster_number(state, "rounds", argument, 1, 100000);
+        return 0;
+    case 'l':
+        options->laps = (uint32_t)lks_cluster_number(state, "laps", argument, 1, 1000000);
+        return 0;
+    case 'k':
+        options->keys = (uint32_t)lks_cluster_number(state, "keys", argument, 1, 100000000);
+        return 0;
+    case 'P':
+        options->pipelined = (uint32_t)lks_cluster_number(state, "pipeline", argument, 1, 256);
         return 0;
     case 'p':
         options->port = (uint16_t)lks_cluster_number(state, "port", argument, 1, 65528);
@@ -228,17 +242,63 @@ static int recovery_command(int argc, char **argv)
     return finish("recovery", lks_bench_recovery(&bench, &err), &err);
 }
 
+static int endurance_command(int argc, char **argv)
+{
+    static const struct argp_option table[] = {
+        {"ring", 'R', "SIZE", 0, "Of the log (default 16M)", 0},
+        {"laps", 'l', "N", 0, "Lengths of the ring to write (default 100)", 0},
+        {"keys", 'k', "N", 0, "Different ones (default 50000)", 0},
+        {"size", 's', "BYTES", 0, "Of a value (default 64)", 0},
+        {"pipeline", 'P', "N", 0, "Commands in flight at each replica (default 32)", 0},
+        {"replicas", 'n', "N", 0, "1, 3, 5 or 7 (default 3)", 0},
+        {"port", 'p', "P", 0, "First client port (default 17301)", 0},
+        {"dir", 'd', "D", 0, "Where the cluster's folder is made (default /dev/shm)", 0},
+        {"json", 'j', NULL, 0, "One JSON object on the last line", 0},
+        {0},
+    };
+    static const struct argp argp = {
+        .options = table,
+        .parser = parse,
+        .doc = "A load without end, shortened: memory at start, middle and end, and the time of "
+               "a write, while snapshots recycle the ring.",
+    };
+    struct bench_options options = {.replicas = 3,
+                                    .size = 64,
+                                    .laps = 100,
+                                    .keys = 50000,
+                                    .pipelined = 32,
+                                    .ring_bytes = UINT64_C(16) << 20,
+                                    .port = ENDURANCE_PORT,
+                                    .directory = "/dev/shm"};
+    (void)argp_parse(&argp, argc, argv, 0, NULL, &options);
+    const struct lks_bench_endurance_options bench = {
+        .replicas = options.replicas,
+        .ring_bytes = options.ring_bytes,
+        .laps = options.laps,
+        .keys = options.keys,
+        .value_bytes = options.size,
+        .pipelined = options.pipelined,
+        .port = options.port,
+        .directory = options.directory,
+        .json = options.json,
+    };
+    struct lks_error err = {0};
+    return finish("endurance", lks_bench_endurance(&bench, &err), &err);
+}
+
 int lks_bench_command(int argc, char **argv)
 {
     static const char help[] =
-        "Usage: lockstep bench replicate|failover|recovery [OPTION...]\n"
+        "Usage: lockstep bench replicate|failover|recovery|endurance [OPTION...]\n"
         "  replicate  propose-to-commit time and throughput inside the leader's process\n"
         "  failover   from the loss of the leader to the next acknowledged write\n"
         "  recovery   from the start of a filled cluster until it serves\n"
+        "  endurance  a ring written many times over: memory and latency under snapshots\n"
         "Each has --help. Exit codes: 0 measured; 1 failed; 2 wrong arguments.\n";
     static char replicate_name[] = "lockstep bench replicate";
     static char failover_name[] = "lockstep bench failover";
     static char recovery_name[] = "lockstep bench recovery";
+    static char endurance_name[] = "lockstep bench endurance";
     if (argc >= 2 && strcmp(argv[1], "replicate") == 0) {
         argv[1] = replicate_name;
         return replicate_command(argc - 1, argv + 1);
@@ -250,6 +310,10 @@ int lks_bench_command(int argc, char **argv)
     if (argc >= 2 && strcmp(argv[1], "recovery") == 0) {
         argv[1] = recovery_name;
         return recovery_command(argc - 1, argv + 1);
+    }
+    if (argc >= 2 && strcmp(argv[1], "endurance") == 0) {
+        argv[1] = endurance_name;
+        return endurance_command(argc - 1, argv + 1);
     }
     const bool asked = argc >= 2 && strcmp(argv[1], "--help") == 0;
     fputs(help, asked ? stdout : stderr);
