@@ -21,7 +21,7 @@ static const struct command commands[] = {
     {"serve", lks_serve_command, "run one replica"},
     {"status", lks_status_command, "ask every replica how it is"},
     {"journal", lks_journal_command, "look into a replica's journal: dump, verify"},
-    {"bench", lks_bench_command, "measure replication, failover and recovery"},
+    {"bench", lks_bench_command, "measure replication, failover, recovery, endurance"},
     {"recover", lks_recover_command, "start again after a majority has forgotten entries"},
 };
 
