@@ -148,6 +148,7 @@ void lks_adoption_read(struct lks_core *core, const struct lks_core_event *event
     core->reading = false;
     core->cancelled = false;
     lks_core_set_log(core, &event->position, event->runs);
+    lks_members_scanned(core, &event->members);
     core->own_durable = event->position.offset;
     if (core->view.role != LKS_CORE_ADOPTING) {
         lks_handover_drained(core);

@@ -41,6 +41,7 @@ struct lks_message *lks_core_send(struct lks_core *core, uint32_t peer, uint32_t
     message->kind = kind;
     message->term = core->promise_term;
     message->incarnation = core->options.incarnation;
+    message->members_number = (uint32_t)core->view.members.number;
     return message;
 }
 
@@ -150,6 +151,9 @@ void lks_core_raise_commit(struct lks_core *core, uint64_t offset)
 {
     LKS_ASSERT(offset >= core->view.commit_offset); /* the commit word only grows */
     core->view.commit_offset = offset;
+    if (core->view.role == LKS_CORE_LEADER && !core->view.members_committed) {
+        lks_members_see_commit(core);
+    }
 }
 
 struct lks_core *lks_core_init(void *memory, const struct lks_core_options *options,
@@ -159,6 +163,8 @@ struct lks_core *lks_core_init(void *memory, const struct lks_core_options *opti
     LKS_ASSERT(options->replicas <= LKS_CORE_REPLICAS_MAX);
     LKS_ASSERT(options->replica >= 1);
     LKS_ASSERT(options->replica <= options->replicas);
+    LKS_ASSERT(options->members_voters < 1u << (options->replicas + 1));
+    LKS_ASSERT((options->members_voters & 1u) == 0);
     LKS_ASSERT(options->heartbeat_ns > 0);
     LKS_ASSERT(options->reserve_bytes < options->ring_bytes / 2);
     LKS_ASSERT(options->writes_max >= 1);
@@ -211,7 +217,8 @@ static void starting_step(struct lks_core *core, const struct lks_core_event *ev
         lks_core_set_log(core, &event->position, event->runs);
         core->own_durable = event->position.offset;
         core->tail_from = 0;
-        const bool alone = core->options.replicas == 1;
+        lks_members_scanned(core, &event->members);
+        const bool alone = core->view.members.voters == 1u << core->options.replica;
         lks_follower_enter(core, alone ? 0 : core->options.election_timeout_ns);
         lks_handover_take_next(core);
     }
@@ -278,6 +285,7 @@ static void message_step(struct lks_core *core, uint32_t peer, const struct lks_
         message->kind == LKS_MESSAGE_AMNESIA_CLEARED) {
         core->peers[peer].amnesiac = (message->flags & LKS_MESSAGE_AMNESIAC) != 0;
     }
+    lks_members_told(core, message);
     switch ((enum lks_message_kind)message->kind) {
     case LKS_MESSAGE_PREVOTE_REQUEST:
         lks_follower_prevote_request(core, peer, message);
@@ -430,6 +438,9 @@ static void dispatch(struct lks_core *core, const struct lks_core_event *event)
     case LKS_EVENT_READ:
         lks_reads_begin(core);
         break;
+    case LKS_EVENT_MEMBERS_APPLIED:
+        lks_members_applied(core, &event->members);
+        break;
     }
 }
 
@@ -437,6 +448,10 @@ static void mirror_peers(struct lks_core *core)
 {
     for (uint32_t p = 1; p <= core->options.replicas; p++) {
         const struct peer *peer = &core->peers[p];
+        core->view.peers[p].voter = lks_members_is_voter(core, p);
+        core->view.peers[p].learner =
+            lks_members_is_member(core, p) && !lks_members_is_voter(core, p);
+        core->view.peers[p].caught_up = peer->path_open && peer->caught_up;
         core->view.peers[p].connected = peer->connected;
         core->view.peers[p].path_open = peer->path_open;
         core->view.peers[p].counted = peer->counted;

@@ -20,7 +20,9 @@ struct lks_core;
 
 struct lks_core_options {
     uint32_t replica;  /* own id, 1..replicas */
-    uint32_t replicas; /* 1..7 */
+    uint32_t replicas; /* slots: the replica ids 1..replicas may exist; 1..7 */
+    uint8_t members_voters; /* the bootstrap members, all of them voters; 0: 1..replicas */
+    bool members_unknown;   /* ... or none: a journal that must learn of them from a leader */
     uint64_t incarnation;
     uint64_t promise_term; /* as the journal holds it */
     uint32_t promise_candidate;
@@ -59,26 +61,31 @@ enum lks_core_event_kind {
     LKS_EVENT_GRANTED,        /* peer, status, key */
     LKS_EVENT_OPENED,         /* peer, grant, status */
     LKS_EVENT_PROMISE_PERSISTED,
-    LKS_EVENT_TAIL_PERSISTED, /* position: the tail; runs; offset: what the commit word says; the
-                                 first one of a life also brings base: the own base, recovered */
+    LKS_EVENT_TAIL_PERSISTED, /* position: the tail; runs; members; offset: what the commit word
+                                 says; the first one of a life also brings base: the own base,
+                                 recovered */
     LKS_EVENT_LOG_PERSISTED,  /* offset, term: own log durable below it, appended in term */
     LKS_EVENT_FLUSHED,        /* end of a WRITE: peer, grant, status; offset: durable there below
                                  it, or 0 if the peer itself will say so (pmem-ack) */
     LKS_EVENT_PROBED,         /* peer, grant, status */
-    LKS_EVENT_LOG_READ,       /* end of READ_LOG. status; position, runs: own log as it now is, all
-                                 of it durable; after success it ends where the READ_LOG did */
+    LKS_EVENT_LOG_READ,       /* end of READ_LOG. status; position, runs, members: own log as it now
+                                 is, all of it durable; after success it ends where the READ_LOG
+                                 did */
     LKS_EVENT_APPENDED,       /* position: own tail after appending entries of the own term; offset:
-                                 the same as position's if they are durable already, else 0 */
+                                 the same as position's if they are durable already, else 0;
+                                 members: if one of them brought members, those; else zero */
     LKS_EVENT_COMMIT_SEEN,    /* offset: the commit word in own memory (followers) */
     LKS_EVENT_AMNESIA_CLEARED, /* the journal has recorded it */
-    LKS_EVENT_TRANSFER,       /* the owner wants to stop: hand over leadership */
+    LKS_EVENT_TRANSFER,       /* hand over leadership: the owner wants to stop (peer 0), or wants
+                                 that voter to lead (given up if it does not come to that soon) */
     LKS_EVENT_BASE_MOVED,     /* base: the own base, moved forward by own snapshots; durable, and
                                  not above the commit offset */
-    LKS_EVENT_INSTALLED,      /* end of INSTALL, however it ended: status; base, position, runs: own
-                                 base and own log as they now are, all of it durable. After success
+    LKS_EVENT_INSTALLED,      /* end of INSTALL, however it ended: status; base, position, runs,
+                                 members: own base and own log as they now are, all of it durable. After success
                                  base lies at or above the INSTALL's `from`; after a failure it may
                                  have moved too, and never moves back; runs NULL: log unchanged */
-    LKS_EVENT_READ            /* the node wants a linearizable point: see view.reads */
+    LKS_EVENT_READ,           /* the node wants a linearizable point: see view.reads */
+    LKS_EVENT_MEMBERS_APPLIED /* members: committed ones, which the node has applied */
 };
 
 struct lks_core_event {
@@ -99,6 +106,9 @@ struct lks_core_event {
         struct lks_position position; /* TAIL_PERSISTED, LOG_READ, APPENDED */
     };
     struct lks_position base;          /* TAIL_PERSISTED, BASE_MOVED, INSTALLED */
+    struct lks_members members;        /* the last ones in the own log, or at its base if there are
+                                          none above; number 0: neither has any, so that the
+                                          bootstrap members are in force (the masks are ignored) */
     const struct lks_runs *runs;       /* valid during the step; of the log above the base (what
                                           it says below the base is ignored) */
     const struct lks_message *message; /* valid during the step, checked */
@@ -121,7 +131,8 @@ enum lks_effect_kind {
                                   move first), if the term is still led then; APPENDED follows */
     LKS_EFFECT_SEND,           /* peer, message */
     LKS_EFFECT_BEAT,           /* advance the own heartbeat counter */
-    LKS_EFFECT_CLEAR_AMNESIA,  /* durably; AMNESIA_CLEARED follows */
+    LKS_EFFECT_CLEAR_AMNESIA,  /* durably; AMNESIA_CLEARED follows; voters: the bootstrap members,
+                                  to be recorded with it where the journal knows none */
     LKS_EFFECT_INSTALL,        /* peer: the donor; from: bring the own base to this offset or above.
                                   Where what is applied here reaches that far, by own snapshots;
                                   else by the donor's, read one-sidedly and put in the place of the
@@ -138,6 +149,7 @@ struct lks_effect {
     uint32_t peer;
     uint8_t message; /* SEND: its place in update.messages */
     bool ends_entry; /* WRITE: `to` was the end of the log */
+    uint8_t voters;  /* CLEAR_AMNESIA */
     uint64_t from;
     uint64_t to;
     uint64_t term;
@@ -191,7 +203,15 @@ struct lks_core_view {
         uint64_t commit_offset; /* known when it was granted: writes start at or above it */
     } grant;
     uint64_t elected_count;
+    struct lks_members members; /* in force here: the last in the own log as far as it was looked at,
+                                   committed or not; all zero: none are known */
+    bool members_committed;     /* they are */
+    bool removed;               /* this replica was a member once and learnt that it is none under
+                                   younger members that are committed: it is to stop */
     struct {
+        bool voter;     /* under the members in force */
+        bool learner;
+        bool caught_up; /* leader: it holds what was committed an election timeout ago */
         bool connected;
         bool path_open;
         bool counted; /* its durability counts towards commits */
@@ -236,6 +256,20 @@ const struct lks_core_view *lks_core_view(struct lks_core *core);
  * in the log: memory or a wire has garbled it. (lks_core_step ignores it too.)
  */
 bool lks_core_plausible(const struct lks_core *core, const struct lks_message *message);
+
+/*
+ * Whether this replica may append an entry that brings `proposed` now (number: the next one;
+ * end_offset is ignored). Whoever appends it posts APPENDED before any other event and before it
+ * asks again. 0, or:
+ *   -LKS_ENOLEADER  it does not lead
+ *   -LKS_EBUSY      nothing of its term, or the last change, has committed yet; or it hands over
+ *   -EINVAL         not the next number; or more or less than one server changes (new learner;
+ *                   learner to voter; learner or voter to nothing), or a slot that does not exist
+ *   -EPERM          it would remove itself: leadership is to be handed over first
+ *   -EAGAIN         the learner to be promoted has not caught up
+ *   -ENOLINK        of the voters that would remain, no majority is connected and counts
+ */
+int lks_core_members_check(struct lks_core *core, const struct lks_members *proposed);
 
 const char *lks_core_role_name(enum lks_core_role role);
 const char *lks_effect_name(enum lks_effect_kind kind);

@@ -64,6 +64,10 @@ struct peer {
     uint64_t retry_ns; /* observed time before which no new request is sent */
     struct lks_message report;
     /* replication, while this replica leads */
+    bool caught_up;         /* it had durably, within an election timeout, what had committed */
+    uint64_t round_target;  /* commit offset when the present round of catching up began ... */
+    uint64_t round_ns;      /* ... observed time of that */
+    bool leaving;           /* no member any more: its last probe is posted */
     bool counted;
     uint32_t inflight;
     uint32_t probes; /* posted and not completed; they complete in order */
@@ -104,6 +108,10 @@ struct lks_core {
     uint32_t promise_candidate;
     uint64_t promise_incarnation;
     uint64_t term_seen; /* highest term heard of */
+
+    struct lks_members committed; /* the youngest known to have committed */
+    bool was_member;        /* some members named this replica ... */
+    uint64_t member_number; /* ... the youngest of them */
 
     struct lks_runs runs;
     uint64_t own_durable;
@@ -155,6 +163,21 @@ bool lks_core_plausible_term(const struct lks_core *core, uint64_t term);
 bool lks_core_ring_busy(const struct lks_core *core);
 void lks_core_cancel(struct lks_core *core);
 void lks_core_raise_commit(struct lks_core *core, uint64_t offset);
+
+/* members.c */
+void lks_members_scanned(struct lks_core *core, const struct lks_members *members);
+void lks_members_appended(struct lks_core *core, const struct lks_members *members);
+void lks_members_applied(struct lks_core *core, const struct lks_members *members);
+void lks_members_see_commit(struct lks_core *core);
+void lks_members_learn_bootstrap(struct lks_core *core, uint64_t voters);
+uint8_t lks_members_bootstrap_voters(const struct lks_core *core);
+bool lks_members_is_voter(const struct lks_core *core, uint32_t p);
+bool lks_members_is_member(const struct lks_core *core, uint32_t p);
+bool lks_members_is_no_voter(const struct lks_core *core, uint32_t p, uint64_t number);
+bool lks_members_is_removed(const struct lks_core *core, uint32_t p, uint64_t number);
+void lks_members_tell(struct lks_core *core, uint32_t peer);
+void lks_members_told(struct lks_core *core, const struct lks_message *message);
+bool lks_members_differ_by_one(const struct lks_members *a, const struct lks_members *b);
 
 /* handover.c */
 void lks_handover_begin(struct lks_core *core, const struct handover_target *target);

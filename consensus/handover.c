@@ -117,6 +117,7 @@ void lks_handover_tail(struct lks_core *core, const struct lks_core_event *event
         lks_core_raise_commit(core, event->offset);
     }
     lks_core_set_log(core, &event->position, event->runs);
+    lks_members_scanned(core, &event->members);
     core->own_durable = event->position.offset;
     /* Below the commit word nothing is overwritten any more, and all of it is durable now: the
      * next hand-over may begin here. Never from a durable index: one-sided overwrites of a

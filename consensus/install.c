@@ -105,6 +105,7 @@ void lks_install_ended(struct lks_core *core, const struct lks_core_event *event
     core->cancelled = false;
     lks_core_set_base(core, &event->base);
     lks_core_set_log(core, &event->position, event->runs);
+    lks_members_scanned(core, &event->members);
     core->own_durable = event->position.offset;
     if (core->view.role == LKS_CORE_ADOPTING) {
         lks_adoption_installed(core, event->status);

@@ -137,17 +137,13 @@ static void try_end_amnesia(struct lks_core *core, uint32_t p)
 
 static bool advance_commit(struct lks_core *core)
 {
-    uint64_t durable[LKS_CORE_REPLICAS_MAX];
-    uint32_t count = 0;
-    for (uint32_t p = 1; p <= core->options.replicas; p++) {
-        if (p == core->options.replica) {
-            durable[count] = core->own_durable;
-        } else {
-            durable[count] = core->peers[p].counted ? core->peers[p].durable : 0;
-        }
-        count++;
+    uint64_t durable[LKS_CORE_PEERS];
+    const uint32_t voters = core->view.members.voters;
+    LKS_QUORUM_EACH (p, voters) {
+        durable[p] = core->peers[p].counted ? core->peers[p].durable : 0;
     }
-    const uint64_t reached = lks_quorum_reached(durable, count);
+    durable[core->options.replica] = core->own_durable;
+    const uint64_t reached = lks_quorum_reached(durable, voters);
     LKS_ASSERT(reached <= core->view.tail.offset);
     if (core->view.noop_offset == 0 || reached < core->view.noop_offset ||
         (core->view.established && reached <= core->view.commit_offset)) {
@@ -388,6 +384,7 @@ void lks_leader_appended(struct lks_core *core, const struct lks_core_event *eve
     LKS_ASSERT(tail->term == core->promise_term || core->view.role != LKS_CORE_LEADER);
     lks_runs_note(&core->runs, tail->term, before);
     lks_core_set_log(core, tail, NULL);
+    lks_members_appended(core, &event->members);
     const bool noop = core->noop_pending;
     core->noop_pending = false;
     if (core->view.role != LKS_CORE_LEADER) {

@@ -99,7 +99,7 @@ const char *lks_core_event_name(enum lks_core_event_kind kind)
         "promise-persisted", "tail-persisted", "log-persisted", "flushed",
         "probed",         "log-read",      "appended",     "commit-seen",
         "amnesia-cleared", "transfer",    "base-moved",  "installed",
-        "read",
+        "read",          "members-applied",
     };
-    return kind <= LKS_EVENT_READ ? names[kind] : "unknown";
+    return kind <= LKS_EVENT_MEMBERS_APPLIED ? names[kind] : "unknown";
 }

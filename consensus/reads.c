@@ -51,13 +51,14 @@ static void cover(struct lks_core *core)
  * leaders. */
 static uint64_t confirmed(const struct lks_core *core)
 {
-    uint64_t rounds[LKS_CORE_REPLICAS_MAX];
-    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+    uint64_t rounds[LKS_CORE_PEERS];
+    const uint32_t voters = core->view.members.voters;
+    LKS_QUORUM_EACH (p, voters) {
         const struct peer *peer = &core->peers[p];
-        rounds[p - 1] = peer->path_open && peer->counted ? peer->round_confirmed : 0;
+        rounds[p] = peer->path_open && peer->counted ? peer->round_confirmed : 0;
     }
-    rounds[core->options.replica - 1] = core->reads_posted;
-    return lks_quorum_reached(rounds, core->options.replicas);
+    rounds[core->options.replica] = core->reads_posted;
+    return lks_quorum_reached(rounds, voters);
 }
 
 void lks_reads_progress(struct lks_core *core)

@@ -34,6 +34,22 @@ struct lks_run {
     uint64_t first_offset;
 };
 
+/*
+ * Who belongs to the cluster. Bit p of a mask is replica p; bit 0 is unused. Majorities are of the
+ * voters; learners hold the log and count for nothing. `number` counts up by one with each change
+ * (0: the bootstrap members, which stand in no log). `end_offset`: the end of the entry that brought
+ * them; 0 for bootstrap; any value at or below the own base means that they are committed.
+ */
+struct lks_members {
+    uint64_t number;
+    uint64_t end_offset;
+    uint8_t voters;
+    uint8_t learners;
+    uint8_t reserved[6];
+};
+
+_Static_assert(sizeof(struct lks_members) == 24, "members layout");
+
 enum lks_message_kind {
     LKS_MESSAGE_PREVOTE_REQUEST = 1, /* would you grant me term? */
     LKS_MESSAGE_PREVOTE_REPLY,       /* accepted or not */
@@ -55,7 +71,9 @@ enum lks_message_flags {
     LKS_MESSAGE_AMNESIAC = 4,     /* VOTE_REPLY, VOTE_REFUSAL: the sender is amnesiac */
     LKS_MESSAGE_PROMISE_LOST = 8, /* VOTE_REPLY: and may have forgotten its promise */
     LKS_MESSAGE_TERM_TAKEN = 16,  /* VOTE_REFUSAL: this very term is promised to another one */
-    LKS_MESSAGE_FAILED = 32       /* INSTALLED: no snapshot could be installed */
+    LKS_MESSAGE_FAILED = 32,      /* INSTALLED: no snapshot could be installed */
+    LKS_MESSAGE_NOT_MEMBER = 64   /* PREVOTE_REPLY, VOTE_REFUSAL: the receiver is no member under
+                                     the committed members `members_number` */
 };
 
 struct lks_message {
@@ -69,9 +87,10 @@ struct lks_message {
     uint64_t commit_offset; /* greatest commit word the sender has seen */
     uint64_t durable_offset; /* DURABLE */
     uint64_t key[LKS_KEY_WORDS]; /* VOTE_REPLY: key[0] is the grant's number; DURABLE, AMNESIA_*,
-                                    INSTALL, INSTALLED: key[0]; INSTALL: key[1] is the donor */
+                                    INSTALL, INSTALLED: key[0]; INSTALL: key[1] is the donor;
+                                    AMNESIA_OVER: key[1] are the bootstrap voters */
     uint32_t runs_count;
-    uint32_t reserved;
+    uint32_t members_number; /* of the members in force at the sender; NOT_MEMBER: see there */
     struct lks_run runs[LKS_MESSAGE_RUNS_MAX]; /* the last ones, rising, above the base */
 };
 
