@@ -1,0 +1,82 @@
+# The folder of a lab, and the process that guards it. The guard starts the supervisor in
+# namespaces of its own, passes signals on, and removes the folder when the supervisor has ended;
+# if the guard dies first, the supervisor is told by a signal and does the same. A lab's processes
+# all lie in one process namespace, so that they end with the supervisor, whatever happens; taps
+# and bridge go with the network namespace. Sourced by soft-roce/lab.
+# shellcheck shell=bash disable=SC2034,SC2154 # the parts share their variables
+
+# Removes folders whose guard and supervisor have both been killed.
+sweep_folders() { # PARENT
+    local folder guard
+    for folder in "$1"/lockstep-lab."$(id -u)".*; do
+        [ -O "$folder" ] || continue
+        guard=$(cat "$folder/guard" 2>/dev/null) || continue
+        kill -0 "$guard" 2>/dev/null || rm -rf -- "$folder"
+    done
+}
+
+make_folder() {
+    local parent=${LKS_LAB_PARENT:-/dev/shm}
+    [ -w "$parent" ] || parent=/tmp
+    sweep_folders "$parent"
+    folder=$(mktemp -d "$parent/lockstep-lab.$(id -u).XXXXXX")
+    echo $$ >"$folder/guard"
+    mkfifo "$folder/control"
+    if [ -z "$out" ]; then
+        out=$folder/out
+        mkdir "$out"
+    fi
+    declare -p guests cpus memory_mib timeout_s nvdimm nvdimm_mib out accel command \
+        >"$folder/settings"
+}
+
+# How a supervisor gets namespaces of its own; nothing at all where they are refused.
+namespaces() {
+    local way=(unshare --net --pid --mount --fork --mount-proc --kill-child)
+    [ "$(id -u)" -eq 0 ] || way+=(--user --map-root-user)
+    if "${way[@]}" true 2>/dev/null; then
+        echo "${way[@]}"
+    elif [ "$guests" -gt 1 ]; then
+        die "$status_broken" "$guests guests need a network namespace, which this user must not" \
+            "have: run as root, or with --guests 1"
+    fi
+}
+
+# The supervisor, in the background: $supervisor, or $inside for signals if there are namespaces.
+launch() { # VERB
+    local way
+    way=$(namespaces)
+    [ -n "$way" ] && echo yes >"$folder/bridged"
+    # shellcheck disable=SC2086 # the words of the way
+    setpriv --pdeathsig TERM $way "$soft_roce/lab" --supervise "$1" "$folder" &
+    supervisor=$!
+}
+
+signal_supervisor() {
+    local inside
+    inside=$(cat "/proc/$supervisor/task/$supervisor/children" 2>/dev/null) || true
+    if [ -e "$folder/bridged" ]; then
+        # shellcheck disable=SC2086 # a list of process ids
+        kill -TERM $inside 2>/dev/null || true
+    else
+        kill -TERM "$supervisor" 2>/dev/null || true
+    fi
+}
+
+remove_folder() {
+    rm -rf -- "$folder"
+}
+
+guard() { # VERB
+    local status=0 caught=
+    make_folder
+    trap 'caught=130; signal_supervisor' INT
+    trap 'caught=143; signal_supervisor' TERM HUP
+    trap remove_folder EXIT
+    launch "$1"
+    while true; do
+        wait "$supervisor" && status=0 || status=$?
+        kill -0 "$supervisor" 2>/dev/null || break
+    done
+    exit "${caught:-$status}"
+}
