@@ -175,6 +175,10 @@ static uint32_t next_fit(struct lks_snapshots *store)
 
 int lks_blocks_take(struct lks_snapshots *store, struct lks_block_chain *chain)
 {
+    const int failure = lks_snapshots_failure(store);
+    if (failure < 0) {
+        return failure; /* what is free here may be named by a manifest that is on the medium */
+    }
     lks_blocks_find_all(store);
     release(store, RELEASE_AT_ONCE);
     if (store->used == store->blocks_end) {

@@ -295,11 +295,24 @@ void lks_snapshots_replace_end(struct lks_snapshots *store)
     store->replacing = false;
 }
 
+/* Whether the stored manifest is on the medium is not known. Either one that a restart may find
+ * names whole snapshots: nothing is written to a block any more in this life. */
+static void give_up_replacing(struct lks_snapshots *store)
+{
+    LKS_ASSERT(lks_snapshots_failure(store) < 0);
+    for (uint32_t p = 0; p < store->geometry.partitions; p++) {
+        store->drafts[p].replacing = false;
+    }
+    store->replacing = false;
+}
+
 static int make_durable(struct lks_snapshots *store, const struct lks_snapshots_range *range)
 {
     const int rc = lks_snapshots_persist(store, range);
     if (rc == 0) {
         lks_snapshots_replace_end(store);
+    } else {
+        give_up_replacing(store);
     }
     return rc;
 }

@@ -208,6 +208,27 @@ static void persist__fails_once__nothing_is_durable_any_more(void **state)
     content_expect(area->store, &kept);
 }
 
+/* The manifest is stored, but may not be durable: nothing is written over what either one names. */
+static void replace__manifest_not_durable__drafts_can_be_given_up(void **state)
+{
+    struct area *area = *state;
+    const struct content kept = {1, 1, 2, 60000};
+    const uint32_t partition = 1;
+    area_start(area);
+    content_put(area->store, &kept);
+    const struct content next = {1, 2, 4, 60000};
+    assert_int_equal(content_write(area->store, &next), 0);
+    content_persist(area->store, 1);
+    g_persist = -EIO;
+    assert_int_equal(lks_snapshots_replace(area->store, &partition, 1), -EIO);
+    g_persist = 0;
+    lks_snapshot_abandon(area->store, 1);
+    assert_int_equal(content_begin(area->store, &(struct content){2, 3, 1, 60000}), -EIO);
+    content_expect(area->store, &kept);
+    area_reopen(area);
+    content_expect(area->store, &next); /* here it was */
+}
+
 static void write__chunk_too_big__etoobig(void **state)
 {
     struct area *area = *state;
@@ -337,6 +358,7 @@ int main(void)
         AREA_TEST(write__area_full__enospc_and_the_old_ones_stay),
         AREA_TEST(write__disk_full__enospc_and_nothing_is_stored),
         AREA_TEST(persist__fails_once__nothing_is_durable_any_more),
+        AREA_TEST(replace__manifest_not_durable__drafts_can_be_given_up),
         AREA_TEST(write__chunk_too_big__etoobig),
         AREA_TEST(persist__by_another__ranges_cover_the_draft),
         AREA_TEST(replace__not_durable__asserts),
