@@ -60,22 +60,23 @@ static void read_from(struct lks_core *core, uint32_t best)
  */
 static bool grants_stand_together(struct lks_core *core)
 {
-    const uint32_t majority = lks_quorum_majority(core->options.replicas);
-    if (core->options.replicas <= 3) {
+    const uint8_t voters = core->view.members.voters;
+    if (core->view.members.number == 0 && lks_quorum_count(voters) <= 3) {
         return true;
     }
-    uint32_t confirmed = 1;
-    uint32_t outside = 0;
-    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+    uint8_t confirmed = (uint8_t)(1u << core->options.replica);
+    uint8_t outside = 0;
+    LKS_QUORUM_EACH (p, core->met & voters) {
         const struct peer *peer = &core->peers[p];
         if (peer->path_open && peer->confirming) {
-            confirmed += peer->probes == 0 ? 1 : 0;
+            confirmed |= (uint8_t)(peer->probes == 0 ? 1u << p : 0);
         } else if (peer->path_open && peer->probes < CONFIRM_PROBES_MAX) {
-            outside++; /* granted after the others were probed */
+            outside |= (uint8_t)(1u << p); /* granted after the others were probed */
         }
     }
-    if (confirmed >= majority || outside == 0) {
-        return confirmed >= majority;
+    const bool majority = lks_quorum_has_majority(confirmed, voters);
+    if (majority || outside == 0) {
+        return majority;
     }
     for (uint32_t p = 1; p <= core->options.replicas; p++) {
         struct peer *peer = &core->peers[p];
@@ -100,7 +101,6 @@ void lks_adoption_choose(struct lks_core *core)
     if (lks_core_ring_busy(core) || core->handover.phase != HANDOVER_IDLE) {
         return;
     }
-    uint32_t standing = 1;
     uint32_t best = core->options.replica;
     const struct lks_position *best_tail = &core->view.tail;
     for (uint32_t p = 1; p <= core->options.replicas; p++) {
@@ -108,13 +108,19 @@ void lks_adoption_choose(struct lks_core *core)
         if (!peer->path_open) {
             continue;
         }
-        standing++;
         if (log_is_better(&peer->report.tail, best_tail)) {
             best = p;
             best_tail = &peer->report.tail;
         }
     }
-    if (standing < lks_quorum_majority(core->options.replicas)) {
+    if (best == core->options.replica && !lks_members_is_voter(core, best)) {
+        lks_election_step_down(core, core->options.election_timeout_ns);
+        return; /* the log that it would lead with does not name it */
+    }
+    if (!lks_quorum_has_majority(lks_election_standing(core), core->view.members.voters)) {
+        if (core->observed_ns < core->ask_until_ns) {
+            lks_election_request_missing(core); /* of members that it has only now read of */
+        }
         return; /* wait for more grants, or for the tick that gives up */
     }
     if (best != core->options.replica) {

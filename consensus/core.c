@@ -229,12 +229,15 @@ static void connected(struct lks_core *core, const struct lks_core_event *event)
     struct peer *peer = &core->peers[event->peer];
     LKS_ASSERT(!peer->connected);
     peer->connected = true;
+    core->met |= (uint8_t)(1u << event->peer);
+    lks_members_tell(core, event->peer);
     peer->beat = 0;
     peer->leading = false;
     peer->waits = false;
     peer->retry_ns = 0;
-    if (core->view.role == LKS_CORE_ADOPTING || core->view.role == LKS_CORE_LEADER ||
-        (core->view.role == LKS_CORE_CANDIDATE && core->handover.phase == HANDOVER_IDLE)) {
+    if (lks_election_wants(core, event->peer) &&
+        (core->view.role == LKS_CORE_ADOPTING || core->view.role == LKS_CORE_LEADER ||
+         (core->view.role == LKS_CORE_CANDIDATE && core->handover.phase == HANDOVER_IDLE))) {
         lks_election_request(core, event->peer);
     }
 }
@@ -307,7 +310,7 @@ static void message_step(struct lks_core *core, uint32_t peer, const struct lks_
         break;
     case LKS_MESSAGE_TRANSFER:
         if (message->term == core->promise_term && core->view.leader == peer &&
-            core->view.role == LKS_CORE_FOLLOWER && !core->view.amnesiac &&
+            core->view.role == LKS_CORE_FOLLOWER && lks_election_may_stand(core) &&
             core->handover.phase == HANDOVER_IDLE) {
             lks_election_start(core);
         }
@@ -369,6 +372,14 @@ static void base_moved(struct lks_core *core, const struct lks_position *base)
     }
 }
 
+/* (Before the fences of a start are through, the word is an earlier life's.) */
+static void commit_seen(struct lks_core *core, uint64_t offset)
+{
+    if (core->view.role != LKS_CORE_STARTING && offset > core->view.commit_offset) {
+        lks_core_raise_commit(core, offset);
+    }
+}
+
 static void dispatch(struct lks_core *core, const struct lks_core_event *event)
 {
     switch (event->kind) {
@@ -418,16 +429,13 @@ static void dispatch(struct lks_core *core, const struct lks_core_event *event)
         lks_leader_appended(core, event);
         break;
     case LKS_EVENT_COMMIT_SEEN:
-        /* (Before the fences of a start are through, the word is an earlier life's.) */
-        if (core->view.role != LKS_CORE_STARTING && event->offset > core->view.commit_offset) {
-            lks_core_raise_commit(core, event->offset);
-        }
+        commit_seen(core, event->offset);
         break;
     case LKS_EVENT_AMNESIA_CLEARED:
         lks_follower_amnesia_cleared(core);
         break;
     case LKS_EVENT_TRANSFER:
-        lks_leader_transfer(core);
+        lks_leader_transfer(core, event->peer);
         break;
     case LKS_EVENT_BASE_MOVED:
         base_moved(core, &event->base);

@@ -81,9 +81,10 @@ enum lks_core_event_kind {
     LKS_EVENT_BASE_MOVED,     /* base: the own base, moved forward by own snapshots; durable, and
                                  not above the commit offset */
     LKS_EVENT_INSTALLED,      /* end of INSTALL, however it ended: status; base, position, runs,
-                                 members: own base and own log as they now are, all of it durable. After success
-                                 base lies at or above the INSTALL's `from`; after a failure it may
-                                 have moved too, and never moves back; runs NULL: log unchanged */
+                                 members: own base and own log as they now are, all of it durable.
+                                 After success base lies at or above the INSTALL's `from`; after a
+                                 failure it may have moved too, and never moves back; runs NULL: log
+                                 unchanged */
     LKS_EVENT_READ,           /* the node wants a linearizable point: see view.reads */
     LKS_EVENT_MEMBERS_APPLIED /* members: committed ones, which the node has applied */
 };
@@ -203,8 +204,8 @@ struct lks_core_view {
         uint64_t commit_offset; /* known when it was granted: writes start at or above it */
     } grant;
     uint64_t elected_count;
-    struct lks_members members; /* in force here: the last in the own log as far as it was looked at,
-                                   committed or not; all zero: none are known */
+    struct lks_members members; /* in force here: the last in the own log as far as it was looked
+                                   at, committed or not; all zero: none are known */
     bool members_committed;     /* they are */
     bool removed;               /* this replica was a member once and learnt that it is none under
                                    younger members that are committed: it is to stop */

@@ -28,6 +28,7 @@ struct handover_target {
     uint64_t term;
     uint64_t incarnation;
     uint64_t request;
+    uint64_t members_number; /* of the members in force there */
 };
 
 struct handover {
@@ -141,6 +142,10 @@ struct lks_core {
     uint64_t give_up_ns;   /* candidates: observed time at which to give up */
     bool noop_pending;     /* APPEND_NOOP emitted, APPENDED not yet seen */
     bool transfer_sent;
+    uint32_t transfer_to;    /* the voter that is wanted; 0: any */
+    uint64_t transfer_until_ns; /* observed time at which a hand-over to it is given up */
+    uint64_t ask_until_ns;   /* ADOPTING: other members were adopted; time to ask them (observed) */
+    uint8_t met;             /* peers that were connected in this life */
 
     struct peer peers[LKS_CORE_PEERS];
 };
@@ -208,6 +213,10 @@ void lks_election_prevote_reply(struct lks_core *core, uint32_t peer,
                                 const struct lks_message *message);
 void lks_election_own_ring_ready(struct lks_core *core);
 void lks_election_request(struct lks_core *core, uint32_t peer);
+void lks_election_request_missing(struct lks_core *core);
+bool lks_election_wants(const struct lks_core *core, uint32_t p);
+bool lks_election_may_stand(const struct lks_core *core);
+uint8_t lks_election_standing(const struct lks_core *core);
 void lks_election_vote_reply(struct lks_core *core, uint32_t peer,
                              const struct lks_message *message);
 void lks_election_refused(struct lks_core *core, uint32_t peer, const struct lks_message *message);
@@ -238,7 +247,7 @@ void lks_leader_durable_message(struct lks_core *core, uint32_t peer,
 void lks_leader_amnesia_cleared(struct lks_core *core, uint32_t peer,
                                 const struct lks_message *message);
 void lks_leader_tick(struct lks_core *core);
-void lks_leader_transfer(struct lks_core *core);
+void lks_leader_transfer(struct lks_core *core, uint32_t peer);
 void lks_leader_report(struct lks_core *core, uint32_t peer);
 void lks_leader_base_moved(struct lks_core *core);
 void lks_leader_base_seen(struct lks_core *core, uint32_t peer, uint64_t offset);

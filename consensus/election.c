@@ -8,9 +8,47 @@
 #define PREVOTES_PER_BEAT 8u /* a pre-vote is asked for again after this part of a heartbeat */
 #define REQUEST_TIMEOUTS 10u /* election timeouts after which an unanswered request is repeated */
 
-static uint32_t majority(const struct lks_core *core)
+static uint8_t own_bit(const struct lks_core *core)
 {
-    return lks_quorum_majority(core->options.replicas);
+    return (uint8_t)(1u << core->options.replica);
+}
+
+/*
+ * Whose pre-votes are asked for. The members in force are those of the last look at the own log; if
+ * others have been allowed to write it since, they may have gone from it again.
+ */
+static uint8_t electorate(const struct lks_core *core)
+{
+    const uint8_t before = core->granted_to != 0 ? core->committed.voters : 0;
+    return core->view.members.voters | before;
+}
+
+/* Learners, removed replicas, and those that know no members wait for a leader. */
+bool lks_election_may_stand(const struct lks_core *core)
+{
+    return !core->view.amnesiac && !core->view.removed &&
+           (electorate(core) & own_bit(core)) != 0;
+}
+
+static bool prevotes_suffice(const struct lks_core *core)
+{
+    uint8_t accepted = own_bit(core);
+    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+        const struct peer *peer = &core->peers[p];
+        accepted |= (uint8_t)(peer->prevote && peer->connected ? 1u << p : 0);
+    }
+    return lks_quorum_has_majority(accepted, core->view.members.voters) ||
+           (core->granted_to != 0 && lks_quorum_has_majority(accepted, core->committed.voters));
+}
+
+/* Replicas whose rings this one may write, itself included. */
+uint8_t lks_election_standing(const struct lks_core *core)
+{
+    uint8_t standing = own_bit(core);
+    LKS_QUORUM_EACH (p, core->met) {
+        standing |= (uint8_t)(core->peers[p].path_open ? 1u << p : 0);
+    }
+    return standing;
 }
 
 static void send_prevotes(struct lks_core *core)
@@ -18,7 +56,8 @@ static void send_prevotes(struct lks_core *core)
     const uint64_t term =
         (core->term_seen > core->promise_term ? core->term_seen : core->promise_term) + 1;
     for (uint32_t p = 1; p <= core->options.replicas; p++) {
-        if (lks_core_is_peer(core, p) && core->peers[p].connected && !core->peers[p].prevote) {
+        if (lks_core_is_peer(core, p) && core->peers[p].connected && !core->peers[p].prevote &&
+            (electorate(core) & 1u << p) != 0) {
             struct lks_message *message = lks_core_send(core, p, LKS_MESSAGE_PREVOTE_REQUEST);
             message->term = term;
             message->request = core->prevote_request;
@@ -31,7 +70,7 @@ static void send_prevotes(struct lks_core *core)
 
 void lks_election_start_prevote(struct lks_core *core)
 {
-    LKS_ASSERT(!core->view.amnesiac);
+    LKS_ASSERT(lks_election_may_stand(core));
     LKS_ASSERT(core->handover.phase == HANDOVER_IDLE);
     lks_core_set_role(core, LKS_CORE_PRE_CANDIDATE);
     core->requests++;
@@ -40,7 +79,7 @@ void lks_election_start_prevote(struct lks_core *core)
     for (uint32_t p = 1; p <= core->options.replicas; p++) {
         core->peers[p].prevote = false;
     }
-    if (majority(core) == 1) {
+    if (prevotes_suffice(core)) {
         lks_election_start(core);
         return;
     }
@@ -55,11 +94,7 @@ void lks_election_prevote_reply(struct lks_core *core, uint32_t peer,
         return;
     }
     core->peers[peer].prevote = true;
-    uint32_t accepted = 1;
-    for (uint32_t p = 1; p <= core->options.replicas; p++) {
-        accepted += core->peers[p].prevote && core->peers[p].connected ? 1 : 0;
-    }
-    if (accepted >= majority(core) && core->handover.phase == HANDOVER_IDLE) {
+    if (prevotes_suffice(core) && core->handover.phase == HANDOVER_IDLE) {
         lks_election_start(core);
     }
 }
@@ -77,6 +112,8 @@ static void forget_grants(struct lks_core *core)
         peer->install = 0;
         peer->probes = 0;
         peer->confirming = false;
+        peer->caught_up = false;
+        peer->leaving = false;
         peer->amnesia = AMNESIA_NONE;
         peer->retry_ns = 0;
     }
@@ -90,6 +127,7 @@ void lks_election_start(struct lks_core *core)
     lks_core_set_leader(core, 0);
     forget_grants(core);
     const uint64_t timeout = core->options.election_timeout_ns;
+    core->ask_until_ns = 0;
     core->give_up_ns = core->observed_ns + 2 * timeout + lks_core_random_below(core, timeout + 1);
     const uint64_t highest =
         core->term_seen > core->promise_term ? core->term_seen : core->promise_term;
@@ -107,14 +145,26 @@ void lks_election_own_ring_ready(struct lks_core *core)
         return; /* gave up meanwhile */
     }
     LKS_ASSERT(core->promise_candidate == core->options.replica);
+    if (!lks_members_is_voter(core, core->options.replica)) {
+        /* Its own log, looked at just now, says that it is no voter. */
+        lks_election_step_down(core, core->options.election_timeout_ns);
+        return;
+    }
     for (uint32_t p = 1; p <= core->options.replicas; p++) {
-        if (lks_core_is_peer(core, p) && core->peers[p].connected) {
+        if (lks_core_is_peer(core, p) && core->peers[p].connected && lks_election_wants(core, p)) {
             lks_election_request(core, p);
         }
     }
-    if (majority(core) == 1) {
+    if (lks_quorum_has_majority(own_bit(core), core->view.members.voters)) {
         lks_adoption_begin(core);
     }
+}
+
+/* Whether p's grant is sought: a voter's always, a learner's once this replica is established. */
+bool lks_election_wants(const struct lks_core *core, uint32_t p)
+{
+    return lks_members_is_voter(core, p) ||
+           (core->view.established && lks_members_is_member(core, p));
 }
 
 void lks_election_request(struct lks_core *core, uint32_t peer)
@@ -158,6 +208,9 @@ void lks_election_vote_reply(struct lks_core *core, uint32_t peer,
         state->retry_ns = core->observed_ns + core->options.heartbeat_ns;
         return;
     }
+    if (!lks_election_wants(core, peer)) {
+        return; /* no member any more */
+    }
     state->report = *message;
     state->granted = true;
     state->grant = message->key[0];
@@ -178,6 +231,8 @@ void lks_election_refused(struct lks_core *core, uint32_t peer, const struct lks
     if (message->term > core->promise_term) {
         /* A higher term exists: only an election above it can win this replica's grant. */
         lks_election_step_down(core, core->options.heartbeat_ns);
+    } else if (core->view.removed && core->view.role != LKS_CORE_LEADER) {
+        lks_election_step_down(core, core->options.election_timeout_ns);
     } else if ((message->flags & LKS_MESSAGE_TERM_TAKEN) != 0 && core->view.established &&
                !core->view.transferring) {
         /* A rival of this term's election, for instance, promised the term to itself: it can
@@ -205,11 +260,7 @@ void lks_election_opened(struct lks_core *core, const struct lks_core_event *eve
     if (core->view.role == LKS_CORE_LEADER) {
         lks_leader_path_open(core, event->peer);
     } else if (core->view.role == LKS_CORE_CANDIDATE) {
-        uint32_t standing = 1;
-        for (uint32_t p = 1; p <= core->options.replicas; p++) {
-            standing += core->peers[p].path_open ? 1 : 0;
-        }
-        if (standing >= majority(core)) {
+        if (lks_quorum_has_majority(lks_election_standing(core), core->view.members.voters)) {
             lks_adoption_begin(core);
         }
     } else {
@@ -230,6 +281,8 @@ void lks_election_path_lost(struct lks_core *core, uint32_t peer)
     state->round_posted = 0;
     state->round_confirmed = 0;
     state->confirming = false;
+    state->caught_up = false;
+    state->leaving = false;
     state->amnesia = AMNESIA_NONE;
     state->retry_ns = core->observed_ns + core->options.heartbeat_ns / 2;
     if (core->view.role == LKS_CORE_ADOPTING) {
@@ -250,14 +303,14 @@ void lks_election_step_down(struct lks_core *core, uint64_t patience_ns)
 }
 
 /* Shared by candidates and leaders: requests that are due. */
-static void request_missing(struct lks_core *core)
+void lks_election_request_missing(struct lks_core *core)
 {
     if (core->handover.phase != HANDOVER_IDLE) {
         return;
     }
-    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+    LKS_QUORUM_EACH (p, core->met) {
         struct peer *peer = &core->peers[p];
-        if (!lks_core_is_peer(core, p) || !peer->connected || peer->granted) {
+        if (!peer->connected || peer->granted || !lks_election_wants(core, p)) {
             continue;
         }
         const uint64_t patience = REQUEST_TIMEOUTS * core->options.election_timeout_ns;
@@ -278,20 +331,20 @@ static bool speaks_for_majority(const struct peer *peer)
 /* True if completions of a majority are younger than an election timeout (own counted). */
 static bool majority_answers(const struct lks_core *core)
 {
-    uint32_t fresh = 1;
-    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+    uint8_t fresh = own_bit(core);
+    LKS_QUORUM_EACH (p, core->met) {
         const struct peer *peer = &core->peers[p];
-        fresh += speaks_for_majority(peer) &&
-                         core->observed_ns - peer->ok_ns < core->options.election_timeout_ns
-                     ? 1
-                     : 0;
+        if (speaks_for_majority(peer) &&
+            core->observed_ns - peer->ok_ns < core->options.election_timeout_ns) {
+            fresh |= (uint8_t)(1u << p);
+        }
     }
-    return fresh >= majority(core);
+    return lks_quorum_has_majority(fresh, core->view.members.voters);
 }
 
 static void probe_idle(struct lks_core *core)
 {
-    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+    LKS_QUORUM_EACH (p, core->met) {
         struct peer *peer = &core->peers[p];
         if (peer->path_open && peer->inflight == 0 && peer->probes == 0) {
             lks_reads_probe(core, p);
@@ -302,11 +355,17 @@ static void probe_idle(struct lks_core *core)
 /* The peers' bases: how far their rings may be written. */
 static void read_words(struct lks_core *core)
 {
-    for (uint32_t p = 1; p <= core->options.replicas; p++) {
-        if (lks_core_is_peer(core, p) && core->peers[p].connected) {
+    LKS_QUORUM_EACH (p, core->met) {
+        if (core->peers[p].connected) {
             lks_core_emit(core, LKS_EFFECT_READ_HEARTBEAT, p);
         }
     }
+}
+
+/* A candidate that adopted other members than it had asked has some time to ask those. */
+static bool still_asks(const struct lks_core *core)
+{
+    return core->view.role == LKS_CORE_ADOPTING && core->observed_ns < core->ask_until_ns;
 }
 
 void lks_election_beat(struct lks_core *core)
@@ -320,7 +379,7 @@ void lks_election_beat(struct lks_core *core)
     if (core->view.role != LKS_CORE_CANDIDATE) {
         /* A leader that completes nothing on a majority steps down, and its counter stops: so an
          * asymmetric partition cannot leave a leader that is seen alive but commits nothing. */
-        if (!majority_answers(core)) {
+        if (!majority_answers(core) && !still_asks(core)) {
             lks_election_step_down(core, core->options.election_timeout_ns);
             return;
         }
@@ -329,13 +388,13 @@ void lks_election_beat(struct lks_core *core)
     if (core->view.role == LKS_CORE_LEADER) {
         read_words(core);
     }
-    request_missing(core);
+    lks_election_request_missing(core);
 }
 
 void lks_election_tick(struct lks_core *core)
 {
     if (core->view.role == LKS_CORE_PRE_CANDIDATE) {
-        if (core->observed_ns >= core->give_up_ns) {
+        if (core->observed_ns >= core->give_up_ns || !lks_election_may_stand(core)) {
             const uint64_t timeout = core->options.election_timeout_ns;
             lks_follower_enter(core, lks_core_random_below(core, timeout));
         } else if (core->now_ns >= core->resend_ns) {

@@ -46,7 +46,7 @@ void lks_follower_tick(struct lks_core *core)
         }
     }
     lks_core_due(core, core->beat_ns - core->now_ns);
-    if (core->view.role != LKS_CORE_FOLLOWER || core->view.amnesiac ||
+    if (core->view.role != LKS_CORE_FOLLOWER || !lks_election_may_stand(core) ||
         core->handover.phase != HANDOVER_IDLE) {
         return;
     }
@@ -96,12 +96,15 @@ static void be_patient(struct lks_core *core)
 
 static void count_amnesiacs(struct lks_core *core)
 {
-    uint32_t amnesiacs = core->view.amnesiac ? 1 : 0;
-    for (uint32_t p = 1; p <= core->options.replicas; p++) {
-        amnesiacs += core->peers[p].amnesiac ? 1 : 0;
+    const uint8_t voters = core->view.members.voters;
+    uint8_t sound = voters;
+    LKS_QUORUM_EACH (p, voters) {
+        const bool own = p == core->options.replica;
+        if (own ? core->view.amnesiac : core->peers[p].amnesiac) {
+            sound &= (uint8_t) ~(1u << p);
+        }
     }
-    core->view.majority_amnesiac =
-        core->options.replicas - amnesiacs < lks_quorum_majority(core->options.replicas);
+    core->view.majority_amnesiac = voters != 0 && !lks_quorum_has_majority(sound, voters);
 }
 
 void lks_follower_heartbeat(struct lks_core *core, const struct lks_core_event *event)
@@ -170,7 +173,8 @@ static bool prevote_acceptable(const struct lks_core *core, uint32_t peer,
 {
     const uint64_t half = core->options.election_timeout_ns / 2;
     if (core->view.amnesiac || core->handover.phase != HANDOVER_IDLE ||
-        message->term <= core->promise_term) {
+        message->term <= core->promise_term ||
+        lks_members_is_no_voter(core, peer, message->members_number)) {
         return false;
     }
     if (core->view.role == LKS_CORE_PRE_CANDIDATE) {
@@ -208,6 +212,10 @@ void lks_follower_prevote_request(struct lks_core *core, uint32_t peer,
     answer->request = message->request;
     answer->flags = (accept ? LKS_MESSAGE_ACCEPTED : 0) |
                     (core->view.amnesiac ? LKS_MESSAGE_AMNESIAC : 0);
+    if (lks_members_is_removed(core, peer, message->members_number)) {
+        answer->flags |= LKS_MESSAGE_NOT_MEMBER;
+        answer->members_number = (uint32_t)core->committed.number;
+    }
 }
 
 static void send_cleared(struct lks_core *core)
@@ -226,7 +234,9 @@ void lks_follower_amnesia_over(struct lks_core *core, uint32_t peer,
         return;
     }
     if (core->view.amnesiac) {
-        lks_core_emit(core, LKS_EFFECT_CLEAR_AMNESIA, peer);
+        lks_members_learn_bootstrap(core, message->key[1]);
+        lks_core_emit(core, LKS_EFFECT_CLEAR_AMNESIA, peer)->voters =
+            lks_members_bootstrap_voters(core);
     } else {
         send_cleared(core); /* it ended under an earlier grant, which broke before this was said */
     }

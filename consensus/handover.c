@@ -195,6 +195,17 @@ static const char *reason_to_refuse(const struct lks_core *core,
     if (term_is_taken(core, target)) {
         return "the term was promised to another candidate";
     }
+    if (lks_members_is_removed(core, target->candidate, target->members_number)) {
+        return "the candidate was removed";
+    }
+    const bool knows_none =
+        core->view.members.voters == 0 && core->view.role != LKS_CORE_STARTING;
+    if (!target->established &&
+        (knows_none ||
+         lks_members_is_no_voter(core, core->options.replica, target->members_number) ||
+         lks_members_is_no_voter(core, target->candidate, target->members_number))) {
+        return "committed members, no older than the candidate's, make one of the two no voter";
+    }
     if (core->view.amnesiac && !target->established) {
         return "this replica may have forgotten entries: it grants to established leaders only";
     }
@@ -209,6 +220,10 @@ static void refuse(struct lks_core *core, const struct handover_target *target)
     message->flags = core->view.amnesiac ? LKS_MESSAGE_AMNESIAC : 0;
     if (term_is_taken(core, target)) {
         message->flags |= LKS_MESSAGE_TERM_TAKEN;
+    }
+    if (lks_members_is_removed(core, target->candidate, target->members_number)) {
+        message->flags |= LKS_MESSAGE_NOT_MEMBER;
+        message->members_number = (uint32_t)core->committed.number;
     }
 }
 
@@ -235,6 +250,7 @@ void lks_handover_vote_request(struct lks_core *core, uint32_t peer,
         .term = message->term,
         .incarnation = message->incarnation,
         .request = message->request,
+        .members_number = message->members_number,
     };
     struct handover *handover = &core->handover;
     if (reason_to_refuse(core, &target) != NULL) {

@@ -13,6 +13,10 @@ void lks_core_check_invariants(const struct lks_core *core)
     LKS_ASSERT(core->granted_to != core->options.replica);
     LKS_ASSERT(view->grant.peer == 0 || view->grant.peer == core->granted_to);
 
+    /* Members that have committed stay in force or are followed by younger ones. */
+    LKS_ASSERT(view->members.number >= core->committed.number);
+    LKS_ASSERT((view->members.voters & view->members.learners) == 0);
+
     const bool seeks = view->role == LKS_CORE_ADOPTING || view->role == LKS_CORE_LEADER;
     if (seeks) {
         /* (A follower's tail is only known as of its last hand-over: others write behind it.) */
@@ -31,7 +35,10 @@ void lks_core_check_invariants(const struct lks_core *core)
         LKS_ASSERT(!lks_core_ring_busy(core));
         LKS_ASSERT(view->tail.offset <= view->base.offset + core->options.ring_bytes);
         LKS_ASSERT(view->leader == core->options.replica);
-        for (uint32_t p = 1; p <= core->options.replicas; p++) {
+        LKS_ASSERT((view->members.voters & 1u << core->options.replica) != 0);
+        LKS_ASSERT(!view->members_committed ||
+                   view->commit_offset >= view->members.end_offset);
+        LKS_QUORUM_EACH (p, core->met) {
             const struct peer *peer = &core->peers[p];
             LKS_ASSERT(peer->written <= view->tail.offset);
             /* Nothing that the peer may still need is overwritten in its ring. */

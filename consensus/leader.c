@@ -9,6 +9,7 @@
 
 #define NOOP_BYTES 64u /* of an entry without contents */
 #define BASE_READS_PER_BEAT 16u
+#define TRANSFER_TIMEOUTS 10u /* election timeouts after which a named voter is given up */
 #define DROP_TIMEOUTS 50u /* election timeouts after which a silent follower is dropped */
 
 static void send_commit_word(struct lks_core *core, uint32_t p)
@@ -113,9 +114,10 @@ static void try_transfer(struct lks_core *core)
     if (!core->view.transferring || core->transfer_sent || core->view.commit_offset != tail) {
         return;
     }
-    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+    LKS_QUORUM_EACH (p, core->met & core->view.members.voters) {
         const struct peer *peer = &core->peers[p];
-        if (peer->path_open && peer->counted && peer->durable == tail &&
+        const bool wanted = core->transfer_to == 0 || core->transfer_to == p;
+        if (wanted && peer->path_open && peer->counted && peer->durable == tail &&
             peer->commit_sent == tail) {
             core->transfer_sent = true;
             lks_core_send(core, p, LKS_MESSAGE_TRANSFER);
@@ -132,6 +134,7 @@ static void try_end_amnesia(struct lks_core *core, uint32_t p)
         peer->amnesia = AMNESIA_ENDING;
         struct lks_message *message = lks_core_send(core, p, LKS_MESSAGE_AMNESIA_OVER);
         message->key[0] = peer->grant;
+        message->key[1] = lks_members_bootstrap_voters(core);
     }
 }
 
@@ -158,7 +161,7 @@ static bool advance_commit(struct lks_core *core)
 static void progress(struct lks_core *core)
 {
     (void)advance_commit(core);
-    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+    LKS_QUORUM_EACH (p, core->met) {
         replicate(core, p);
         if (core->peers[p].amnesia != AMNESIA_NONE) {
             try_end_amnesia(core, p);
@@ -182,6 +185,30 @@ static void progress_of(struct lks_core *core, uint32_t p)
     }
     if (core->view.transferring) {
         try_transfer(core);
+    }
+}
+
+/*
+ * A peer that is no member any more is written to until its removal is there, and a commit word
+ * that covers it; a probe behind that word shows it. Or until it does not answer.
+ */
+static void see_off(struct lks_core *core, uint32_t p)
+{
+    struct peer *peer = &core->peers[p];
+    if (!peer->path_open || lks_members_is_member(core, p)) {
+        peer->leaving = false;
+        return;
+    }
+    const bool silent = core->observed_ns - peer->ok_ns >= core->options.election_timeout_ns;
+    if (silent || peer->behind || (peer->leaving && peer->probes == 0)) {
+        lks_election_path_lost(core, p);
+        lks_members_tell(core, p);
+        return;
+    }
+    if (!peer->leaving && core->view.members_committed && peer->probes < PROBES_MAX &&
+        peer->commit_sent >= core->view.members.end_offset) {
+        peer->leaving = true;
+        lks_reads_probe(core, p);
     }
 }
 
@@ -243,6 +270,10 @@ static void begin_path(struct lks_core *core, uint32_t p)
     const bool amnesiac = (report->flags & LKS_MESSAGE_AMNESIAC) != 0;
     peer->ok_ns = core->observed_ns;
     peer->counted = !amnesiac;
+    peer->caught_up = false;
+    peer->round_target = core->view.commit_offset;
+    peer->round_ns = core->observed_ns;
+    peer->leaving = false;
     peer->install_elsewhere = true;
     if (amnesiac) {
         peer->durable = 0; /* what it acknowledged before, it may have forgotten */
@@ -309,7 +340,7 @@ void lks_leader_limits(struct lks_core *core)
     }
     uint64_t sources = core->view.base.offset;
     uint64_t keep = UINT64_MAX;
-    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+    LKS_QUORUM_EACH (p, core->met) {
         const struct peer *peer = &core->peers[p];
         if (peer->stale != 0) {
             sources = lower(sources, peer->stale_from);
@@ -333,6 +364,8 @@ void lks_leader_enter(struct lks_core *core)
     LKS_ASSERT(core->promise_candidate == core->options.replica);
     LKS_ASSERT(core->granted_to == 0);
     LKS_ASSERT(!lks_core_ring_busy(core));
+    /* By the members of the very log that it leads with. */
+    LKS_ASSERT(lks_quorum_has_majority(lks_election_standing(core), core->view.members.voters));
     lks_core_set_role(core, LKS_CORE_LEADER);
     lks_core_set_leader(core, core->options.replica);
     core->view.elected_count++;
@@ -340,6 +373,7 @@ void lks_leader_enter(struct lks_core *core)
     core->view.noop_offset = 0;
     core->view.transferring = false;
     core->transfer_sent = false;
+    core->transfer_to = 0;
     core->noop_pending = false;
     core->own_durable = core->view.tail.offset; /* made durable before the ring was read */
     for (uint32_t p = 1; p <= core->options.replicas; p++) {
@@ -403,7 +437,7 @@ void lks_leader_appended(struct lks_core *core, const struct lks_core_event *eve
             core->view.noop_offset = tail->offset;
             core->view.accepts = !core->view.transferring;
         }
-        for (uint32_t p = 1; p <= core->options.replicas; p++) {
+        LKS_QUORUM_EACH (p, core->met) {
             if (core->peers[p].amnesia_proof == UINT64_MAX) {
                 core->peers[p].amnesia_proof = tail->offset;
             }
@@ -463,6 +497,7 @@ void lks_leader_probed(struct lks_core *core, const struct lks_core_event *event
     peer->ok_ns = core->observed_ns;
     lks_adoption_probed(core);
     if (core->view.role == LKS_CORE_LEADER) {
+        see_off(core, event->peer);
         lks_reads_progress(core);
     }
 }
@@ -497,19 +532,62 @@ void lks_leader_amnesia_cleared(struct lks_core *core, uint32_t p,
     progress(core);
 }
 
-void lks_leader_transfer(struct lks_core *core)
+void lks_leader_transfer(struct lks_core *core, uint32_t peer)
 {
-    if (core->view.role == LKS_CORE_LEADER && !core->view.transferring) {
+    if (core->view.role != LKS_CORE_LEADER ||
+        (peer != 0 && (core->view.transferring || !lks_core_is_peer(core, peer) ||
+                       !lks_members_is_voter(core, peer)))) {
+        return;
+    }
+    core->transfer_to = peer;
+    core->transfer_until_ns =
+        core->observed_ns + TRANSFER_TIMEOUTS * core->options.election_timeout_ns;
+    if (!core->view.transferring) {
         core->view.transferring = true;
         core->view.accepts = false;
         progress(core);
     }
 }
 
+/* The voter that was wanted does not take over: this replica leads on, as if nothing had been. */
+static void end_transfer(struct lks_core *core)
+{
+    core->view.transferring = false;
+    core->transfer_sent = false;
+    core->transfer_to = 0;
+    core->view.accepts = core->view.noop_offset != 0;
+}
+
+/*
+ * Catching up goes in rounds: each ends when the peer holds what had committed when it began. One
+ * that took no longer than an election timeout shows that the peer will not hold commits up.
+ */
+static void catch_up(struct lks_core *core, uint32_t p)
+{
+    struct peer *peer = &core->peers[p];
+    const bool quick =
+        core->observed_ns - peer->round_ns <= core->options.election_timeout_ns;
+    if (!peer->path_open || peer->behind || !peer->counted || !quick) {
+        peer->caught_up = false;
+    }
+    if (peer->path_open && !peer->behind && peer->counted &&
+        peer->durable >= peer->round_target) {
+        peer->caught_up = quick;
+        peer->round_target = core->view.commit_offset;
+        peer->round_ns = core->observed_ns;
+    }
+}
+
 void lks_leader_tick(struct lks_core *core)
 {
-    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+    if (core->view.transferring && core->transfer_to != 0 &&
+        core->observed_ns >= core->transfer_until_ns) {
+        end_transfer(core);
+    }
+    LKS_QUORUM_EACH (p, core->met) {
         const struct peer *peer = &core->peers[p];
+        see_off(core, p);
+        catch_up(core, p);
         if (peer->path_open && peer->inflight > 0 &&
             core->observed_ns - peer->inflight_since_ns >
                 DROP_TIMEOUTS * core->options.election_timeout_ns) {

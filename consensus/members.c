@@ -1,5 +1,5 @@
 /*
- * The members in force, and what this replica knows of committed ones (docs/protocol.md, "Members").
+ * The members in force, and what is known here of committed ones (docs/protocol.md, "Members").
  *
  * In force are the last ones in the own log, committed or not: a majority is one of theirs from the
  * moment they stand there. The own log is looked at when a hand-over scans it, a candidate reads
@@ -11,6 +11,8 @@
 #include <errno.h>
 
 #include "base/error.h"
+
+#define ASK_TIMEOUTS 2u /* election timeouts for grants of members that a candidate has adopted */
 
 static struct lks_members bootstrap(const struct lks_core *core)
 {
@@ -103,6 +105,9 @@ void lks_members_scanned(struct lks_core *core, const struct lks_members *member
     LKS_ASSERT(members->number == 0 || next.voters != 0);
     LKS_ASSERT((next.voters & next.learners) == 0);
     LKS_ASSERT(next.number >= core->committed.number); /* nothing committed is lost */
+    if (core->view.role == LKS_CORE_ADOPTING && next.voters != core->view.members.voters) {
+        core->ask_until_ns = core->observed_ns + ASK_TIMEOUTS * core->options.election_timeout_ns;
+    }
     put_in_force(core, &next);
     lks_members_see_commit(core);
 }

@@ -38,7 +38,7 @@ void lks_reads_probed(struct lks_core *core, uint32_t p)
 
 static void cover(struct lks_core *core)
 {
-    for (uint32_t p = 1; p <= core->options.replicas; p++) {
+    LKS_QUORUM_EACH (p, core->met & core->view.members.voters) {
         const struct peer *peer = &core->peers[p];
         if (peer->path_open && peer->counted && peer->round_posted < core->reads_posted &&
             peer->probes < PROBES_MAX) {
@@ -79,7 +79,7 @@ void lks_reads_progress(struct lks_core *core)
         core->reads_wanted = false;
         core->reads_posted++;
         core->read_points[core->reads_posted % READ_ROUNDS_MAX] = core->view.commit_offset;
-        if (core->options.replicas == 1) {
+        if (lks_quorum_count(core->view.members.voters) == 1) {
             lks_reads_progress(core);
         }
     }

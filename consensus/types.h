@@ -37,8 +37,8 @@ struct lks_run {
 /*
  * Who belongs to the cluster. Bit p of a mask is replica p; bit 0 is unused. Majorities are of the
  * voters; learners hold the log and count for nothing. `number` counts up by one with each change
- * (0: the bootstrap members, which stand in no log). `end_offset`: the end of the entry that brought
- * them; 0 for bootstrap; any value at or below the own base means that they are committed.
+ * (0: the bootstrap members, which stand in no log). `end_offset`: the end of the entry that
+ * brought them; 0 for bootstrap; at or below the own base: committed.
  */
 struct lks_members {
     uint64_t number;
