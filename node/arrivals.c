@@ -24,7 +24,14 @@ enum envelope_type {
     ENVELOPE_CORE = 1,
     ENVELOPE_OFFER = 2,        /* leader to gateway: write commands under this epoch */
     ENVELOPE_OFFER_REQUEST = 3, /* gateway to leader: nothing is answered, offer anew; no body */
-    ENVELOPE_HOLD = 4 /* to a donor: do not reuse what you replace for a while; no body */
+    ENVELOPE_HOLD = 4, /* to a donor: do not reuse what you replace for a while; no body */
+    ENVELOPE_SPOILT = 5 /* to a donor: one of your snapshots is damaged */
+};
+
+struct spoilt {
+    uint32_t partition; /* LKS_PARTITIONS_MAX: both slots of the manifest are */
+    uint32_t reserved;
+    uint64_t id;        /* of its snapshot */
 };
 
 struct envelope {
@@ -33,6 +40,7 @@ struct envelope {
     union {
         struct lks_message core;
         struct lks_ingress_offer offer;
+        struct spoilt spoilt;
     } body;
 };
 
@@ -148,6 +156,14 @@ bool lks_replica_send_hold(struct lks_replica *replica, uint32_t peer)
 {
     struct envelope envelope = {.type = ENVELOPE_HOLD};
     return send_envelope(replica, peer, &envelope, 0);
+}
+
+bool lks_replica_send_spoilt(struct lks_replica *replica, uint32_t peer, uint32_t partition,
+                             uint64_t id)
+{
+    struct envelope envelope = {.type = ENVELOPE_SPOILT,
+                                .body.spoilt = {.partition = partition, .id = id}};
+    return send_envelope(replica, peer, &envelope, sizeof envelope.body.spoilt);
 }
 
 static void connected(struct lks_replica *replica, uint32_t p)
@@ -326,6 +342,29 @@ static void take_hold(struct lks_replica *replica, uint32_t p)
     }
 }
 
+/* A peer has found damage where this replica does not look. Said of an older snapshot, it says
+ * nothing any more; so a peer makes this replica take one more at most. */
+static void take_spoilt(struct lks_replica *replica, uint32_t p, const struct spoilt *spoilt)
+{
+    const struct lks_snapshots *store = replica->options.snapshots;
+    if (store == NULL || spoilt->partition > LKS_PARTITIONS_MAX ||
+        (spoilt->partition < LKS_PARTITIONS_MAX &&
+         (spoilt->partition >= lks_snapshots_partitions(store) ||
+          lks_snapshots_item(store, spoilt->partition)->id != spoilt->id))) {
+        return;
+    }
+    const bool manifest = spoilt->partition == LKS_PARTITIONS_MAX;
+    const uint32_t partition = manifest ? lks_snapshots_lowest(store) : spoilt->partition;
+    if (lks_replica_snapshot_again(replica, partition)) {
+        lks_log_warn(replica->options.log_sink,
+                     "replica %" PRIu32 " finds %s%" PRIu32 " damaged here: it is taken again; "
+                     "look after the medium of %s", p,
+                     manifest ? "the manifest of the snapshots, with that of partition "
+                              : "the snapshot of partition ",
+                     partition, lks_snapshots_path(store));
+    }
+}
+
 static void take_message(struct lks_replica *replica, uint32_t p, const struct envelope *envelope,
                          size_t bytes)
 {
@@ -343,6 +382,8 @@ static void take_message(struct lks_replica *replica, uint32_t p, const struct e
         replica->peers[p].offered_term = 0;
     } else if (bytes == head && envelope->type == ENVELOPE_HOLD) {
         take_hold(replica, p);
+    } else if (bytes == head + sizeof(struct spoilt) && envelope->type == ENVELOPE_SPOILT) {
+        take_spoilt(replica, p, &envelope->body.spoilt);
     } else {
         lks_log_warn(replica->options.log_sink,
                      "replica %u sent a message of unknown form, or with impossible numbers: "

@@ -7,8 +7,9 @@
  *
  * Carries out the core's INSTALL on the replica's thread, in bounded steps; however it ends, one
  * INSTALLED event tells the core what base and log now are. The donor's processor takes no part
- * but for a message now and then, which asks it not to reuse what it replaces. What was copied
- * before an attempt failed is not fetched again. Reasons: docs/protocol.md, "Installing".
+ * but for a message now and then: it asks it not to reuse what it replaces, or to take again what
+ * is damaged there. What was copied before an attempt failed is not fetched again. Reasons:
+ * docs/protocol.md, "Installing".
  */
 #include "node/install.h"
 
@@ -143,7 +144,11 @@ static void read_manifest(struct lks_replica *replica)
                                              (uint64_t)LKS_SNAPSHOT_BLOCK_BYTES);
     install->phase = LKS_INSTALL_PREFACE;
     if (install->tries == TRIES_MAX) {
-        fail(replica, -ESTALE, "it replaces them faster than they can be read");
+        if (install->unread) {
+            (void)lks_replica_send_spoilt(replica, install->donor, LKS_PARTITIONS_MAX, 0);
+        }
+        fail(replica, -ESTALE, install->unread ? "no manifest of it can be read"
+                                               : "it replaces them faster than they can be read");
         return;
     }
     install->tries++;
@@ -188,6 +193,29 @@ static int judge(struct lks_replica *replica, struct lks_error *err)
 
 static void begin_lane(struct lks_replica *replica, struct lks_install_lane *lane);
 
+/*
+ * A block was not as it should be, and a manifest that was read after that still names its
+ * snapshot: so it was not replaced under the reader, it is damaged. The donor does not look at its
+ * own blocks, and takes no new snapshot while no commands come: it is told to. The leader may name
+ * another one meanwhile.
+ */
+static int find_spoilt(struct lks_replica *replica, struct lks_error *err)
+{
+    struct lks_install *install = &replica->install;
+    for (uint32_t i = 0; i < LKS_INSTALL_LANES; i++) {
+        struct lks_install_lane *lane = &install->lanes[i];
+        const uint64_t id = lane->spoilt_id;
+        lane->spoilt_id = 0;
+        if (id != 0 && install->manifest.items[lane->spoilt].id == id) {
+            (void)lks_replica_send_spoilt(replica, install->donor, lane->spoilt, id);
+            return lks_error_set(err, -LKS_EDAMAGED,
+                                 "that of partition %" PRIu32 " is damaged: replica %" PRIu32
+                                 " was told to take another one", lane->spoilt, install->donor);
+        }
+    }
+    return 0;
+}
+
 /* What earlier attempts copied, and this manifest does not name, gives its room back: the copies
  * of another donor, or of an older manifest, would leave too little in a small area, for good. */
 static void drop_stale_copies(struct lks_replica *replica)
@@ -212,11 +240,13 @@ static void manifest_arrived(struct lks_replica *replica)
     memcpy(install->preface, scratch(replica, LKS_INSTALL_SCRATCH_AT), geometry.preface_bytes);
     int rc = lks_snapshots_choose_manifest(install->preface, facts.cluster_id,
                                            geometry.partitions, &install->manifest, &err);
+    install->unread = rc == -EAGAIN;
     if (rc == -EAGAIN) {
         read_manifest(replica);
         return;
     }
     rc = rc == 0 ? judge(replica, &err) : rc;
+    rc = rc == 0 ? find_spoilt(replica, &err) : rc;
     if (rc != 0) {
         fail(replica, rc, err.text);
         return;
@@ -296,6 +326,8 @@ static void take_blocks(struct lks_replica *replica, struct lks_install_lane *la
     const uint64_t before = lane->fetch.bytes;
     const int good = lks_snapshot_fetch_take(&lane->fetch, bytes, lane->blocks);
     if (good < 0) {
+        lane->spoilt = lane->fetch.partition;
+        lane->spoilt_id = lane->fetch.item.id;
         begin_again(replica);
         return;
     }
@@ -508,11 +540,15 @@ void lks_install_start(struct lks_replica *replica, const struct lks_effect *eff
     install->from = effect->from;
     install->status = 0;
     install->tries = 0;
+    install->unread = false;
     install->held_ns = 0;
     install->began_ns = replica->now_ns;
     install->bytes_expected = 0;
     install->bytes_done = 0;
     install->phase = LKS_INSTALL_STOPPING;
+    for (uint32_t i = 0; i < LKS_INSTALL_LANES; i++) {
+        install->lanes[i].spoilt_id = 0;
+    }
     if (store_of(replica) == NULL) {
         fail(replica, -ENOTSUP, "this replica has no snapshot area");
     } else if (replica->applied.offset >= effect->from) {

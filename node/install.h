@@ -34,6 +34,8 @@ struct lks_install_lane {
     uint32_t blocks; /* of it */
     uint64_t at;     /* of its buffer in the scratch memory */
     struct lks_snapshot_fetch fetch;
+    uint64_t spoilt_id; /* of the snapshot whose block was not as it should be; 0: none was */
+    uint32_t spoilt;    /* ... and its partition */
 };
 
 struct lks_install {
@@ -45,6 +47,7 @@ struct lks_install {
     bool manifest_read; /* the read of the preface is out */
     uint32_t tries; /* manifests read */
     uint32_t next;  /* partition: to be fetched; then to be made durable */
+    bool unread;    /* the last of them was not whole */
     void *preface;  /* the donor's, a copy in memory of our own */
     struct lks_snapshots_manifest manifest;
     struct lks_install_lane lanes[LKS_INSTALL_LANES];

@@ -250,6 +250,10 @@ bool lks_replica_send_offer(struct lks_replica *replica, uint32_t peer,
 bool lks_replica_send_offer_request(struct lks_replica *replica, uint32_t peer);
 /* Asks a donor not to reuse, for some seconds, what it replaces in its snapshot area. */
 bool lks_replica_send_hold(struct lks_replica *replica, uint32_t peer);
+/* Tells a donor that its snapshot with this id cannot be read; LKS_PARTITIONS_MAX, 0: none of its
+ * manifests. */
+bool lks_replica_send_spoilt(struct lks_replica *replica, uint32_t peer, uint32_t partition,
+                             uint64_t id);
 
 /* persist.c */
 void lks_replica_persist(struct lks_replica *replica, enum lks_persist_class class_, uint64_t from,
@@ -340,6 +344,9 @@ bool lks_replica_snapshots_release(struct lks_replica *replica);
 void lks_replica_note_ties(struct lks_replica *replica, const void *data, uint64_t bytes);
 /* Snapshots of everything below offset, which is applied, are wanted now. */
 void lks_replica_snapshots_press(struct lks_replica *replica, uint64_t offset);
+/* The partition's present snapshot is of no use: another one is wanted now, though no commands came
+ * since. False: that was known, or no snapshots are taken yet. */
+bool lks_replica_snapshot_again(struct lks_replica *replica, uint32_t partition);
 /* Moves the base up to the lowest snapshot. pressed: also if it is early, or others still need what
  * lies below. */
 void lks_replica_advance_base(struct lks_replica *replica, bool pressed);

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 
 #define BACK_OFF_MIN_NS UINT64_C(100000000)
 #define BACK_OFF_MAX_NS UINT64_C(10000000000)
@@ -26,7 +27,7 @@
 static void set_due(struct lks_taker *taker)
 {
     taker->due_offset = lks_pace_due(&taker->pace, taker->points);
-    if (taker->points[0] < taker->pressed_offset) {
+    if (taker->points[0] < taker->pressed_offset || taker->again_count != 0) {
         taker->due_offset = 0;
     }
     taker->check_offset = taker->due_offset;
@@ -88,6 +89,8 @@ static void put_last(struct lks_replica *replica)
     for (uint32_t i = 0; i < taker->count; i++) {
         taker->order[kept + i] = (uint16_t)taker->members[i];
         taker->points[kept + i] = taker->point.offset;
+        taker->again_count -= taker->again[taker->members[i]];
+        taker->again[taker->members[i]] = false;
     }
     set_due(taker);
 }
@@ -109,6 +112,8 @@ void lks_replica_snapshots_begin(struct lks_replica *replica)
     lks_pace_init(&taker->pace, &pace);
     lks_ties_init(&taker->ties, pace.partitions);
     taker->ties_matter = pace.partitions > 1;
+    taker->again_count = 0; /* whatever was damaged is not there any more */
+    memset(taker->again, 0, sizeof taker->again);
     put_in_order(replica);
 }
 
@@ -120,6 +125,19 @@ void lks_replica_snapshots_press(struct lks_replica *replica, uint64_t offset)
         taker->pressed_offset = offset;
         set_due(taker);
     }
+}
+
+bool lks_replica_snapshot_again(struct lks_replica *replica, uint32_t partition)
+{
+    struct lks_taker *taker = &replica->taker;
+    LKS_ASSERT(partition < replica->options.service->partitions);
+    if (!replica->recovered || taker->again[partition]) {
+        return false;
+    }
+    taker->again[partition] = true;
+    taker->again_count++;
+    set_due(taker);
+    return true;
 }
 
 void lks_replica_note_ties(struct lks_replica *replica, const void *data, uint64_t bytes)
@@ -249,13 +267,25 @@ void lks_replica_advance_base(struct lks_replica *replica, bool pressed)
 
 /* ---- one round ------------------------------------------------------------------------------ */
 
+/* The one with the oldest snapshot; before it, those that must be taken again. */
+static uint32_t next_partition(const struct lks_taker *taker)
+{
+    for (uint32_t i = 0; taker->again_count != 0; i++) {
+        LKS_ASSERT(i < taker->pace.partitions);
+        if (taker->again[taker->order[i]]) {
+            return taker->order[i];
+        }
+    }
+    return taker->order[0];
+}
+
 static void freeze(struct lks_replica *replica)
 {
     struct lks_taker *taker = &replica->taker;
     taker->point = replica->applied;
     taker->time_ns = replica->applied_time_ns;
     lks_sessions_encode(&replica->sessions, taker->sessions);
-    taker->count = lks_ties_members(&taker->ties, taker->order[0], taker->members);
+    taker->count = lks_ties_members(&taker->ties, next_partition(taker), taker->members);
     taker->at = 0;
     taker->expected = 0;
     taker->written = 0;
@@ -300,7 +330,8 @@ static uint64_t bytes_now(struct lks_replica *replica)
         .grown = replica->applied.offset - taker->point.offset,
         .used = replica->applied.offset - replica->base_offset,
         .kept = replica->options.service->snapshot_kept(replica->service),
-        .pressed = taker->points[0] < taker->pressed_offset || replica->full_since_ns != 0,
+        .pressed = taker->points[0] < taker->pressed_offset || taker->again_count != 0 ||
+                   replica->full_since_ns != 0,
     };
     return lks_pace_bytes(&taker->pace, &progress);
 }

@@ -26,6 +26,8 @@ struct lks_taker {
     enum lks_taker_phase phase;
     uint64_t check_offset; /* of the log: nothing to do before it is applied; UINT64_MAX: never */
     uint64_t due_offset;   /* when the next snapshot begins */
+    uint32_t again_count;    /* partitions whose present snapshot is damaged: due at once */
+    bool again[LKS_PARTITIONS_MAX];
     uint64_t pressed_offset; /* of the log: all snapshots must reach it, without delay */
     uint64_t retry_ns;   /* after a failure: not before this time */
     uint64_t back_off_ns;

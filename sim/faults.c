@@ -422,21 +422,6 @@ void lks_sim_faults_stopped(struct lks_sim_faults *faults, uint32_t replica)
     start_later(faults, replica);
 }
 
-/* A donor does not hear that its snapshot cannot be read: whoever runs it is told by the log of the
- * replica that tried, and makes it anew. */
-static void rebuild_rotten(struct lks_sim_faults *faults, uint32_t replica)
-{
-    struct lks_sim_process *process = process_of(faults, replica);
-    if (!lks_sim_process_is_rotten(process)) {
-        return;
-    }
-    const bool was_up = lks_sim_process_state(process) != LKS_SIM_DOWN;
-    make_anew(faults, replica);
-    if (was_up) {
-        faults->options.ended(faults->options.ctx, replica);
-    }
-}
-
 /* A medium works again at the next start: who still runs on a failing one ends here. (It may be a
  * leader that takes no snapshots and so refuses commands for ever.) */
 static void replace_medium(struct lks_sim_faults *faults, uint32_t replica)
@@ -457,7 +442,6 @@ void lks_sim_faults_heal(struct lks_sim_faults *faults)
         struct lks_sim_process *process = process_of(faults, replica);
         room_again(faults, replica);
         replace_medium(faults, replica);
-        rebuild_rotten(faults, replica);
         if (lks_sim_process_state(process) == LKS_SIM_PAUSED) {
             lks_sim_process_resume(process);
         }

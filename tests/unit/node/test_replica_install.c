@@ -346,6 +346,74 @@ static void install__no_room_but_what_is_held__read_again(void **state)
     rig_free(rig);
 }
 
+/* A bit of a partition's snapshot flips, on the medium of one that may be asked for it. */
+static void rot(const struct rig *rig, uint32_t id, uint32_t partition)
+{
+    const struct lks_snapshots *store = rig->replicas[id].snapshots;
+    const struct lks_snapshot_item *item = lks_snapshots_item(store, partition);
+    assert_true(item->blocks != 0);
+    lks_snapshots_block(store, item->first_block)[100] ^= 1;
+}
+
+/* No command comes, so no donor would take a new snapshot by itself. */
+static void install__every_donor_is_rotten_and_idle__takes_a_new_snapshot(void **state)
+{
+    (void)state;
+    struct rig *rig = behind(&g_options, false);
+    rig_settle(rig);
+    uint64_t ids[3];
+    for (uint32_t id = 1; id <= 2; id++) {
+        rot(rig, id, 1);
+        rot(rig, id, 2);
+        ids[id] = lks_snapshots_item(rig->replicas[id].snapshots, 1)->id;
+    }
+    rig_start(rig, 3);
+    rig_settle(rig);
+    assert_int_equal(installed(rig, 3), 1);
+    const uint32_t donor = rig->replicas[3].replica->install.donor;
+    const struct lks_snapshots *store = rig->replicas[donor].snapshots;
+    assert_int_not_equal(lks_snapshots_item(store, 1)->id, ids[donor]);
+    rig_free(rig);
+}
+
+static void install__manifest_of_the_donor_is_rotten__written_again(void **state)
+{
+    (void)state;
+    struct rig *rig = behind(&g_options, false);
+    rig_settle(rig);
+    for (uint32_t id = 1; id <= 2; id++) {
+        const struct lks_snapshots *store = rig->replicas[id].snapshots;
+        for (uint32_t slot = 0; slot < 2; slot++) {
+            store->mapping.address[store->geometry.slots_at + slot * store->geometry.slot_bytes +
+                                   64] ^= 1;
+        }
+    }
+    rig_start(rig, 3);
+    rig_settle(rig);
+    assert_int_equal(installed(rig, 3), 1);
+    rig_free(rig);
+}
+
+/* Said once more, or of a snapshot that is there no more: nothing happens. */
+static void again__known_or_replaced__ignored(void **state)
+{
+    (void)state;
+    struct rig *rig = behind(&g_options, false);
+    rig_settle(rig);
+    struct lks_replica *replica = rig->replicas[1].replica;
+    const uint64_t id = lks_snapshots_item(rig->replicas[1].snapshots, 3)->id;
+    assert_true(lks_replica_snapshot_again(replica, 3));
+    assert_false(lks_replica_snapshot_again(replica, 3));
+    rig_run(rig, RIG_ELECTION_NS);
+    assert_int_not_equal(lks_snapshots_item(rig->replicas[1].snapshots, 3)->id, id);
+    const uint64_t taken = rig_status(rig, 1).snapshots.taken; /* (others were tied to it) */
+    assert_true(lks_replica_send_spoilt(rig->replicas[2].replica, 1, 3, id));
+    assert_true(lks_replica_send_spoilt(rig->replicas[2].replica, 1, 4, id)); /* there are four */
+    rig_run(rig, RIG_ELECTION_NS);
+    assert_int_equal(rig_status(rig, 1).snapshots.taken, taken);
+    rig_free(rig);
+}
+
 /* The manifest names the copies, and the base cannot follow: it stops, and goes on from there. */
 static void install__base_not_written__stops_and_is_whole_after_the_restart(void **state)
 {
@@ -411,6 +479,9 @@ int main(void)
         cmocka_unit_test(install__copies_of_an_older_manifest__give_their_room_back),
         cmocka_unit_test(install__no_room__all_that_was_copied_is_given_back),
         cmocka_unit_test(install__no_room_but_what_is_held__read_again),
+        cmocka_unit_test(install__every_donor_is_rotten_and_idle__takes_a_new_snapshot),
+        cmocka_unit_test(install__manifest_of_the_donor_is_rotten__written_again),
+        cmocka_unit_test(again__known_or_replaced__ignored),
         cmocka_unit_test(install__base_not_written__stops_and_is_whole_after_the_restart),
         cmocka_unit_test(adopt__below_the_grantors_base__installs_and_leads),
         cmocka_unit_test(install__no_area__fails_with_the_reason),
