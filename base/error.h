@@ -25,7 +25,8 @@
     X(LKS_EBUSY, 1009, "too much work outstanding") \
     X(LKS_ECONFIG, 1010, "the configuration is wrong") \
     X(LKS_EVERSION, 1011, "protocol versions differ") \
-    X(LKS_ENOLEADER, 1012, "no leader is known")
+    X(LKS_ENOLEADER, 1012, "no leader is known") \
+    X(LKS_EREMOVED, 1013, "removed from the cluster")
 
 enum lks_error_code {
 #define X(name, number, text) name = number,

@@ -10,6 +10,7 @@
 #include "node/durability.h"
 #include "node/value.h"
 #include "pmem/journal.h"
+#include "pmem/members.h"
 
 #include <argp.h>
 #include <ctype.h>
@@ -41,7 +42,7 @@ struct journal_command {
 struct journal_scan {
     struct lks_log_point base;
     struct lks_log_point end;
-    uint64_t kinds[LKS_ENTRY_TICK + 1]; /* entries by kind */
+    uint64_t kinds[LKS_ENTRY_KINDS]; /* entries by kind */
     uint64_t payload_bytes;
     bool in_use;
     int64_t pid;
@@ -142,8 +143,8 @@ static const struct argp parser = {
 
 static const char *kind_name(unsigned kind)
 {
-    static const char *const names[] = {"?", "noop", "command", "pad", "tick"};
-    return kind <= LKS_ENTRY_TICK ? names[kind] : names[0];
+    static const char *const names[] = {"?", "noop", "command", "pad", "tick", "members"};
+    return kind < LKS_ENTRY_KINDS ? names[kind] : names[0];
 }
 
 static const char *time_text(uint64_t time_ns, char text[40])
@@ -161,6 +162,19 @@ static const char *time_text(uint64_t time_ns, char text[40])
 static const char *yes_no(bool value)
 {
     return value ? "yes" : "no";
+}
+
+/* " 1 2 3": the replicas of a mask. */
+static const char *mask_text(uint32_t mask, char text[32])
+{
+    size_t at = 0;
+    text[0] = '\0';
+    for (uint32_t id = 1; id <= LKS_MEMBERS_SLOTS; id++) {
+        if ((mask >> id & 1u) != 0) {
+            at += (size_t)snprintf(text + at, 32 - at, " %" PRIu32, id);
+        }
+    }
+    return at != 0 ? text : " none";
 }
 
 static void print_about(const struct lks_journal *journal, const char *file)
@@ -188,6 +202,10 @@ static void print_about(const struct lks_journal *journal, const char *file)
            "same boot: %s\n",
            identity.incarnation, yes_no(identity.amnesiac), yes_no(identity.promise_lost),
            yes_no(identity.clean_stop), yes_no(identity.same_boot));
+    char voters[32];
+    printf("members      first voters:%s\n",
+           identity.bootstrap_voters != 0 ? mask_text(identity.bootstrap_voters, voters)
+                                          : " not known");
     printf("promise      term %" PRIu64 ", candidate %" PRIu32 ", incarnation %" PRIu64 "\n",
            promise.term, promise.candidate, promise.incarnation);
     printf("base         index %" PRIu64 ", term %" PRIu64 ", offset %" PRIu64 "\n", base.index,
@@ -209,6 +227,19 @@ static void print_payload(const unsigned char *payload, uint64_t bytes)
     printf("\"%s\n", shown < bytes ? "..." : "");
 }
 
+static void print_members(const struct lks_entry *entry)
+{
+    struct lks_members_record record;
+    char voters[32];
+    char learners[32];
+    if (lks_members_record_read(&record, entry->payload, entry->header->payload_bytes) != 0) {
+        printf("  members of a form that this binary does not know\n");
+        return;
+    }
+    printf("  members %" PRIu64 ": voters%s, learners%s\n", record.number,
+           mask_text(record.voters, voters), mask_text(record.learners, learners));
+}
+
 static void print_entry(const struct lks_entry *entry, uint64_t offset, bool payload)
 {
     const struct lks_entry_header *header = entry->header;
@@ -217,7 +248,9 @@ static void print_entry(const struct lks_entry *entry, uint64_t offset, bool pay
            " %s %08" PRIx32 "\n",
            header->index, offset, header->term, kind_name(header->kind), header->payload_bytes,
            header->session, header->sequence, time_text(header->time_ns, when), header->checksum);
-    if (payload && header->kind != LKS_ENTRY_PAD && header->payload_bytes != 0) {
+    if (header->kind == LKS_ENTRY_MEMBERS) {
+        print_members(entry);
+    } else if (payload && header->kind != LKS_ENTRY_PAD && header->payload_bytes != 0) {
         print_payload(entry->payload, header->payload_bytes);
     }
 }
@@ -262,7 +295,7 @@ static void scan(const struct lks_journal *journal, const struct journal_command
         if (lks_journal_next(journal, &cursor, found->base.offset + ring_bytes, &entry) != 0) {
             break;
         }
-        if (entry.header->kind <= LKS_ENTRY_TICK) { /* a live ring may have changed meanwhile */
+        if (entry.header->kind < LKS_ENTRY_KINDS) { /* a live ring may have changed meanwhile */
             found->kinds[entry.header->kind]++;
         }
         found->payload_bytes += entry.header->payload_bytes;
@@ -337,13 +370,14 @@ static void print_problems(const struct journal_scan *found, bool unreadable)
 static void print_result(const struct journal_scan *found)
 {
     uint64_t entries = 0;
-    for (unsigned kind = LKS_ENTRY_NOOP; kind <= LKS_ENTRY_TICK; kind++) {
+    for (unsigned kind = LKS_ENTRY_NOOP; kind < LKS_ENTRY_KINDS; kind++) {
         entries += found->kinds[kind];
     }
     printf("entries      %" PRIu64 " (noop %" PRIu64 ", command %" PRIu64 ", pad %" PRIu64
-           ", tick %" PRIu64 "), payload %" PRIu64 " bytes\n",
+           ", tick %" PRIu64 ", members %" PRIu64 "), payload %" PRIu64 " bytes\n",
            entries, found->kinds[LKS_ENTRY_NOOP], found->kinds[LKS_ENTRY_COMMAND],
-           found->kinds[LKS_ENTRY_PAD], found->kinds[LKS_ENTRY_TICK], found->payload_bytes);
+           found->kinds[LKS_ENTRY_PAD], found->kinds[LKS_ENTRY_TICK],
+           found->kinds[LKS_ENTRY_MEMBERS], found->payload_bytes);
     printf("log ends     behind index %" PRIu64 ", term %" PRIu64 ", at offset %" PRIu64 "\n",
            found->end.index, found->end.term, found->end.offset);
     if (found->torn && !found->damaged) {
@@ -388,7 +422,7 @@ static void print_json_scan(const struct journal_scan *found)
            ",\"last_term\":%" PRIu64 ",\"end_offset\":%" PRIu64,
            found->base.index, found->base.offset, found->end.index, found->end.term,
            found->end.offset);
-    for (unsigned kind = LKS_ENTRY_NOOP; kind <= LKS_ENTRY_TICK; kind++) {
+    for (unsigned kind = LKS_ENTRY_NOOP; kind < LKS_ENTRY_KINDS; kind++) {
         printf(",\"entries_%s\":%" PRIu64, kind_name(kind), found->kinds[kind]);
     }
     printf(",\"payload_bytes\":%" PRIu64 ",\"torn\":%s,\"in_use\":%s,\"pid\":%" PRId64,

@@ -100,7 +100,7 @@ static int accept_loss(const struct lks_config *config, uint32_t id, struct lks_
         printf("replica %u: has forgotten nothing; unchanged (entries up to %" PRIu64 ")\n", id,
                tail.index);
     } else if (rc == 0) {
-        rc = lks_journal_clear_amnesia(journal);
+        rc = lks_journal_clear_amnesia(journal, lks_config_members(config));
         if (rc != 0) {
             (void)lks_error_set(err, rc, "%s: %s", options.path, lks_error_text(rc));
         } else {

@@ -102,6 +102,8 @@ int lks_replica_apply(struct lks_replica *replica)
         }
         if (entry.header->kind == LKS_ENTRY_COMMAND) {
             execute(replica, &entry, begin);
+        } else if (entry.header->kind == LKS_ENTRY_MEMBERS) {
+            lks_replica_apply_members(replica, &entry);
         }
     }
     if (work > 0 || replica->floor_flushed < replica->floor_target) {
@@ -131,13 +133,14 @@ void lks_replica_base_moved(struct lks_replica *replica, const struct lks_log_po
     lks_word_publish(&replica->words->base_offset, base->offset);
 }
 
-void lks_replica_scan(const struct lks_replica *replica, struct lks_log_point *cursor,
-                      struct lks_runs *runs, uint64_t limit)
+void lks_replica_scan(struct lks_replica *replica, const struct lks_log_walk *walk,
+                      uint64_t limit)
 {
     struct lks_entry entry;
-    uint64_t begin = cursor->offset;
-    while (lks_journal_next(replica->options.journal, cursor, limit, &entry) == 0) {
-        lks_runs_note(runs, entry.header->term, begin);
-        begin = cursor->offset;
+    uint64_t begin = walk->cursor->offset;
+    while (lks_journal_next(replica->options.journal, walk->cursor, limit, &entry) == 0) {
+        lks_runs_note(walk->runs, entry.header->term, begin);
+        begin = walk->cursor->offset;
+        lks_replica_note_members(replica, &entry, begin, walk->members);
     }
 }

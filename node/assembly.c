@@ -20,6 +20,7 @@ void lks_assembly_journal_options(const struct lks_config *config, uint32_t repl
     *options = (struct lks_journal_options){
         .path = config->replicas[replica].journal,
         .replica = replica,
+        .bootstrap_voters = lks_config_members(config),
         .ring_bytes = config->ring_bytes,
         .entry_bytes_max = config->entry_bytes_max,
         .forgetful = config->durability == LKS_DURABILITY_MEMORY,

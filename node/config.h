@@ -87,6 +87,13 @@ int lks_config_parse(struct lks_config *config, const char *text, size_t bytes, 
 /* Every default, with no name, id, directory and replicas. */
 void lks_config_defaults(struct lks_config *config);
 
+/* The replicas of the file as a mask, bit p is replica p: the first members of a new cluster. (The
+ * members of one that has run are in its log.) */
+static inline uint32_t lks_config_members(const struct lks_config *config)
+{
+    return (2u << config->replicas_count) - 2u;
+}
+
 /* The snapshot area's place beside the journal. False: the path would be too long. */
 bool lks_config_default_snapshots(struct lks_config_replica *replica);
 

@@ -281,9 +281,9 @@ static void persist_promise(struct lks_replica *replica, const struct lks_effect
     (void)lks_replica_event(replica, LKS_EVENT_PROMISE_PERSISTED, 0);
 }
 
-static void clear_amnesia(struct lks_replica *replica)
+static void clear_amnesia(struct lks_replica *replica, uint32_t voters)
 {
-    const int rc = lks_journal_clear_amnesia(replica->options.journal);
+    const int rc = lks_journal_clear_amnesia(replica->options.journal, voters);
     if (rc != 0) {
         lks_replica_fail(replica, rc, "the end of the amnesia cannot be recorded: %s",
                          lks_error_text(rc));
@@ -349,7 +349,7 @@ static void carry_out(struct lks_replica *replica, const struct lks_update *upda
         beat(replica);
         break;
     case LKS_EFFECT_CLEAR_AMNESIA:
-        clear_amnesia(replica);
+        clear_amnesia(replica, effect->voters);
         break;
     case LKS_EFFECT_INSTALL:
         lks_install_start(replica, effect);

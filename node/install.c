@@ -51,7 +51,9 @@ static void tell_core(struct lks_replica *replica, bool log_changed)
     event->status = install->status;
     event->base = lks_replica_position(&base);
     event->position = replica->view->tail;
+    event->members = replica->view->members;
     if (log_changed) {
+        event->members = install->members;
         event->position = lks_replica_position(&install->cursor);
         event->runs = &install->runs;
     }
@@ -408,7 +410,12 @@ static void move_base(struct lks_replica *replica)
     }
     install->cursor = base;
     install->runs = (struct lks_runs){0};
-    lks_replica_scan(replica, &install->cursor, &install->runs, UINT64_MAX);
+    if (!lks_replica_members_in_snapshots(replica, &install->members)) {
+        return;
+    }
+    lks_replica_scan(
+        replica, &(struct lks_log_walk){&install->cursor, &install->runs, &install->members},
+        UINT64_MAX);
     install->phase = LKS_INSTALL_LOG;
     lks_replica_persist(replica, LKS_PERSIST_READ, base.offset, install->cursor.offset);
 }

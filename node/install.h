@@ -53,6 +53,7 @@ struct lks_install {
     struct lks_install_lane lanes[LKS_INSTALL_LANES];
     struct lks_log_point cursor; /* of the log behind the new base */
     struct lks_runs runs;
+    struct lks_members members; /* the last ones there */
     uint64_t held_ns;        /* when the donor was last asked to hold what it replaces */
     uint64_t began_ns;
     uint64_t bytes_expected; /* content of the donor's snapshots ... */

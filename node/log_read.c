@@ -27,7 +27,9 @@ static void finish(struct lks_replica *replica)
     if (read->status != 0) {
         read->cursor = read->start;
         read->runs = read->start_runs;
-        lks_replica_scan(replica, &read->cursor, &read->runs, UINT64_MAX);
+        read->members = read->start_members;
+        lks_replica_scan(replica, &(struct lks_log_walk){&read->cursor, &read->runs, &read->members},
+                         UINT64_MAX);
     }
     lks_replica_persist(replica, LKS_PERSIST_READ, read->start.offset, read->cursor.offset);
 }
@@ -46,6 +48,7 @@ void lks_log_read_persisted(struct lks_replica *replica)
     event->status = read->status;
     event->position = lks_replica_position(&read->cursor);
     event->runs = &replica->log_read_runs;
+    event->members = read->members;
 }
 
 static void post_more(struct lks_replica *replica)
@@ -91,14 +94,18 @@ void lks_log_read_start(struct lks_replica *replica, const struct lks_effect *ef
         .expect = effect->expect,
         .start = replica->applied,
         .start_runs = replica->applied_runs,
+        .start_members = lks_replica_applied_members(replica),
     };
     /* The own log up to the parting point: where the check of the chain begins. */
-    lks_replica_scan(replica, &read->start, &read->start_runs, effect->from);
+    lks_replica_scan(
+        replica, &(struct lks_log_walk){&read->start, &read->start_runs, &read->start_members},
+        effect->from);
     read->from = read->start.offset;
     read->posted = read->from;
     read->received = read->from;
     read->cursor = read->start;
     read->runs = read->start_runs;
+    read->members = read->start_members;
     const uint64_t ring = lks_journal_ring_bytes(replica->options.journal);
     LKS_ASSERT(read->to <= replica->base_offset + ring); /* else an installation came before */
     post_more(replica);
@@ -127,6 +134,7 @@ static void check(struct lks_replica *replica)
         }
         lks_runs_note(&read->runs, entry.header->term, begin);
         begin = read->cursor.offset;
+        lks_replica_note_members(replica, &entry, begin, &read->members);
     }
 }
 

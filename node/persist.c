@@ -139,7 +139,10 @@ void lks_replica_persist_tail(struct lks_replica *replica, uint64_t from)
     lks_word_publish(&replica->control->written, 0); /* a hint of the next holder alone */
     struct lks_log_point cursor = replica->applied;
     replica->tail_runs = replica->applied_runs;
-    lks_replica_scan(replica, &cursor, &replica->tail_runs, UINT64_MAX);
+    replica->tail_members = lks_replica_applied_members(replica);
+    lks_replica_scan(
+        replica, &(struct lks_log_walk){&cursor, &replica->tail_runs, &replica->tail_members},
+        UINT64_MAX);
     if (commit > cursor.offset) {
         lks_replica_fail(replica, -LKS_EDAMAGED,
                          "the log is damaged behind entry %" PRIu64 " (offset %" PRIu64
@@ -162,6 +165,7 @@ static void tail_persisted(struct lks_replica *replica)
     event->position = replica->tail_event.position;
     event->offset = replica->tail_event.offset;
     event->runs = &replica->tail_runs;
+    event->members = replica->tail_members;
     struct lks_log_point base;
     lks_journal_base(replica->options.journal, &base);
     event->base = lks_replica_position(&base);

@@ -50,12 +50,13 @@ static uint64_t next_time(struct lks_replica *replica)
     return replica->appended_time_ns;
 }
 
-static void appended_event(struct lks_replica *replica, uint64_t before)
+static struct lks_core_event *appended_event(struct lks_replica *replica, uint64_t before)
 {
     const bool durable = lks_replica_persist_appended(replica, before, replica->appended.offset);
     struct lks_core_event *event = lks_replica_event(replica, LKS_EVENT_APPENDED, 0);
     event->position = lks_replica_position(&replica->appended);
     event->offset = durable ? replica->appended.offset : 0;
+    return event;
 }
 
 /* Whether an entry without contents has room. Bytes that writes in flight are read from count as
@@ -88,7 +89,7 @@ void lks_replica_append_noop(struct lks_replica *replica, uint64_t term)
     const uint64_t before = replica->appended.offset;
     const int rc = lks_journal_append(replica->options.journal, &replica->appended, &draft);
     LKS_ASSERT(rc == 0); /* no padding comes before it: it fits wherever a ring ends */
-    appended_event(replica, before);
+    (void)appended_event(replica, before);
 }
 
 /* The core has asked for it, and still leads. */
@@ -156,6 +157,26 @@ static void append(struct lks_replica *replica, uint64_t session, uint64_t seque
     const int rc = lks_journal_append(replica->options.journal, &replica->appended, &draft);
     LKS_ASSERT(rc == 0); /* room and size were checked */
     (void)lks_sessions_apply(&replica->appended_sessions, session, sequence);
+}
+
+bool lks_replica_append_members(struct lks_replica *replica,
+                                const struct lks_members_record *record)
+{
+    LKS_ASSERT(replica->appended_term == replica->view->term);
+    if (!has_room(replica)) {
+        return false;
+    }
+    const struct lks_entry_draft draft = {.kind = LKS_ENTRY_MEMBERS,
+                                          .term = replica->appended_term,
+                                          .time_ns = next_time(replica),
+                                          .payload = record,
+                                          .payload_bytes = sizeof *record};
+    const uint64_t before = replica->appended.offset;
+    const int rc = lks_journal_append(replica->options.journal, &replica->appended, &draft);
+    LKS_ASSERT(rc == 0); /* smaller than the greatest command, for which there is room */
+    appended_event(replica, before)->members = lks_members_of(record, replica->appended.offset);
+    (void)lks_replica_drain(replica);
+    return true;
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */
@@ -344,7 +365,7 @@ int lks_replica_propose(struct lks_replica *replica)
     }
     taken += take_tick(replica);
     if (taken > 0) {
-        appended_event(replica, before);
+        (void)appended_event(replica, before);
         taken += lks_replica_drain(replica);
     }
     return taken;

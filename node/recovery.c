@@ -33,36 +33,55 @@ static void fail(struct lks_replica *replica, int code, const char *reason)
 
 /* ---- beginning ------------------------------------------------------------------------------ */
 
-/* The log is taken up at the lowest point, with sessions and time as they were there. */
-static bool take_up(struct lks_replica *replica)
+/* What the lowest snapshot says of its point. 0; -ENODATA: none was taken yet, the log begins at its
+ * beginning; other: failed, and said so. */
+static int read_lowest(struct lks_replica *replica, struct lks_snapshot_head *head,
+                       struct lks_meta *meta)
 {
     struct lks_snapshots *store = replica->options.snapshots;
     struct lks_snapshot_scan scan = {0};
-    struct lks_snapshot_head head;
     struct lks_error err = {0};
     const uint32_t lowest = lks_snapshots_lowest(store);
-    int rc = lks_snapshot_scan_init(&scan, store, lowest, &head, &err);
+    int rc = lks_snapshot_scan_init(&scan, store, lowest, head, &err);
     if (rc == -ENODATA) {
-        return true; /* from the beginning, as _new left it */
+        return rc;
     }
-    if (rc == 0 && head.meta_bytes != LKS_SESSIONS_BYTES) {
+    if (rc == 0 && lks_meta_decode(meta, head->meta, head->meta_bytes) != 0) {
         rc = lks_error_set(&err, -LKS_EDAMAGED,
-                           "snapshots %s: partition %u: its sessions are of an unknown form",
+                           "snapshots %s: partition %u: sessions or members damaged, or of an "
+                           "unknown form",
                            lks_snapshots_path(store), lowest);
-    }
-    if (rc == 0 && lks_sessions_decode(&replica->sessions, head.meta) != 0) {
-        rc = lks_error_set(&err, -LKS_EDAMAGED, "snapshots %s: partition %u: damaged sessions",
-                           lks_snapshots_path(store), lowest);
-    }
-    if (rc == 0) {
-        replica->applied = head.point;
-        replica->applied_time_ns = head.time_ns;
     }
     lks_snapshot_scan_fini(&scan);
     if (rc != 0) {
         fail(replica, rc, err.text);
     }
-    return rc == 0;
+    return rc;
+}
+
+/* The log is taken up at the lowest point, with what was so there. */
+static bool take_up(struct lks_replica *replica)
+{
+    struct lks_snapshot_head head;
+    struct lks_meta meta;
+    const int rc = read_lowest(replica, &head, &meta);
+    if (rc != 0) {
+        return rc == -ENODATA; /* from the beginning, as _new left it */
+    }
+    replica->sessions = meta.sessions;
+    replica->applied = head.point;
+    replica->applied_time_ns = head.time_ns;
+    lks_replica_take_members(replica, &meta.members, head.point.offset);
+    return true;
+}
+
+bool lks_replica_members_in_snapshots(struct lks_replica *replica, struct lks_members *members)
+{
+    struct lks_snapshot_head head;
+    struct lks_meta meta = {.members = {.version = LKS_MEMBERS_VERSION}};
+    const int rc = read_lowest(replica, &head, &meta);
+    *members = lks_members_of(&meta.members, rc == 0 ? head.point.offset : 0);
+    return rc == 0 || rc == -ENODATA;
 }
 
 static bool make_queue(struct lks_replica *replica)

@@ -102,6 +102,9 @@ int lks_replica_drain(struct lks_replica *replica)
         lks_replica_carry_out(replica, &replica->update);
         work++;
     }
+    if (replica->events_head == replica->events_tail) {
+        replica->events_head = replica->events_tail = 0; /* the same few lines, again and again */
+    }
     return work;
 }
 
@@ -178,6 +181,8 @@ static void start_core(struct lks_replica *replica, const struct lks_identity *i
     const struct lks_core_options core = {
         .replica = options->replica,
         .replicas = options->replicas,
+        .members_voters = (uint8_t)identity->bootstrap_voters,
+        .members_unknown = identity->bootstrap_voters == 0,
         .incarnation = identity->incarnation,
         .promise_term = promise.term,
         .promise_candidate = promise.candidate,
@@ -198,6 +203,15 @@ static void start_core(struct lks_replica *replica, const struct lks_identity *i
     publish_words(replica);
 }
 
+/* All zeros, but for the queued events: each is set when it is queued, and they are most of it. */
+static void clear(struct lks_replica *replica)
+{
+    const size_t events_at = offsetof(struct lks_replica, events);
+    const size_t events_end = events_at + sizeof replica->events;
+    memset(replica, 0, events_at);
+    memset((unsigned char *)replica + events_end, 0, sizeof *replica - events_end);
+}
+
 int lks_replica_new(struct lks_replica **out, const struct lks_replica_options *options,
                     struct lks_error *err)
 {
@@ -209,7 +223,7 @@ int lks_replica_new(struct lks_replica **out, const struct lks_replica_options *
     if (replica == NULL) {
         return lks_error_set(err, -ENOMEM, "no memory for a replica");
     }
-    memset(replica, 0, sizeof *replica);
+    clear(replica);
     replica->options = *options;
     if (options->write_bytes_max == 0) {
         replica->options.write_bytes_max = WRITE_BYTES_MAX;
@@ -229,6 +243,7 @@ int lks_replica_new(struct lks_replica **out, const struct lks_replica_options *
     replica->floor_flushed = identity.floor;
     replica->floor_target = identity.floor;
     replica->taker.check_offset = UINT64_MAX;
+    replica->members.applied.version = LKS_MEMBERS_VERSION;
     const int rc = make_parts(replica, &identity);
     if (rc != 0) {
         lks_replica_free(replica);
@@ -333,6 +348,7 @@ int lks_replica_step(struct lks_replica *replica, uint64_t now_ns, uint64_t real
     }
     if (replica->fatal == 0) {
         work += lks_replica_apply(replica);
+        work += lks_replica_members_step(replica);
         lks_replica_send_deferred(replica);
         lks_replica_send_commit_words(replica);
         work += lks_replica_forward(replica);
@@ -374,6 +390,8 @@ uint64_t lks_replica_deadline_ns(const struct lks_replica *replica)
     if (wait && replica->now_ns + watch_ns < deadline) {
         deadline = replica->now_ns + watch_ns;
     }
+    const uint64_t members_ns = lks_replica_members_deadline_ns(replica);
+    deadline = members_ns < deadline ? members_ns : deadline;
     const uint64_t tick_ns = lks_replica_tick_deadline_ns(replica);
     return tick_ns < deadline ? tick_ns : deadline;
 }
@@ -443,12 +461,18 @@ int lks_replica_submit(struct lks_replica *replica, const void *command, size_t 
     return lks_replica_submit_ordered(replica, command, bytes, cookie, true);
 }
 
+/* Nobody else could lead. */
+static bool is_alone(const struct lks_replica *replica)
+{
+    return (replica->view->members.voters & ~(1u << replica->options.replica)) == 0;
+}
+
 bool lks_replica_stop(struct lks_replica *replica, uint64_t now_ns)
 {
     if (replica->stop_since_ns == 0) {
         replica->stop_since_ns = now_ns > 0 ? now_ns : 1;
         (void)lks_replica_event(replica, LKS_EVENT_TRANSFER, 0);
-        if (replica->options.replicas > 1) {
+        if (!is_alone(replica)) {
             return false;
         }
     } else if (replica->view->role == LKS_CORE_LEADER && !replica->view->transferring) {
@@ -457,7 +481,7 @@ bool lks_replica_stop(struct lks_replica *replica, uint64_t now_ns)
     struct lks_gateway_counts counts;
     lks_gateway_counts(replica->gateway, &counts);
     const bool answered = counts.answered == counts.submitted && lks_reads_waiting(replica) == 0;
-    const bool done = replica->options.replicas == 1 ||
+    const bool done = is_alone(replica) ||
                       (answered && replica->view->role != LKS_CORE_LEADER) ||
                       now_ns - replica->stop_since_ns >= STOP_PATIENCE_NS;
     if (done) {
@@ -479,6 +503,11 @@ static void peer_status(const struct lks_replica *replica, uint32_t p,
     const struct lks_replica_peer *peer = &replica->peers[p];
     const uint64_t tail = replica->view->tail.offset;
     status->connected = peer->connected;
+    status->voter = replica->view->peers[p].voter;
+    status->learner = replica->view->peers[p].learner;
+    status->manual = (replica->members.applied.manual >> p & 1u) != 0;
+    status->caught_up = replica->view->peers[p].caught_up;
+    status->installing = replica->view->peers[p].installing;
     status->granted = replica->view->peers[p].path_open;
     status->written_offset = replica->view->peers[p].written_offset;
     status->durable_offset = replica->view->peers[p].durable_offset;
@@ -556,6 +585,11 @@ void lks_replica_status(const struct lks_replica *replica, struct lks_replica_st
     reads_status(replica, &status->reads);
     status->elections = view->elected_count;
     status->amnesiac = view->amnesiac;
+    status->members = view->members.number;
+    status->members_committed = view->members_committed;
+    status->voters = view->members.voters;
+    status->learners = view->members.learners;
+    status->removed = view->removed;
     status->serving = view->role == LKS_CORE_LEADER ? view->established : view->grant.peer != 0;
     status->durability = replica->options.durability;
     snapshots_status(replica, &status->snapshots);
@@ -564,6 +598,12 @@ void lks_replica_status(const struct lks_replica *replica, struct lks_replica_st
             peer_status(replica, p, &status->peers[p]);
         }
     }
+}
+
+const char *lks_replica_member_address(const struct lks_replica *replica, uint32_t id)
+{
+    LKS_ASSERT(id >= 1 && id <= LKS_MEMBERS_SLOTS);
+    return replica->members.applied.addresses[id - 1].clients;
 }
 
 uint64_t lks_replica_hash(struct lks_replica *replica, uint64_t *index)

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 struct lks_replica;
+struct lks_member_request; /* node/members.h */
 
 /* How acknowledged entries are made durable on one replica's medium (design 3.3). */
 enum lks_durability {
@@ -67,6 +68,9 @@ struct lks_replica_options {
      * whether the command took effect will not be known here, as a snapshot of a peer, installed
      * here, covers it. */
     void (*on_reply)(void *ctx, uint64_t cookie, const void *reply, size_t bytes);
+    /* The end of what lks_replica_change_members began: status 0, or negative and `text` says why,
+     * or that the outcome is not known. NULL: nobody asks. */
+    void (*on_member_change)(void *ctx, uint64_t cookie, int status, const char *text);
     void *ctx;
 };
 
@@ -114,6 +118,16 @@ int lks_replica_submit(struct lks_replica *replica, const void *command, size_t 
 int lks_replica_submit_ordered(struct lks_replica *replica, const void *command, size_t bytes,
                                uint64_t cookie, bool ordered);
 
+/*
+ * Changes the cluster's members, or hands leadership over, on the leader. 0: under way, one
+ * on_member_change follows; 1: that is how it is already. Else err says why not: -LKS_ENOLEADER
+ * (this replica does not lead), -LKS_EBUSY (try again), -LKS_ERINGFULL, -EINVAL, -EPERM (it would
+ * remove itself), -EAGAIN (a learner has not caught up), -ENOLINK (no live majority would be left).
+ * Copies the request.
+ */
+int lks_replica_change_members(struct lks_replica *replica,
+                               const struct lks_member_request *request, struct lks_error *err);
+
 /* Asks for an end in order: a leader hands over to the best follower first. True once done (or
  * 2 s after the first call); call _step in between. */
 bool lks_replica_stop(struct lks_replica *replica, uint64_t now_ns);
@@ -131,6 +145,11 @@ const char *lks_role_name(enum lks_role role);
 
 struct lks_peer_status {
     bool connected;
+    bool voter;
+    bool learner;
+    bool manual;    /* a learner that is not promoted automatically */
+    bool caught_up; /* as the leader sees it */
+    bool installing;
     bool granted;   /* this leader may write there */
     uint64_t written_offset;
     uint64_t durable_offset;
@@ -186,6 +205,11 @@ struct lks_replica_status {
                          wait for a partition */
     uint64_t elections; /* times that this replica became leader in this life */
     bool amnesiac;
+    uint64_t members; /* number of the members in force here; 0: the bootstrap ones ... */
+    bool members_committed;
+    uint32_t voters;  /* ... as masks, bit p is replica p; both 0: none are known */
+    uint32_t learners;
+    bool removed;     /* this replica is no member any more, and ends */
     bool serving; /* knows a leader and has applied up to its start of term */
     enum lks_durability durability;
     struct lks_reads_status reads;
@@ -194,6 +218,10 @@ struct lks_replica_status {
 };
 
 void lks_replica_status(const struct lks_replica *replica, struct lks_replica_status *status);
+
+/* Where the clients of a member connect, if its addition said so; else "". Valid until the next
+ * step. */
+const char *lks_replica_member_address(const struct lks_replica *replica, uint32_t id);
 
 /* A hash of the service's state and the session table, with the index that it belongs to; index 0
  * while partitions are being restored. */

@@ -7,6 +7,7 @@
  *   persist.c   making ranges durable         log_read.c reading a peer's log (adoption)
  *   install.c   a peer's snapshots into the own area
  *   reads.c     reads without entries, on any replica
+ *   member_changes.c  who belongs to the cluster
  *   snapshot.c  service -> area, base         recovery.c area -> service, and what waits for it
  *
  * One thread. Completions become events in a queue; lks_replica_drain feeds them to the core and
@@ -22,6 +23,7 @@
 #include "node/ingress.h"
 #include "node/install.h"
 #include "node/mailbox.h"
+#include "node/members.h"
 #include "node/public_words.h"
 #include "node/reads.h"
 #include "node/recovery.h"
@@ -111,8 +113,10 @@ struct lks_log_read {
     int status;
     struct lks_log_point start;  /* own log up to where the two part */
     struct lks_runs start_runs;
+    struct lks_members start_members;
     struct lks_log_point cursor; /* checked up to here */
     struct lks_runs runs;
+    struct lks_members members;
 };
 
 /* A range that the leader appends to and the journal follows. */
@@ -184,6 +188,7 @@ struct lks_replica {
     /* hand-over and durability */
     struct lks_core_event tail_event; /* waits for LKS_PERSIST_TAIL */
     struct lks_runs tail_runs;
+    struct lks_members tail_members;
     struct lks_log_persist log_persist;
     bool persist_busy[LKS_PERSIST_CLASSES];
     uint64_t durable_mark;  /* own log durable below it, as leader or under the present grant */
@@ -209,6 +214,7 @@ struct lks_replica {
     uint8_t *ingress_buffer;
     struct lks_replica_peer peers[LKS_REPLICAS_MAX + 1];
 
+    struct lks_replica_members members;
     struct lks_reads reads;
     struct lks_taker taker;
     struct lks_recovery recovery;
@@ -284,6 +290,10 @@ void lks_install_fini(struct lks_replica *replica);
 int lks_replica_propose(struct lks_replica *replica);
 void lks_replica_append_noop(struct lks_replica *replica, uint64_t term);
 bool lks_replica_offer_ingress(struct lks_replica *replica);
+/* Leader, after the core's word that it may: appends an entry that brings members. False: the ring
+ * has no room. */
+bool lks_replica_append_members(struct lks_replica *replica,
+                                const struct lks_members_record *record);
 /* Leader: whether what had expired at wanted_ns (realtime) has expired in the applied log, whose
  * time is not far behind either. False: that is under way. True also where nothing expires, and
  * where nothing can be logged. */
@@ -306,8 +316,30 @@ void lks_replica_run(struct lks_replica *replica, const struct lks_entry *entry,
 void lks_replica_publish_applied(struct lks_replica *replica);
 /* The base was moved, durably: everything here follows; the core is told by the caller. */
 void lks_replica_base_moved(struct lks_replica *replica, const struct lks_log_point *base);
-void lks_replica_scan(const struct lks_replica *replica, struct lks_log_point *cursor,
-                      struct lks_runs *runs, uint64_t limit);
+/* Goes on along the own log: from a point, with what is known there. */
+struct lks_log_walk {
+    struct lks_log_point *cursor;
+    struct lks_runs *runs;
+    struct lks_members *members; /* the last ones so far */
+};
+void lks_replica_scan(struct lks_replica *replica, const struct lks_log_walk *walk,
+                      uint64_t limit);
+
+/* member_changes.c */
+struct lks_members lks_replica_applied_members(const struct lks_replica *replica);
+/* Notes what the entry, which ends at end_offset, brings. */
+void lks_replica_note_members(struct lks_replica *replica, const struct lks_entry *entry,
+                              uint64_t end_offset, struct lks_members *members);
+/* A committed entry brings members, at the applied point. */
+void lks_replica_apply_members(struct lks_replica *replica, const struct lks_entry *entry);
+/* The same from a snapshot. */
+void lks_replica_take_members(struct lks_replica *replica,
+                              const struct lks_members_record *record, uint64_t end_offset);
+/* Reads the record; false: failed, said by lks_replica_fail. */
+bool lks_replica_read_members(struct lks_replica *replica, const struct lks_entry *entry,
+                              struct lks_members_record *record);
+int lks_replica_members_step(struct lks_replica *replica);
+uint64_t lks_replica_members_deadline_ns(const struct lks_replica *replica);
 
 /* forward.c */
 int lks_replica_forward(struct lks_replica *replica);
@@ -316,6 +348,8 @@ int lks_replica_forward(struct lks_replica *replica);
 /* After the log was recovered: takes it up at the lowest snapshot and begins to restore. False:
  * failed, said by lks_replica_fail. */
 bool lks_replica_recover_begin(struct lks_replica *replica);
+/* What the lowest snapshot says of members, at its point. False: failed. */
+bool lks_replica_members_in_snapshots(struct lks_replica *replica, struct lks_members *members);
 /* After an installation (area replaced, base moved): the same, in place of all that was there. The
  * outcome of own commands that it covers is unknown, and their clients are told so. */
 void lks_replica_recover_again(struct lks_replica *replica);

@@ -284,7 +284,7 @@ static void freeze(struct lks_replica *replica)
     struct lks_taker *taker = &replica->taker;
     taker->point = replica->applied;
     taker->time_ns = replica->applied_time_ns;
-    lks_sessions_encode(&replica->sessions, taker->sessions);
+    lks_meta_encode(&replica->sessions, &replica->members.applied, taker->meta);
     taker->count = lks_ties_members(&taker->ties, next_partition(taker), taker->members);
     taker->at = 0;
     taker->expected = 0;
@@ -304,8 +304,8 @@ static int open_draft(struct lks_replica *replica)
     const struct lks_snapshot_head head = {
         .point = taker->point,
         .time_ns = taker->time_ns,
-        .meta = taker->sessions,
-        .meta_bytes = sizeof taker->sessions,
+        .meta = taker->meta,
+        .meta_bytes = sizeof taker->meta,
     };
     taker->phase = LKS_TAKER_WRITING;
     return lks_snapshot_write_begin(replica->options.snapshots, taker->members[taker->at], &head);

@@ -7,7 +7,7 @@
 
 #include "lockstep/service.h"
 #include "node/pace.h"
-#include "node/sessions.h"
+#include "node/members.h"
 #include "node/ties.h"
 #include "pmem/snapshots.h"
 
@@ -41,7 +41,7 @@ struct lks_taker {
     /* the snapshots under way, all of one point */
     struct lks_log_point point;
     uint64_t time_ns;
-    uint8_t sessions[LKS_SESSIONS_BYTES];
+    uint8_t meta[LKS_META_BYTES];
     uint32_t count; /* of partitions in `members` */
     uint32_t at;    /* the one being written; those before it are durable */
     uint64_t expected;

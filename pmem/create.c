@@ -76,6 +76,14 @@ static int check_options(const struct lks_journal_options *options, bool fresh_c
         return lks_error_set(err, -EINVAL, "journal %s: replica %" PRIu32 ": must be 1 to %u",
                              options->path, options->replica, REPLICA_MAX);
     }
+    const uint32_t all = (2u << REPLICA_MAX) - 2u;
+    const uint32_t voters = options->bootstrap_voters;
+    if (fresh_cluster && ((voters & ~all) != 0 || (voters >> options->replica & 1u) == 0)) {
+        return lks_error_set(err, -EINVAL,
+                             "journal %s: first members %#" PRIx32 ": they must be among replicas "
+                             "1 to %u, and %" PRIu32 " among them",
+                             options->path, voters, REPLICA_MAX, options->replica);
+    }
     const int rc = check_lives(options, fresh_cluster, err);
     return rc < 0 ? rc : lks_journal_check_sizes(options, false, err);
 }
@@ -184,6 +192,7 @@ static int format_slots(struct lks_journal *journal, const struct lks_journal_op
     const struct lks_promise promise = {.term = 0};
     const struct lks_log_point base = {.index = 0};
     if (fresh_cluster) {
+        record.bootstrap_voters = options->bootstrap_voters;
         memcpy(record.boot_id, journal->boot_id, sizeof record.boot_id);
     } else {
         record.marks = LKS_MARK_AMNESIAC | LKS_MARK_PROMISE_LOST;

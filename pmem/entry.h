@@ -19,8 +19,11 @@ enum lks_entry_kind {
     LKS_ENTRY_NOOP = 1,    /* first entry of a term */
     LKS_ENTRY_COMMAND = 2, /* payload: a command of the service */
     LKS_ENTRY_PAD = 3,     /* payload: zeros up to the end of the ring */
-    LKS_ENTRY_TICK = 4     /* no payload: the leader's time moves on */
+    LKS_ENTRY_TICK = 4,    /* no payload: the leader's time moves on */
+    LKS_ENTRY_MEMBERS = 5  /* payload: struct lks_members_record */
 };
+
+#define LKS_ENTRY_KINDS 6u /* one more than the last kind */
 
 /* Little-endian, 64 bytes, at a 64-byte boundary, followed by the payload and zeros to 64. */
 struct lks_entry_header {

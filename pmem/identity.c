@@ -171,6 +171,7 @@ void lks_journal_identity(const struct lks_journal *journal, struct lks_identity
         .clean_stop = journal->clean_stop,
         .same_boot = journal->same_boot,
         .floor = record->floor,
+        .bootstrap_voters = record->bootstrap_voters,
     };
     memcpy(identity->boot_id, journal->boot_id, sizeof identity->boot_id);
 }
@@ -185,9 +186,12 @@ static int store_identity(struct lks_journal *journal, const struct lks_identity
     return rc;
 }
 
-int lks_journal_clear_amnesia(struct lks_journal *journal)
+int lks_journal_clear_amnesia(struct lks_journal *journal, uint32_t bootstrap_voters)
 {
     struct lks_identity_record record = journal->record;
+    if (record.bootstrap_voters == 0) {
+        record.bootstrap_voters = bootstrap_voters;
+    }
     record.marks &= ~(uint32_t)(LKS_MARK_AMNESIAC | LKS_MARK_PROMISE_LOST);
     memcpy(record.boot_id, journal->boot_id, sizeof record.boot_id);
     return store_identity(journal, &record);

@@ -65,6 +65,8 @@ struct lks_journal_options {
     uint64_t ring_bytes;      /* multiple of 4096; _open: 0 accepts what the file has */
     uint64_t entry_bytes_max; /* greatest payload to append; at most ring_bytes / 8 and 1 GiB;
                                  _open: 0 takes the greatest possible */
+    uint32_t bootstrap_voters; /* _create with fresh_cluster: the cluster's first members, bit p is
+                                  replica p; must name this one. Else not looked at */
     bool forgetful;           /* durability mode `memory`: another boot id means amnesia, also at
                                  the first open in another mode */
     bool read_only;           /* for `journal dump|verify`: takes no lock, changes nothing */
@@ -77,7 +79,8 @@ struct lks_journal_options {
 /*
  * Creates and formats a journal: file (mode 0600, O_EXCL; allocated in full, so that a full disk
  * shows here) or device. A new journal carries the amnesia mark with `promise_lost` set unless
- * `fresh_cluster`: only a cluster that never acknowledged anything starts without it.
+ * `fresh_cluster`: only a cluster that never acknowledged anything starts without it. And only
+ * there the journal knows the cluster's members; else log or snapshots bring them.
  * Errors: -EEXIST, -ENOSPC, -EINVAL, other errno; err says the way out. No file is left behind.
  */
 int lks_journal_create(const struct lks_journal_options *options, bool fresh_cluster,
@@ -130,12 +133,15 @@ struct lks_identity {
     bool same_boot;       /* the host has not restarted since that life */
     uint64_t floor;       /* every entry below this offset was durable here */
     char boot_id[40];
+    uint32_t bootstrap_voters; /* the cluster's first members, bit p is replica p; 0: it does not
+                                  know them. (In a journal of version 1 always 0.) */
 };
 
 void lks_journal_identity(const struct lks_journal *journal, struct lks_identity *identity);
 
-/* Clears the amnesia mark durably and records the boot id. Errors: errno of msync. */
-int lks_journal_clear_amnesia(struct lks_journal *journal);
+/* Clears the amnesia mark durably and records the boot id; and, where the journal does not know
+ * them, the cluster's first voters (0: they are not known here either). Errors: errno of msync. */
+int lks_journal_clear_amnesia(struct lks_journal *journal, uint32_t bootstrap_voters);
 
 /* Sets the amnesia mark durably, and the other one if promise_lost. Errors: errno of msync. */
 int lks_journal_set_amnesia(struct lks_journal *journal, bool promise_lost);

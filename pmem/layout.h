@@ -9,7 +9,7 @@
 #include "pmem/journal.h"
 
 #define LKS_JOURNAL_MAGIC "LOCKSTEP"
-#define LKS_JOURNAL_VERSION 1u
+#define LKS_JOURNAL_VERSION 2u
 #define LKS_JOURNAL_PAGE UINT64_C(4096)
 #define LKS_JOURNAL_HUGE_PAGE (UINT64_C(2) << 20)
 
@@ -62,7 +62,7 @@ struct lks_identity_record {
     uint64_t incarnation;
     uint64_t floor;
     uint32_t marks; /* enum lks_identity_mark */
-    uint32_t reserved;
+    uint32_t bootstrap_voters; /* mask, bit p is replica p; 0: it knows none. In version 1 always */
     char boot_id[LKS_BOOT_ID_BYTES]; /* zero-terminated; empty: never recorded */
 };
 

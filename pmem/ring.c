@@ -58,7 +58,7 @@ int lks_journal_append(struct lks_journal *journal, struct lks_log_point *tail,
                        const struct lks_entry_draft *draft)
 {
     LKS_ASSERT(!journal->read_only);
-    LKS_ASSERT(draft->kind >= LKS_ENTRY_NOOP && draft->kind <= LKS_ENTRY_TICK);
+    LKS_ASSERT(draft->kind >= LKS_ENTRY_NOOP && draft->kind < LKS_ENTRY_KINDS);
     LKS_ASSERT(draft->kind != LKS_ENTRY_PAD);
     LKS_ASSERT(draft->term != 0 && draft->term >= tail->term);
     LKS_ASSERT(draft->payload != NULL || draft->payload_bytes == 0);
@@ -106,7 +106,7 @@ bool lks_ring_header(const struct lks_journal *journal, const struct lks_log_poi
     atomic_signal_fence(memory_order_seq_cst); /* the copy is checked, never the ring again */
     if (header->index != before->index + 1 || header->previous_term != before->term ||
         header->term < before->term || header->term == 0 || header->flags != 0 ||
-        header->kind < LKS_ENTRY_NOOP || header->kind > LKS_ENTRY_TICK) {
+        header->kind < LKS_ENTRY_NOOP || header->kind >= LKS_ENTRY_KINDS) {
         return false;
     }
     const bool length_fits = header->kind == LKS_ENTRY_PAD

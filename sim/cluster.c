@@ -85,6 +85,7 @@ static int make_process(struct lks_sim_cluster *cluster, uint32_t replica, struc
         .journal = {.path = path,
                     .cluster_id = "simulated",
                     .replica = replica,
+                    .bootstrap_voters = (2u << cluster->options.replicas) - 2u,
                     .ring_bytes = cluster->profile.ring_bytes,
                     .entry_bytes_max = cluster->profile.entry_bytes_max,
                     .forgetful =

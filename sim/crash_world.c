@@ -174,6 +174,7 @@ static int make_process(struct lks_sim_world *world, uint32_t replica, struct lk
         .journal = {.path = world->path[replica],
                     .cluster_id = "simulated",
                     .replica = replica,
+                    .bootstrap_voters = (2u << cluster->options.replicas) - 2u,
                     .ring_bytes = cluster->profile.ring_bytes,
                     .entry_bytes_max = cluster->profile.entry_bytes_max}};
     lks_sim_observe_process(cluster, &options.observer);

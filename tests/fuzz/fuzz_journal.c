@@ -34,6 +34,7 @@ static struct lks_journal_options options_of(void)
     return (struct lks_journal_options){.path = path,
                                         .cluster_id = {1, 2, 3},
                                         .replica = 1,
+                                        .bootstrap_voters = 0xe,
                                         .ring_bytes = RING,
                                         .entry_bytes_max = RING / 8,
                                         .boot_id = BOOT};

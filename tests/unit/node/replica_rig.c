@@ -197,6 +197,7 @@ static struct lks_journal_options journal_options(const struct rig_replica *self
         .path = self->path,
         .cluster_id = {1, 2, 3},
         .replica = self->id,
+        .bootstrap_voters = (2u << options->replicas) - 2u,
         .ring_bytes = options->ring_bytes,
         .entry_bytes_max = options->entry_bytes_max,
         .forgetful = options->durability[self->id] == LKS_DURABILITY_MEMORY,

@@ -24,8 +24,8 @@ int __wrap_lks_journal_write_promise(struct lks_journal *journal,
                                      const struct lks_promise *promise);
 int __real_lks_journal_raise_floor(struct lks_journal *journal, uint64_t offset);
 int __wrap_lks_journal_raise_floor(struct lks_journal *journal, uint64_t offset);
-int __real_lks_journal_clear_amnesia(struct lks_journal *journal);
-int __wrap_lks_journal_clear_amnesia(struct lks_journal *journal);
+int __real_lks_journal_clear_amnesia(struct lks_journal *journal, uint32_t voters);
+int __wrap_lks_journal_clear_amnesia(struct lks_journal *journal, uint32_t voters);
 
 int __wrap_lks_journal_write_promise(struct lks_journal *journal,
                                      const struct lks_promise *promise)
@@ -42,11 +42,11 @@ int __wrap_lks_journal_raise_floor(struct lks_journal *journal, uint64_t offset)
     return code != 0 ? code : __real_lks_journal_raise_floor(journal, offset);
 }
 
-int __wrap_lks_journal_clear_amnesia(struct lks_journal *journal)
+int __wrap_lks_journal_clear_amnesia(struct lks_journal *journal, uint32_t voters)
 {
     const int code = g_amnesia_code;
     g_amnesia_code = 0;
-    return code != 0 ? code : __real_lks_journal_clear_amnesia(journal);
+    return code != 0 ? code : __real_lks_journal_clear_amnesia(journal, voters);
 }
 
 /* ---- the fabric ------------------------------------------------------------------------------ */

@@ -48,6 +48,7 @@ static inline void fixture_make(struct fixture *f, const char *parent, uint64_t 
     f->options = (struct lks_journal_options){.path = f->path,
                                               .cluster_id = {1, 2, 3, 4},
                                               .replica = 1,
+                                              .bootstrap_voters = 0xe,
                                               .ring_bytes = ring_bytes,
                                               .entry_bytes_max = ring_bytes / 8,
                                               .boot_id = BOOT_A};

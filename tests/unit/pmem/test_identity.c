@@ -81,7 +81,7 @@ static void boot__another_while_forgetful__amnesia_until_cleared(void **state)
     reopen_at(f, BOOT_A, false);
     assert_true(identity_of(f).amnesiac);
     reopen_at(f, BOOT_B, true);
-    assert_int_equal(lks_journal_clear_amnesia(f->journal), 0);
+    assert_int_equal(lks_journal_clear_amnesia(f->journal, 0), 0);
     assert_false(identity_of(f).amnesiac);
     reopen_at(f, BOOT_B, true);
     assert_false(identity_of(f).amnesiac);
@@ -102,7 +102,7 @@ static void boot__another_after_memory_mode__amnesia(void **state)
     assert_int_equal(identity_of(f).floor, 0);
     recover(f); /* empty, not damaged: nothing had been durable */
     assert_int_equal(f->tail.index, 0);
-    assert_int_equal(lks_journal_clear_amnesia(f->journal), 0);
+    assert_int_equal(lks_journal_clear_amnesia(f->journal, 0), 0);
     reopen_at(f, BOOT_A, false);
     assert_false(identity_of(f).amnesiac);
 }
@@ -117,7 +117,7 @@ static void memory_mode_left__mark_stays_until_recovered(void **state)
     reopen_at(f, BOOT_A, false); /* and dies before it recovers */
     reopen_at(f, BOOT_B, false);
     assert_true(identity_of(f).amnesiac);
-    assert_int_equal(lks_journal_clear_amnesia(f->journal), 0);
+    assert_int_equal(lks_journal_clear_amnesia(f->journal, 0), 0);
     reopen_at(f, BOOT_B, true);
     reopen_at(f, BOOT_B, false);
     recover(f);
@@ -138,7 +138,7 @@ static void set_amnesia__survives_and_adds_up(void **state)
     assert_int_equal(lks_journal_set_amnesia(f->journal, false), 0);
     reopen(f);
     assert_true(identity_of(f).promise_lost);
-    assert_int_equal(lks_journal_clear_amnesia(f->journal), 0);
+    assert_int_equal(lks_journal_clear_amnesia(f->journal, 0), 0);
     reopen(f);
     assert_false(identity_of(f).amnesiac || identity_of(f).promise_lost);
 }
@@ -188,7 +188,7 @@ static void write__after_a_failed_msync__all_fail(void **state)
     (void)lks_journal_fail(f->journal, -EIO);
     assert_int_equal(lks_journal_set_amnesia(f->journal, true), -EIO);
     assert_false(identity_of(f).amnesiac);
-    assert_int_equal(lks_journal_clear_amnesia(f->journal), -EIO);
+    assert_int_equal(lks_journal_clear_amnesia(f->journal, 0), -EIO);
     assert_int_equal(lks_journal_raise_floor(f->journal, 64), -EIO);
     assert_int_equal(identity_of(f).floor, 0);
     const struct lks_promise promised = {.term = 3};

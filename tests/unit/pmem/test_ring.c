@@ -318,7 +318,7 @@ static void next__forged_fields__are_refused(void **state)
     REFUSED(term, 0);
     REFUSED(previous_term, 1);
     REFUSED(kind, 0);
-    REFUSED(kind, 5);
+    REFUSED(kind, LKS_ENTRY_KINDS);
     REFUSED(kind, LKS_ENTRY_PAD); /* does not reach the ring's end */
     REFUSED(flags, 1);
     REFUSED(footprint_bytes, 101);

@@ -25,6 +25,7 @@ static int set_up(void **state)
     const struct lks_journal_options journal = {.path = fixture->path,
                                                 .cluster_id = "simulated",
                                                 .replica = 1,
+                                                .bootstrap_voters = 2,
                                                 .ring_bytes = UINT64_C(64) << 10,
                                                 .entry_bytes_max = 4096};
     const struct lks_snapshots_options area = {.cluster_id = "simulated",

@@ -32,6 +32,7 @@ static int setup(void **state)
     const struct lks_journal_options options = {.path = fixture->path,
                                                 .cluster_id = "test",
                                                 .replica = 1,
+                                                .bootstrap_voters = 2,
                                                 .ring_bytes = RING_BYTES,
                                                 .entry_bytes_max = 1024};
     struct lks_error err;
