@@ -141,7 +141,9 @@ struct lks_core {
     uint64_t resend_ns;    /* pre-vote: when to ask again (now_ns) */
     uint64_t give_up_ns;   /* candidates: observed time at which to give up */
     bool noop_pending;     /* APPEND_NOOP emitted, APPENDED not yet seen */
-    bool transfer_sent;
+    uint32_t transfer_sent;  /* the follower that was told to take over last; 0: none was */
+    uint64_t transfer_sent_ns; /* observed time of that */
+    uint8_t transfer_tried;  /* those that were told, in this round */
     uint32_t transfer_to;    /* the voter that is wanted; 0: any */
     uint64_t transfer_until_ns; /* observed time at which a hand-over to it is given up */
     uint64_t ask_until_ns;   /* ADOPTING: other members were adopted; time to ask them (observed) */

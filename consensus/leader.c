@@ -108,22 +108,49 @@ static void replicate(struct lks_core *core, uint32_t p)
     }
 }
 
-static void try_transfer(struct lks_core *core)
+/* Whoever was told to take over is believed to do so as long as its path stands, for an election
+ * timeout: had it begun, this replica would lead no more. */
+static bool transfer_under_way(const struct lks_core *core)
+{
+    return core->transfer_sent != 0 &&
+           (core->transfer_to != 0 ||
+            (core->peers[core->transfer_sent].path_open &&
+             core->observed_ns - core->transfer_sent_ns < core->options.election_timeout_ns));
+}
+
+/* The follower that has answered last of those that hold and know the whole log; 0: none. */
+static uint32_t choose_successor(const struct lks_core *core)
 {
     const uint64_t tail = core->view.tail.offset;
-    if (!core->view.transferring || core->transfer_sent || core->view.commit_offset != tail) {
-        return;
-    }
-    LKS_QUORUM_EACH (p, core->met & core->view.members.voters) {
+    uint32_t best = 0;
+    LKS_QUORUM_EACH (p, core->met & core->view.members.voters & ~core->transfer_tried) {
         const struct peer *peer = &core->peers[p];
         const bool wanted = core->transfer_to == 0 || core->transfer_to == p;
         if (wanted && peer->path_open && peer->counted && peer->durable == tail &&
-            peer->commit_sent == tail) {
-            core->transfer_sent = true;
-            lks_core_send(core, p, LKS_MESSAGE_TRANSFER);
-            return;
+            peer->commit_sent == tail && (best == 0 || peer->ok_ns > core->peers[best].ok_ns)) {
+            best = p;
         }
     }
+    return best;
+}
+
+/* One after the other: two that begin at once would only hinder one another. Both may all the same,
+ * if the first was slow: each in a term of its own, as after any suspicion. */
+static void try_transfer(struct lks_core *core)
+{
+    if (!core->view.transferring || core->view.commit_offset != core->view.tail.offset ||
+        transfer_under_way(core)) {
+        return;
+    }
+    const uint32_t p = choose_successor(core);
+    if (p == 0) {
+        core->transfer_tried = 0; /* whoever is ready next, may it have failed before */
+        return;
+    }
+    core->transfer_sent = p;
+    core->transfer_sent_ns = core->observed_ns;
+    core->transfer_tried |= (uint8_t)(1u << p);
+    lks_core_send(core, p, LKS_MESSAGE_TRANSFER);
 }
 
 static void try_end_amnesia(struct lks_core *core, uint32_t p)
@@ -372,7 +399,8 @@ void lks_leader_enter(struct lks_core *core)
     core->view.established = false;
     core->view.noop_offset = 0;
     core->view.transferring = false;
-    core->transfer_sent = false;
+    core->transfer_sent = 0;
+    core->transfer_tried = 0;
     core->transfer_to = 0;
     core->noop_pending = false;
     core->own_durable = core->view.tail.offset; /* made durable before the ring was read */
@@ -540,6 +568,8 @@ void lks_leader_transfer(struct lks_core *core, uint32_t peer)
         return;
     }
     core->transfer_to = peer;
+    core->transfer_sent = 0;
+    core->transfer_tried = 0;
     core->transfer_until_ns =
         core->observed_ns + TRANSFER_TIMEOUTS * core->options.election_timeout_ns;
     if (!core->view.transferring) {
@@ -553,7 +583,7 @@ void lks_leader_transfer(struct lks_core *core, uint32_t peer)
 static void end_transfer(struct lks_core *core)
 {
     core->view.transferring = false;
-    core->transfer_sent = false;
+    core->transfer_sent = 0;
     core->transfer_to = 0;
     core->view.accepts = core->view.noop_offset != 0;
 }

@@ -297,6 +297,68 @@ static void leader__asked_to_stop__hands_over_to_one_that_holds_everything(void 
     rig_free(rig);
 }
 
+static bool transfer_sent(const struct rig *rig, uint32_t n, uint32_t to)
+{
+    const struct lks_update *update = &rig->nodes[n].update;
+    for (uint32_t i = 0; i < update->count; i++) {
+        const struct lks_effect *effect = &update->effects[i];
+        if (effect->kind == LKS_EFFECT_SEND && effect->peer == to &&
+            update->messages[effect->message].kind == LKS_MESSAGE_TRANSFER) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void transfer__follower_dies__the_next_one_is_told_at_once(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1(3);
+    rig->nodes[2].sides[1].hold_ctl = true; /* it will not hear of it */
+    const struct lks_core_event event = {.kind = LKS_EVENT_TRANSFER};
+    rig_event(rig, 1, &event);
+    assert_true(transfer_sent(rig, 1, 2));
+    rig_crash(rig, 2);
+    rig_settle(rig);
+    rig_advance(rig, 2 * RIG_HEARTBEAT);
+    assert_int_equal(rig_leader(rig), 3);
+    rig_free(rig);
+}
+
+static void transfer__follower_does_nothing__the_next_one_after_a_timeout(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1(3);
+    rig->nodes[2].sides[1].hold_ctl = true;
+    const struct lks_core_event event = {.kind = LKS_EVENT_TRANSFER};
+    rig_event(rig, 1, &event);
+    assert_true(transfer_sent(rig, 1, 2));
+    rig_advance(rig, RIG_TIMEOUT / 2);
+    assert_int_equal(rig_leader(rig), 1); /* one at a time */
+    rig_advance(rig, RIG_TIMEOUT);
+    assert_int_equal(rig_leader(rig), 3);
+    rig_free(rig);
+}
+
+static void transfer__nobody_begins__each_is_told_in_turn(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1(3);
+    rig->nodes[2].paused = true;
+    rig->nodes[3].paused = true;
+    golden_begin(rig, GOLDEN_NODE(1));
+    const struct lks_core_event event = {.kind = LKS_EVENT_TRANSFER};
+    rig_event(rig, 1, &event);
+    rig_advance(rig, 3 * RIG_TIMEOUT);
+    golden_end(rig, "transfer-in-turn",
+               "a follower that does not take over is passed over, and told again in its turn");
+    assert_int_equal(rig_leader(rig), 1);
+    rig->nodes[3].paused = false;
+    rig_settle(rig);
+    assert_int_equal(rig_view(rig, 1)->role, LKS_CORE_FOLLOWER);
+    rig_free(rig);
+}
+
 static void transfer__not_from_the_leader_followed__ignored(void **state)
 {
     (void)state;
@@ -426,6 +488,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(leader__higher_term_heard__steps_down_and_keeps_its_entries_uncommitted),
         cmocka_unit_test(leader__restarted__never_resumes_its_term),
         cmocka_unit_test(leader__asked_to_stop__hands_over_to_one_that_holds_everything),
+        cmocka_unit_test(transfer__follower_dies__the_next_one_is_told_at_once),
+        cmocka_unit_test(transfer__follower_does_nothing__the_next_one_after_a_timeout),
+        cmocka_unit_test(transfer__nobody_begins__each_is_told_in_turn),
         cmocka_unit_test(transfer__not_from_the_leader_followed__ignored),
         cmocka_unit_test(replies__stale_numbers__are_ignored),
         cmocka_unit_test(leader__stepped_down_and_waits__is_given_no_time),
