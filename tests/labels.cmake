@@ -3,7 +3,7 @@
 get_property(all_tests DIRECTORY PROPERTY TESTS)
 set_tests_properties(${all_tests} PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77)
 foreach(name ${all_tests})
-  if(name MATCHES "test_flusher|test_loop|threads|test_log|conformance|shm")
+  if(name MATCHES "test_flusher|test_loop|threads|test_log|conformance|shm|sched")
     set_property(TEST ${name} APPEND PROPERTY LABELS tsan)
   endif()
 endforeach()

@@ -1,0 +1,133 @@
+/*
+ * How many workers are worth it, found by measuring: stretches of commands are timed at the present
+ * level (0: inline on the dispatcher's thread; k: k workers), now and then another level is tried
+ * for one stretch, and the better one is kept. A trial that loses is not repeated soon: the time
+ * until the next one doubles. Runs on the dispatcher's thread, between two commands.
+ *
+ * Only time in which commands were at hand counts. Where the caller has nothing more to submit and
+ * all is executed, the clock stands still.
+ */
+#include "base/clock.h"
+#include "sched/engine.h"
+
+#define EPOCH_COMMANDS 1024u
+#define EPOCH_NS_LEAST (200 * LKS_NS_PER_US) /* shorter ones are too coarse to tell */
+#define PATIENCE_FIRST 8u
+#define PATIENCE_MOST 512u
+#define SETTLING 1u       /* stretches after a change that say nothing */
+#define WORTH_CHANGING 0.93 /* a new level has to be this much better */
+#define SMOOTHING 0.5
+
+static void start_epoch(struct lks_adaptive *a, uint64_t now_ns)
+{
+    a->commands = 0;
+    a->busy_ns = 0;
+    a->mark_ns = now_ns;
+}
+
+void lks_adaptive_begin(struct lks_scheduler *scheduler)
+{
+    scheduler->adaptive = (struct lks_adaptive){
+        .patience = 2, .backoff = PATIENCE_FIRST, .idle = true};
+    lks_scheduler_set_level(scheduler, 0);
+}
+
+static void change_level(struct lks_scheduler *scheduler, uint32_t level)
+{
+    struct lks_adaptive *a = &scheduler->adaptive;
+    if (level != a->level) {
+        lks_scheduler_set_level(scheduler, level);
+        a->level = level;
+        a->settling = SETTLING;
+        lks_counter_add(&scheduler->switches, 1);
+    }
+    a->wanted = level;
+}
+
+/* The next level to try from the best one: up, and down, in turn. */
+static uint32_t neighbour(struct lks_scheduler *scheduler)
+{
+    struct lks_adaptive *a = &scheduler->adaptive;
+    a->upwards = !a->upwards;
+    if (a->best == 0) {
+        return a->upwards ? 1 : scheduler->options.workers;
+    }
+    if (a->upwards && a->best < scheduler->options.workers) {
+        return a->best + 1;
+    }
+    return a->best - 1;
+}
+
+static void judge_trial(struct lks_adaptive *a)
+{
+    if (a->cost_ns[a->level] < a->cost_ns[a->best] * WORTH_CHANGING) {
+        a->best = a->level;
+        a->backoff = PATIENCE_FIRST;
+    } else {
+        a->backoff = a->backoff * 2 < PATIENCE_MOST ? a->backoff * 2 : PATIENCE_MOST;
+    }
+    a->patience = a->backoff;
+    a->trial = false;
+    a->wanted = a->best;
+}
+
+static void end_epoch(struct lks_scheduler *scheduler)
+{
+    struct lks_adaptive *a = &scheduler->adaptive;
+    if (a->settling > 0) {
+        a->settling--;
+        return;
+    }
+    const double cost = (double)a->busy_ns / (double)a->commands;
+    double *known = &a->cost_ns[a->level];
+    *known = *known == 0 || a->trial ? cost : *known + (cost - *known) * SMOOTHING;
+    if (a->trial) {
+        judge_trial(a);
+    } else if (a->patience > 0) {
+        a->patience--;
+    } else {
+        a->trial = true;
+        a->wanted = neighbour(scheduler);
+    }
+}
+
+bool lks_adaptive_submit(struct lks_scheduler *scheduler)
+{
+    struct lks_adaptive *a = &scheduler->adaptive;
+    if (__builtin_expect(a->wanted != a->level, 0)) {
+        if (lks_scheduler_applied(scheduler) + 1 != scheduler->head) {
+            return false;
+        }
+        change_level(scheduler, a->wanted);
+        start_epoch(a, lks_clock_monotonic_ns());
+        a->idle = false;
+    }
+    if (a->idle) {
+        a->idle = false;
+        a->mark_ns = lks_clock_monotonic_ns();
+    }
+    return true;
+}
+
+void lks_adaptive_submitted(struct lks_scheduler *scheduler)
+{
+    struct lks_adaptive *a = &scheduler->adaptive;
+    if (++a->commands % EPOCH_COMMANDS == 0) {
+        const uint64_t now_ns = lks_clock_monotonic_ns();
+        a->busy_ns += now_ns - a->mark_ns;
+        a->mark_ns = now_ns;
+        if (a->busy_ns >= EPOCH_NS_LEAST) {
+            end_epoch(scheduler);
+            start_epoch(a, now_ns);
+        }
+    }
+}
+
+void lks_adaptive_idle(struct lks_scheduler *scheduler)
+{
+    struct lks_adaptive *a = &scheduler->adaptive;
+    if (!a->idle) {
+        a->idle = true;
+        a->busy_ns += lks_clock_monotonic_ns() - a->mark_ns;
+    }
+}

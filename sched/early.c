@@ -1,0 +1,376 @@
+/*
+ * Early scheduling (Alchieri, Dotti, Pedone, SoCC'18): the map of classes says which worker
+ * executes a command, or which ones meet for it. The dispatcher fills the queues, each worker runs
+ * its own in order. Meetings have no first barrier: the last worker to come executes, the others
+ * wait for it.
+ */
+#include "sched/early.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RUN_AT_ONCE 16u
+
+/* ---- the dispatcher ---- */
+
+static inline uint32_t class_of(const struct lks_early *early, lks_access access)
+{
+    const uint64_t identity = lks_access_identity(access);
+    const uint64_t shard = early->shard_mask != 0 || early->shards == 1
+                               ? identity & early->shard_mask
+                               : identity % early->shards;
+    return (uint32_t)shard * 2 + (lks_access_writes(access) ? 1 : 0);
+}
+
+static bool single(uint64_t workers)
+{
+    return (workers & (workers - 1)) == 0;
+}
+
+static inline void add_item(struct lks_early *early, uint32_t worker, uint64_t ticket,
+                            struct item item)
+{
+    struct early_queue *queue = &early->queues[worker];
+    const uint64_t at = queue->filled & early->mask;
+    queue->items[at] = item;
+    queue->tickets[at] = ticket;
+    queue->filled++;
+    early->to_wake |= UINT64_C(1) << worker;
+}
+
+static void call_meeting(struct lks_scheduler *scheduler, uint64_t workers, uint64_t command)
+{
+    struct lks_early *early = scheduler->early;
+    const uint32_t at = (uint32_t)(scheduler->head & early->mask);
+    struct meeting *meeting = &early->meetings[at];
+    meeting->command = command;
+    meeting->workers = workers;
+    /* Relaxed: published with the items, by the release store of tail. The former meeting of this
+     * place is over: its ticket is out of the window. */
+    atomic_store_explicit(&meeting->missing, (uint32_t)__builtin_popcountll(workers),
+                          memory_order_relaxed);
+    atomic_store_explicit(&meeting->done, false, memory_order_relaxed);
+    for (uint64_t left = workers; left != 0; left &= left - 1) {
+        add_item(early, (uint32_t)__builtin_ctzll(left), scheduler->head,
+                 (struct item){.what = ITEM_MEETING, .meeting = at});
+    }
+    lks_counter_add(&scheduler->synchronised, 1);
+}
+
+/* The one of a concurrent class's workers whose turn it is. */
+static uint32_t in_turn(struct lks_early *early, uint64_t workers)
+{
+    uint32_t skip = early->turn++ % (uint32_t)__builtin_popcountll(workers);
+    while (skip-- > 0) {
+        workers &= workers - 1;
+    }
+    return (uint32_t)__builtin_ctzll(workers);
+}
+
+/* A command of one class. */
+static inline void place_one(struct lks_scheduler *scheduler, uint64_t command,
+                             const struct lks_class_plan *plan)
+{
+    struct lks_early *early = scheduler->early;
+    if (__builtin_expect(!single(plan->workers) && plan->synchronised, 0)) {
+        call_meeting(scheduler, plan->workers, command);
+        return;
+    }
+    const uint32_t worker = single(plan->workers) ? (uint32_t)__builtin_ctzll(plan->workers)
+                                                  : in_turn(early, plan->workers);
+    add_item(early, worker, scheduler->head,
+             (struct item){.command = command,
+                           .what = plan->component | (plan->synchronised ? 0 : ITEM_SHARED)});
+}
+
+/* A command of several classes meets all that any of them names: whatever conflicts with it has a
+ * worker among those (docs/scheduling.md, "early"). */
+static void place_several(struct lks_scheduler *scheduler, uint64_t command,
+                          const lks_access *words, uint32_t count)
+{
+    struct lks_early *early = scheduler->early;
+    const struct lks_class_plan *first = NULL;
+    uint64_t workers = 0;
+    bool same = true;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct lks_class_plan *plan = lks_class_map_at(early->map, class_of(early, words[i]));
+        first = first == NULL ? plan : first;
+        same &= plan == first;
+        workers |= plan->workers;
+    }
+    if (same && first != NULL) {
+        place_one(scheduler, command, first);
+    } else if (first == NULL) { /* it touches nothing: anywhere, at any time, but not out of turn */
+        add_item(early, in_turn(early, (UINT64_C(1) << lks_scheduler_active(scheduler)) - 1),
+                 scheduler->head, (struct item){.command = command, .what = ITEM_SEVERAL});
+    } else if (single(workers)) {
+        add_item(early, (uint32_t)__builtin_ctzll(workers), scheduler->head,
+                 (struct item){.command = command, .what = ITEM_SEVERAL});
+    } else {
+        call_meeting(scheduler, workers, command);
+    }
+}
+
+static bool early_submit(struct lks_scheduler *scheduler, uint64_t command,
+                         const lks_access *words, uint32_t count)
+{
+    struct lks_early *early = scheduler->early;
+    if (__builtin_expect(scheduler->head - scheduler->low >= scheduler->window, 0)) {
+        lks_early_engine.advance(scheduler);
+        if (scheduler->head - scheduler->low >= scheduler->window) {
+            return false;
+        }
+    }
+    if (__builtin_expect(count == 1, 1)) {
+        place_one(scheduler, command, lks_class_map_at(early->map, class_of(early, words[0])));
+    } else {
+        place_several(scheduler, command, words, count);
+    }
+    scheduler->head++;
+    if (++scheduler->held >= LKS_PUBLISH_BATCH) {
+        lks_early_engine.publish(scheduler);
+    }
+    return true;
+}
+
+static void early_publish(struct lks_scheduler *scheduler)
+{
+    struct lks_early *early = scheduler->early;
+    if (scheduler->held == 0) {
+        return;
+    }
+    scheduler->held = 0;
+    for (uint64_t left = early->to_wake; left != 0; left &= left - 1) {
+        struct early_queue *queue = &early->queues[__builtin_ctzll(left)];
+        /* Release: items and meetings, to the acquire load in run_queue. */
+        atomic_store_explicit(&queue->tail, queue->filled, memory_order_release);
+    }
+    lks_wake_fence();
+    for (uint64_t left = early->to_wake; left != 0; left &= left - 1) {
+        const uint32_t worker = (uint32_t)__builtin_ctzll(left);
+        const struct early_queue *queue = &early->queues[worker];
+        lks_worker_wake(scheduler, worker, queue->filled - queue->done_seen);
+    }
+    early->to_wake = 0;
+}
+
+/* The oldest command that some worker has not executed. */
+static void early_advance(struct lks_scheduler *scheduler)
+{
+    struct lks_early *early = scheduler->early;
+    uint64_t low = scheduler->head;
+    for (uint32_t i = 0; i < scheduler->options.workers; i++) {
+        struct early_queue *queue = &early->queues[i];
+        /* Acquire: with the release store in lks_early_set_done; what was executed is visible. */
+        queue->done_seen = atomic_load_explicit(&queue->done, memory_order_acquire);
+        if (queue->done_seen != queue->filled) {
+            const uint64_t ticket = queue->tickets[queue->done_seen & early->mask];
+            low = ticket < low ? ticket : low;
+        }
+    }
+    LKS_ASSERT(low >= scheduler->low);
+    scheduler->low = low;
+}
+
+static uint64_t early_depth(const struct lks_scheduler *scheduler, uint32_t worker)
+{
+    const struct early_queue *queue = &scheduler->early->queues[worker];
+    /* Relaxed: a figure of one moment. Done first: tail never falls behind it. */
+    const uint64_t done = atomic_load_explicit(&queue->done, memory_order_relaxed);
+    const uint64_t tail = atomic_load_explicit(&queue->tail, memory_order_relaxed);
+    return tail > done ? tail - done : 0;
+}
+
+/* ---- the workers ---- */
+
+void lks_early_set_done(struct early_queue *queue)
+{
+    uint64_t done = queue->position;
+    for (uint32_t i = 0; queue->packets_away > 0 && i < PACKETS; i++) {
+        const struct packet *packet = &queue->packets[i];
+        done = packet->away && packet->first < done ? packet->first : done;
+    }
+    /* Release: with the acquire load in early_advance. */
+    atomic_store_explicit(&queue->done, done, memory_order_release);
+}
+
+/* False: not everybody is there, or it is being executed. */
+static bool meet(struct lks_scheduler *scheduler, struct lks_worker *worker, uint32_t at)
+{
+    struct lks_early *early = scheduler->early;
+    struct early_queue *queue = &early->queues[worker->id];
+    struct meeting *meeting = &early->meetings[at];
+    if (!queue->arrived) {
+        /* Acquire and release: with each other's; the last to come sees what all the others did. */
+        if (atomic_fetch_sub_explicit(&meeting->missing, 1, memory_order_acq_rel) == 1) {
+            const uint64_t others = meeting->workers & ~(UINT64_C(1) << worker->id);
+            lks_worker_execute(worker, meeting->command);
+            /* Release: with the acquire load below. Afterwards the meeting may be used anew. */
+            atomic_store_explicit(&meeting->done, true, memory_order_release);
+            lks_wake_fence();
+            for (uint64_t left = others; left != 0; left &= left - 1) {
+                lks_worker_wake(scheduler, (uint32_t)__builtin_ctzll(left), 0);
+            }
+            return true;
+        }
+        queue->arrived = true;
+        lks_counter_add(&worker->waited, 1);
+    }
+    /* Acquire: with the release store above; what the command did is visible. */
+    if (!atomic_load_explicit(&meeting->done, memory_order_acquire)) {
+        return false;
+    }
+    queue->arrived = false;
+    return true;
+}
+
+/* Whether what is away allows this item; see early.h. */
+static inline bool allowed(const struct early_queue *queue, const struct item *item)
+{
+    if (__builtin_expect(queue->packets_away == 0, 1)) {
+        return true;
+    }
+    if ((item->what & (ITEM_SEVERAL | ITEM_MEETING)) != 0) {
+        return false;
+    }
+    const struct away *away = &queue->away[(uint16_t)item->what];
+    return away->exclusive == 0 && ((item->what & ITEM_SHARED) != 0 || away->shared == 0);
+}
+
+/* False: it has to wait. */
+static inline bool run_item(struct lks_scheduler *scheduler, struct lks_worker *worker,
+                            struct early_queue *queue, const struct item *item)
+{
+    if (__builtin_expect((item->what & (ITEM_MEETING | ITEM_TAKEN)) == 0 &&
+                             queue->packets_away == 0, 1)) {
+        lks_worker_execute(worker, item->command);
+        return true;
+    }
+    if ((item->what & ITEM_TAKEN) != 0) {
+        return true;
+    }
+    if (!allowed(queue, item)) {
+        (void)lks_early_collect(scheduler, worker);
+        if (!allowed(queue, item)) {
+            return false;
+        }
+    }
+    if ((item->what & ITEM_MEETING) != 0) {
+        return meet(scheduler, worker, item->meeting);
+    }
+    lks_worker_execute(worker, item->command);
+    return true;
+}
+
+static bool run_queue(struct lks_scheduler *scheduler, struct lks_worker *worker)
+{
+    struct lks_early *early = scheduler->early;
+    struct early_queue *queue = &early->queues[worker->id];
+    if (queue->position == queue->tail_seen) {
+        /* Acquire: with the release store in early_publish. */
+        queue->tail_seen = atomic_load_explicit(&queue->tail, memory_order_acquire);
+    }
+    const uint64_t begun = queue->position;
+    const uint64_t most = begun + (scheduler->options.manual ? 1 : RUN_AT_ONCE);
+    while (queue->position != queue->tail_seen && queue->position != most) {
+        if (!run_item(scheduler, worker, queue, &queue->items[queue->position & early->mask])) {
+            break;
+        }
+        queue->position++;
+        lks_early_set_done(queue);
+    }
+    return queue->position != begun;
+}
+
+static bool early_work(struct lks_scheduler *scheduler, struct lks_worker *worker)
+{
+    struct early_queue *queue = &scheduler->early->queues[worker->id];
+    /* Relaxed: only whether it is worth a look; the answer loads it with acquire. */
+    if (__builtin_expect(atomic_load_explicit(&queue->request, memory_order_relaxed) != 0, 0)) {
+        lks_early_answer(scheduler, worker);
+    }
+    bool any = false;
+    if (__builtin_expect(queue->asked != 0 || queue->current != NULL, 0)) {
+        any = lks_early_mail(scheduler, worker);
+    }
+    any |= run_queue(scheduler, worker);
+    if (!any && queue->packets_away > 0) {
+        any = lks_early_collect(scheduler, worker);
+    }
+    if (!any && queue->position == queue->tail_seen && !scheduler->options.no_steal) {
+        lks_early_steal(scheduler, worker);
+    }
+    return any;
+}
+
+const struct lks_engine lks_early_engine = {
+    .submit = early_submit,
+    .publish = early_publish,
+    .advance = early_advance,
+    .work = early_work,
+    .leave = lks_early_leave,
+    .depth = early_depth,
+};
+
+/* ---- making ---- */
+
+static int queue_new(struct early_queue *queue, uint32_t window, uint32_t components)
+{
+    queue->items = calloc(window, sizeof *queue->items);
+    queue->tickets = calloc(window, sizeof *queue->tickets);
+    queue->away = calloc(components, sizeof *queue->away);
+    queue->counted = calloc(components, sizeof *queue->counted);
+    queue->packets = calloc(PACKETS, sizeof *queue->packets);
+    return queue->items == NULL || queue->tickets == NULL || queue->away == NULL ||
+                   queue->counted == NULL || queue->packets == NULL
+               ? -ENOMEM
+               : 0;
+}
+
+int lks_early_new(struct lks_early **early, const struct lks_scheduler *scheduler,
+                  const struct lks_class_map *map)
+{
+    struct lks_early *made = calloc(1, sizeof *made);
+    if (made == NULL) {
+        return -ENOMEM;
+    }
+    *early = made; /* freed with the scheduler, also half made */
+    const uint32_t window = scheduler->options.window;
+    int rc = lks_class_map_copy(&made->map, map);
+    if (rc != 0) {
+        return rc;
+    }
+    made->shards = lks_class_map_classes(map) / 2;
+    made->shard_mask = (made->shards & (made->shards - 1)) == 0 ? made->shards - 1 : 0;
+    made->mask = window - 1;
+    made->meetings = calloc(window, sizeof *made->meetings);
+    made->queues = aligned_alloc(64, scheduler->executors * sizeof *made->queues);
+    if (made->meetings == NULL || made->queues == NULL) {
+        return -ENOMEM;
+    }
+    memset(made->queues, 0, scheduler->executors * sizeof *made->queues);
+    made->queues_count = scheduler->executors;
+    for (uint32_t i = 0; rc == 0 && i < made->queues_count; i++) {
+        rc = queue_new(&made->queues[i], window, lks_class_map_components(map));
+    }
+    return rc;
+}
+
+void lks_early_free(struct lks_early *early)
+{
+    if (early == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < early->queues_count; i++) {
+        free(early->queues[i].items);
+        free(early->queues[i].tickets);
+        free(early->queues[i].away);
+        free(early->queues[i].counted);
+        free(early->queues[i].packets);
+    }
+    free(early->queues);
+    free(early->meetings);
+    lks_class_map_free(early->map);
+    free(early);
+}

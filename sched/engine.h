@@ -1,0 +1,178 @@
+/*
+ * Inside of sched/: what a scheduler and its workers are made of, and what an engine (a way of
+ * deciding who executes what and when) has to offer. Nothing here is for other folders.
+ *
+ * An engine's work() never waits: a worker that cannot go on says so and is called again. That is
+ * what lets the same code run on threads and, step by step, under a simulator's seed.
+ */
+#ifndef LKS_SCHED_ENGINE_H
+#define LKS_SCHED_ENGINE_H
+
+#include "base/assert.h"
+#include "sched/scheduler.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* Commands that the dispatcher holds back before it publishes them together. */
+#define LKS_PUBLISH_BATCH 16u
+
+struct lks_early;
+struct lks_graph;
+
+/* One executor. workers[0..workers-1] have threads; the last one is the dispatcher. */
+struct lks_worker {
+    _Alignas(64) struct lks_scheduler *scheduler;
+    uint32_t id;
+    pthread_t thread;
+    int cpu; /* -1: not pinned */
+    uint64_t idle_since_ns;
+    /* Written by this worker alone, read by anybody, all relaxed: counters, no order needed. */
+    _Atomic uint64_t executed;
+    _Atomic uint64_t stolen;
+    _Atomic uint64_t given;
+    _Atomic uint64_t waited;
+    _Atomic uint64_t parks;
+    _Atomic uint64_t idle_ns;
+    _Alignas(64) _Atomic uint32_t parked; /* see sched/park.h; set by its worker, cleared by all */
+};
+
+struct lks_engine {
+    /* Dispatcher. False: no room. Not called with LKS_ACCESS_ALL, nor with words beyond the limit.
+     * */
+    bool (*submit)(struct lks_scheduler *scheduler, uint64_t command, const lks_access *words,
+                   uint32_t count);
+    /* Dispatcher: hands over what is held back, and wakes who is needed for it. */
+    void (*publish)(struct lks_scheduler *scheduler);
+    /* Dispatcher: moves scheduler->low as far up as it can be seen. */
+    void (*advance)(struct lks_scheduler *scheduler);
+    /* One bounded piece of work for this worker; false: there was none. */
+    bool (*work)(struct lks_scheduler *scheduler, struct lks_worker *worker);
+    /* The dispatcher has helped, and goes away: nothing may be left that waits for it. */
+    void (*leave)(struct lks_scheduler *scheduler, struct lks_worker *worker);
+    /* Commands queued at this worker, about. Any thread. */
+    uint64_t (*depth)(const struct lks_scheduler *scheduler, uint32_t worker);
+};
+
+extern const struct lks_engine lks_inline_engine;
+extern const struct lks_engine lks_early_engine;
+extern const struct lks_engine lks_graph_engine;
+
+/* See adaptive.c. The dispatcher's own. */
+struct lks_adaptive {
+    uint32_t level;    /* 0: inline; k: k workers */
+    uint32_t wanted;   /* the level to go to when nothing is under way */
+    uint32_t best;     /* the level to come back to after a trial */
+    bool trial;        /* `level` is only being tried */
+    bool upwards;      /* the last trial was of more workers */
+    bool idle;         /* nothing is under way, and the caller has nothing: no time counts */
+    uint32_t patience; /* stretches until the next trial */
+    uint32_t backoff;  /* what patience becomes */
+    uint32_t settling; /* stretches to be ignored after a change */
+    uint32_t commands; /* of this stretch */
+    uint64_t busy_ns;  /* of this stretch */
+    uint64_t mark_ns;  /* since when time counts that busy_ns does not have yet */
+    double cost_ns[LKS_WORKERS_MAX + 1]; /* wall time a command at each level; 0: unknown */
+};
+
+struct lks_scheduler {
+    struct lks_scheduler_options options;
+    enum lks_scheduler_kind kind;
+    /* Written by the dispatcher when nothing is under way, read by workers. */
+    const struct lks_engine *_Atomic engine;
+    _Atomic bool stop;
+    _Atomic uint32_t active;
+    uint32_t executors; /* workers + 1 */
+    struct lks_worker *workers;
+    struct lks_early *early; /* NULL where the kind cannot be switched to */
+    struct lks_graph *graph;
+    struct lks_adaptive adaptive;
+    uint32_t next_step; /* manual: whose turn it is in _flush */
+
+    /* The dispatcher's own. */
+    _Alignas(64) uint64_t head; /* the next ticket */
+    uint64_t low;               /* every ticket below it is executed */
+    uint64_t window;
+    uint32_t held; /* commands not published yet */
+
+    /* Relaxed counters, written by the dispatcher. */
+    _Atomic uint64_t submitted;
+    _Atomic uint64_t applied;
+    _Atomic uint64_t everything;
+    _Atomic uint64_t refused;
+    _Atomic uint64_t synchronised;
+    _Atomic uint64_t dependent;
+    _Atomic uint64_t switches;
+
+    _Alignas(64) _Atomic uint32_t dispatcher_parked; /* see sched/park.h */
+};
+
+/* Adds to a counter that only the caller's thread writes; relaxed, no order is meant. */
+static inline void lks_counter_add(_Atomic uint64_t *counter, uint64_t value)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + value,
+                          memory_order_relaxed);
+}
+
+static inline void lks_worker_execute(struct lks_worker *worker, uint64_t command)
+{
+    const struct lks_scheduler_options *options = &worker->scheduler->options;
+    options->execute(options->ctx, worker->id, command);
+    lks_counter_add(&worker->executed, 1);
+}
+
+static inline struct lks_worker *lks_scheduler_helper(struct lks_scheduler *scheduler)
+{
+    return &scheduler->workers[scheduler->options.workers];
+}
+
+static inline uint32_t lks_scheduler_active(const struct lks_scheduler *scheduler)
+{
+    /* Relaxed: a worker that learns of it late only works, or sleeps, a moment longer. */
+    return atomic_load_explicit(&scheduler->active, memory_order_relaxed);
+}
+
+/* Starts the thread of a worker; negative code of pthread_create. */
+int lks_worker_start(struct lks_worker *worker);
+void lks_worker_join(struct lks_worker *worker);
+
+/* Between publishing and waking: see sched/park.h. */
+static inline void lks_wake_fence(void)
+{
+    atomic_thread_fence(memory_order_seq_cst); /* with lks_park_announce */
+}
+
+/* After publishing something for `worker`, and lks_wake_fence: wakes it. If `backlog` commands wait
+ * there, wakes another one as well, who may steal. Any thread. */
+void lks_worker_wake(struct lks_scheduler *scheduler, uint32_t worker, uint64_t backlog);
+/* A worker has nothing left to do: the dispatcher may be asleep until then. */
+void lks_dispatcher_wake(struct lks_scheduler *scheduler);
+
+/* early.c. The map is copied. -ENOMEM. */
+int lks_early_new(struct lks_early **early, const struct lks_scheduler *scheduler,
+                  const struct lks_class_map *map);
+void lks_early_free(struct lks_early *early);
+
+/* graph.c. Also a half-made one is freed by _free. -ENOMEM. */
+int lks_graph_new(struct lks_graph **graph, const struct lks_scheduler *scheduler);
+void lks_graph_free(struct lks_graph *graph);
+/* Before the graph is used (again), nothing being under way: `ticket` is the next one. One lane
+ * that is not by class is the dispatcher's own, others are walked by the workers. */
+void lks_graph_reset(struct lks_graph *graph, uint64_t ticket, uint32_t lanes, bool by_class);
+/* Lane l inserts what falls to the classes c for which lane_of_class[c] == l; `classes` is a power
+ * of two, at most the number of slots. Copied. -ENOMEM. */
+int lks_graph_set_classes(struct lks_graph *graph, const uint8_t *lane_of_class,
+                          uint32_t classes);
+
+/* adaptive.c. */
+/* Before each submit: false while it waits for what is under way, to change its level. */
+void lks_adaptive_begin(struct lks_scheduler *scheduler);
+bool lks_adaptive_submit(struct lks_scheduler *scheduler);
+/* After each submit that found room. */
+void lks_adaptive_submitted(struct lks_scheduler *scheduler);
+/* The caller has nothing more: what follows is no cost of this level. */
+void lks_adaptive_idle(struct lks_scheduler *scheduler);
+/* scheduler.c: another engine and number of workers, when nothing is under way. */
+void lks_scheduler_set_level(struct lks_scheduler *scheduler, uint32_t level);
+
+#endif

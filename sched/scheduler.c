@@ -1,0 +1,531 @@
+/*
+ * The scheduler as its users see it: options, the engine of each kind, tickets, waiting. Runs on
+ * the dispatcher's thread. It keeps this invariant: every ticket below `low` is executed, and at
+ * most `window` tickets lie between `low` and `head`; the engines' rings rely on it.
+ */
+#include "sched/scheduler.h"
+
+#include "base/clock.h"
+#include "sched/class_map.h"
+#include "sched/engine.h"
+#include "sched/park.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WINDOW_DEFAULT 2048u
+#define SLOTS_DEFAULT (1u << 18)
+#define CLASSES_DEFAULT 64u
+#define SPIN_DEFAULT_NS (10 * LKS_NS_PER_US)
+#define SLEEP_NS (100 * LKS_NS_PER_US) /* of the dispatcher, at most */
+
+static const char *const kind_names[] = {
+#define X(name, text) [name] = text,
+    LKS_SCHEDULER_KINDS(X)
+#undef X
+};
+
+const char *lks_scheduler_kind_name(enum lks_scheduler_kind kind)
+{
+    return (unsigned)kind < LKS_COUNT_OF(kind_names) ? kind_names[kind] : "?";
+}
+
+int lks_scheduler_kind_parse(const char *name, enum lks_scheduler_kind *kind, struct lks_error *err)
+{
+    for (unsigned i = 0; i < LKS_COUNT_OF(kind_names); i++) {
+        if (strcmp(name, kind_names[i]) == 0) {
+            *kind = (enum lks_scheduler_kind)i;
+            return 0;
+        }
+    }
+    return lks_error_set(err, -EINVAL,
+                         "scheduler %.40s: is one of sequential, early, late, hybrid, adaptive",
+                         name);
+}
+
+/* ---- commands on the dispatcher's own thread ---- */
+
+static bool inline_submit(struct lks_scheduler *scheduler, uint64_t command,
+                          const lks_access *words, uint32_t count)
+{
+    (void)words;
+    (void)count;
+    LKS_ASSERT(scheduler->low == scheduler->head);
+    lks_worker_execute(lks_scheduler_helper(scheduler), command);
+    scheduler->head++;
+    scheduler->low++;
+    return true;
+}
+
+static void inline_nothing(struct lks_scheduler *scheduler)
+{
+    (void)scheduler;
+}
+
+static bool inline_work(struct lks_scheduler *scheduler, struct lks_worker *worker)
+{
+    (void)scheduler;
+    (void)worker;
+    return false;
+}
+
+static void inline_leave(struct lks_scheduler *scheduler, struct lks_worker *worker)
+{
+    (void)scheduler;
+    (void)worker;
+}
+
+static uint64_t inline_depth(const struct lks_scheduler *scheduler, uint32_t worker)
+{
+    (void)scheduler;
+    (void)worker;
+    return 0;
+}
+
+const struct lks_engine lks_inline_engine = {
+    .submit = inline_submit,
+    .publish = inline_nothing,
+    .advance = inline_nothing,
+    .work = inline_work,
+    .leave = inline_leave,
+    .depth = inline_depth,
+};
+
+/* ---- which engine ---- */
+
+static const struct lks_engine *engine_now(const struct lks_scheduler *scheduler)
+{
+    /* Relaxed: on the dispatcher's thread, which stores it. */
+    return atomic_load_explicit(&scheduler->engine, memory_order_relaxed);
+}
+
+static void set_engine(struct lks_scheduler *scheduler, const struct lks_engine *engine)
+{
+    LKS_ASSERT(scheduler->low == scheduler->head);
+    /* Release: with the acquire load in work_once; the engine is prepared. A worker that still runs
+     * the former one finds nothing there, since nothing is under way. */
+    atomic_store_explicit(&scheduler->engine, engine, memory_order_release);
+}
+
+void lks_scheduler_set_level(struct lks_scheduler *scheduler, uint32_t level)
+{
+    if (level == 0) {
+        set_engine(scheduler, &lks_inline_engine);
+        return;
+    }
+    if (engine_now(scheduler) != &lks_graph_engine) {
+        lks_graph_reset(scheduler->graph, scheduler->head, 1, false);
+        set_engine(scheduler, &lks_graph_engine);
+    }
+    /* Relaxed: see lks_scheduler_active. */
+    atomic_store_explicit(&scheduler->active, level, memory_order_relaxed);
+}
+
+static void begin_kind(struct lks_scheduler *scheduler, enum lks_scheduler_kind kind)
+{
+    const struct lks_scheduler_options *options = &scheduler->options;
+    scheduler->kind = kind;
+    if (options->workers == 0 || kind == LKS_SEQUENTIAL) {
+        set_engine(scheduler, &lks_inline_engine);
+    } else if (kind == LKS_EARLY) {
+        set_engine(scheduler, &lks_early_engine);
+    } else if (kind == LKS_LATE || kind == LKS_HYBRID) {
+        const bool hybrid = kind == LKS_HYBRID;
+        lks_graph_reset(scheduler->graph, scheduler->head,
+                        hybrid ? options->workers : options->lanes, hybrid);
+        set_engine(scheduler, &lks_graph_engine);
+    } else {
+        lks_adaptive_begin(scheduler);
+    }
+}
+
+/* ---- making ---- */
+
+static bool power_of_two(uint32_t value)
+{
+    return value != 0 && (value & (value - 1)) == 0;
+}
+
+static int check_options(struct lks_scheduler_options *options, struct lks_error *err)
+{
+    options->window = options->window == 0 ? WINDOW_DEFAULT : options->window;
+    options->slots = options->slots == 0 ? SLOTS_DEFAULT : options->slots;
+    options->classes = options->classes == 0 ? CLASSES_DEFAULT : options->classes;
+    options->lanes = options->lanes == 0 ? 1 : options->lanes;
+    options->spin_ns = options->spin_ns == 0 ? SPIN_DEFAULT_NS : options->spin_ns;
+    if (options->workers > LKS_WORKERS_MAX) {
+        return lks_error_set(err, -EINVAL, "%u workers: at most %u", options->workers,
+                             LKS_WORKERS_MAX);
+    }
+    if (!power_of_two(options->window) || options->window < LKS_WINDOW_MIN ||
+        options->window > LKS_WINDOW_MAX) {
+        return lks_error_set(err, -EINVAL, "a window of %u commands: a power of two, %u to %u",
+                             options->window, LKS_WINDOW_MIN, LKS_WINDOW_MAX);
+    }
+    if (!power_of_two(options->slots) || options->slots > LKS_SLOTS_MAX) {
+        return lks_error_set(err, -EINVAL, "a table of %u slots: a power of two, up to %u",
+                             options->slots, LKS_SLOTS_MAX);
+    }
+    if (options->lanes > LKS_LANES_MAX) {
+        return lks_error_set(err, -EINVAL, "%u lanes: at most %u", options->lanes, LKS_LANES_MAX);
+    }
+    if (options->map == NULL &&
+        (!power_of_two(options->classes) || options->classes > options->slots)) {
+        return lks_error_set(err, -EINVAL,
+                             "%u classes: a power of two, at most the %u slots; give a map for "
+                             "other numbers",
+                             options->classes, options->slots);
+    }
+    if (options->map != NULL && options->workers != 0 &&
+        lks_class_map_workers(options->map) != options->workers) {
+        return lks_error_set(err, -EINVAL,
+                             "the map of classes is for %u workers, but there are %u: make it anew",
+                             lks_class_map_workers(options->map), options->workers);
+    }
+    return 0;
+}
+
+/* The lane of a class is the first worker that the map gives its writing commands. */
+static int set_lanes(struct lks_scheduler *scheduler, const struct lks_class_map *map)
+{
+    const uint32_t shards = lks_class_map_classes(map) / 2;
+    if (!power_of_two(shards) || shards > scheduler->options.slots) {
+        return 0; /* lanes are dealt out in turn */
+    }
+    uint8_t *lanes = calloc(shards, 1);
+    if (lanes == NULL) {
+        return -ENOMEM;
+    }
+    for (uint32_t shard = 0; shard < shards; shard++) {
+        lanes[shard] = (uint8_t)__builtin_ctzll(lks_class_map_at(map, shard * 2 + 1)->workers);
+    }
+    const int rc = lks_graph_set_classes(scheduler->graph, lanes, shards);
+    free(lanes);
+    return rc;
+}
+
+static int make_engines(struct lks_scheduler *scheduler)
+{
+    struct lks_class_map *own = NULL;
+    const struct lks_class_map *map = scheduler->options.map;
+    int rc = 0;
+    if (map == NULL) {
+        rc = lks_class_map_shards(&own, scheduler->options.classes, NULL,
+                                  scheduler->options.workers);
+        map = own;
+    }
+    if (rc == 0) {
+        rc = lks_early_new(&scheduler->early, scheduler, map);
+    }
+    if (rc == 0) {
+        rc = lks_graph_new(&scheduler->graph, scheduler);
+    }
+    if (rc == 0) {
+        rc = set_lanes(scheduler, map);
+    }
+    lks_class_map_free(own);
+    scheduler->options.map = NULL; /* copied */
+    return rc;
+}
+
+static int start_workers(struct lks_scheduler *scheduler)
+{
+    int rc = 0;
+    if (!scheduler->options.manual) {
+        uint32_t started = 0;
+        while (started < scheduler->options.workers && rc == 0) {
+            rc = lks_worker_start(&scheduler->workers[started]);
+            started += rc == 0;
+        }
+        if (rc != 0) {
+            /* Release: with the acquire load in stopped(). */
+            atomic_store_explicit(&scheduler->stop, true, memory_order_release);
+            while (started > 0) {
+                lks_worker_join(&scheduler->workers[--started]);
+            }
+        }
+    }
+    scheduler->options.cpus = NULL; /* the caller's again */
+    return rc;
+}
+
+static void free_memory(struct lks_scheduler *scheduler)
+{
+    lks_early_free(scheduler->early);
+    lks_graph_free(scheduler->graph);
+    free(scheduler->workers);
+    free(scheduler);
+}
+
+static void *allocate_aligned(size_t bytes)
+{
+    void *memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    if (memory != NULL) {
+        memset(memory, 0, bytes);
+    }
+    return memory;
+}
+
+int lks_scheduler_new(struct lks_scheduler **scheduler, const struct lks_scheduler_options *options,
+                      struct lks_error *err)
+{
+    struct lks_scheduler_options checked = *options;
+    int rc = check_options(&checked, err);
+    if (rc != 0) {
+        return rc;
+    }
+    struct lks_scheduler *made = allocate_aligned(sizeof *made);
+    if (made == NULL) {
+        return lks_error_set(err, -ENOMEM, "scheduler: no memory");
+    }
+    made->options = checked;
+    made->executors = checked.workers + 1;
+    made->window = checked.window;
+    made->head = 1;
+    made->low = 1;
+    atomic_init(&made->active, checked.workers);
+    made->workers = allocate_aligned(made->executors * sizeof *made->workers);
+    rc = made->workers == NULL ? -ENOMEM : 0;
+    for (uint32_t i = 0; rc == 0 && i < made->executors; i++) {
+        made->workers[i].scheduler = made;
+        made->workers[i].id = i;
+        made->workers[i].cpu = checked.cpus != NULL && i < checked.workers ? checked.cpus[i] : -1;
+    }
+    if (rc == 0 && checked.workers > 0) {
+        rc = make_engines(made);
+    }
+    if (rc == 0) {
+        begin_kind(made, checked.kind);
+        rc = start_workers(made);
+    }
+    if (rc != 0) {
+        free_memory(made);
+        return lks_error_set(err, rc, "scheduler with %u workers and a window of %u: %s",
+                             checked.workers, checked.window, lks_error_text(rc));
+    }
+    *scheduler = made;
+    return 0;
+}
+
+void lks_scheduler_free(struct lks_scheduler *scheduler)
+{
+    if (scheduler == NULL) {
+        return;
+    }
+    lks_scheduler_flush(scheduler);
+    /* Release: with the acquire load in stopped(). */
+    atomic_store_explicit(&scheduler->stop, true, memory_order_release);
+    for (uint32_t i = 0; !scheduler->options.manual && i < scheduler->options.workers; i++) {
+        lks_worker_join(&scheduler->workers[i]);
+    }
+    free_memory(scheduler);
+}
+
+/* ---- submitting ---- */
+
+/* A command that conflicts with all: alone, here. */
+static bool submit_alone(struct lks_scheduler *scheduler, uint64_t command)
+{
+    if (lks_scheduler_applied(scheduler) + 1 != scheduler->head) {
+        return false;
+    }
+    lks_worker_execute(lks_scheduler_helper(scheduler), command);
+    scheduler->head++;
+    scheduler->low = scheduler->head;
+    lks_counter_add(&scheduler->everything, 1);
+    return true;
+}
+
+static inline bool submit_to(struct lks_scheduler *scheduler, uint64_t command,
+                             const lks_access *words, uint32_t count)
+{
+    if (__builtin_expect(count == LKS_ACCESS_ALL, 0)) {
+        return submit_alone(scheduler, command);
+    }
+    LKS_ASSERT(count <= LKS_ACCESS_MAX);
+    return engine_now(scheduler)->submit(scheduler, command, words, count);
+}
+
+bool lks_scheduler_submit(struct lks_scheduler *scheduler, uint64_t command,
+                          const lks_access *words, uint32_t count)
+{
+    const bool adaptive = scheduler->kind == LKS_ADAPTIVE && scheduler->options.workers > 0;
+    if (__builtin_expect(adaptive && !lks_adaptive_submit(scheduler), 0)) {
+        lks_counter_add(&scheduler->refused, 1);
+        return false; /* it waits for the end of what is under way, to go on at another level */
+    }
+    if (!submit_to(scheduler, command, words, count)) {
+        lks_scheduler_publish(scheduler);
+        lks_counter_add(&scheduler->refused, 1);
+        return false;
+    }
+    atomic_store_explicit(&scheduler->submitted, scheduler->head - 1, memory_order_relaxed);
+    if (__builtin_expect(adaptive, 0)) {
+        lks_adaptive_submitted(scheduler);
+    }
+    return true;
+}
+
+void lks_scheduler_publish(struct lks_scheduler *scheduler)
+{
+    engine_now(scheduler)->publish(scheduler);
+}
+
+uint64_t lks_scheduler_applied(struct lks_scheduler *scheduler)
+{
+    const struct lks_engine *engine = engine_now(scheduler);
+    engine->publish(scheduler);
+    engine->advance(scheduler);
+    LKS_ASSERT(scheduler->low <= scheduler->head);
+    atomic_store_explicit(&scheduler->applied, scheduler->low - 1, memory_order_relaxed);
+    if (scheduler->low == scheduler->head && scheduler->kind == LKS_ADAPTIVE) {
+        lks_adaptive_idle(scheduler);
+    }
+    return scheduler->low - 1;
+}
+
+uint64_t lks_scheduler_submitted(const struct lks_scheduler *scheduler)
+{
+    return scheduler->head - 1;
+}
+
+/* ---- waiting ---- */
+
+static bool moved(struct lks_scheduler *scheduler, uint64_t before)
+{
+    const uint64_t applied = lks_scheduler_applied(scheduler);
+    return applied > before || applied + 1 == scheduler->head;
+}
+
+/* Until something moves, or time is over. True: it moved. */
+static bool wait_awake(struct lks_scheduler *scheduler, uint64_t before)
+{
+    const struct lks_engine *engine = engine_now(scheduler);
+    struct lks_worker *helper = lks_scheduler_helper(scheduler);
+    const uint64_t until_ns = lks_clock_monotonic_ns() + scheduler->options.spin_ns;
+    bool worked = false;
+    do {
+        worked = scheduler->options.help && engine->work(scheduler, helper);
+        for (int i = 0; i < 16 && !worked; i++) {
+            lks_clock_relax();
+        }
+        if (moved(scheduler, before)) {
+            return true;
+        }
+    } while (worked || lks_clock_monotonic_ns() < until_ns);
+    return false;
+}
+
+void lks_scheduler_wait(struct lks_scheduler *scheduler)
+{
+    const uint64_t before = scheduler->low - 1;
+    if (moved(scheduler, before) || scheduler->options.manual) {
+        return;
+    }
+    const bool awake = wait_awake(scheduler, before);
+    if (scheduler->options.help) {
+        engine_now(scheduler)->leave(scheduler, lks_scheduler_helper(scheduler));
+    }
+    if (awake) {
+        return;
+    }
+    lks_park_announce(&scheduler->dispatcher_parked);
+    if (moved(scheduler, before)) {
+        lks_park_cancel(&scheduler->dispatcher_parked);
+        return;
+    }
+    lks_park_wait(&scheduler->dispatcher_parked, SLEEP_NS);
+    (void)lks_scheduler_applied(scheduler);
+}
+
+static void step_next(struct lks_scheduler *scheduler)
+{
+    scheduler->next_step = (scheduler->next_step + 1) % scheduler->executors;
+    (void)lks_scheduler_step(scheduler, scheduler->next_step);
+}
+
+void lks_scheduler_flush(struct lks_scheduler *scheduler)
+{
+    while (lks_scheduler_applied(scheduler) + 1 != scheduler->head) {
+        if (scheduler->options.manual) {
+            step_next(scheduler);
+        } else {
+            lks_scheduler_wait(scheduler);
+        }
+    }
+}
+
+bool lks_scheduler_step(struct lks_scheduler *scheduler, uint32_t worker)
+{
+    LKS_ASSERT(scheduler->options.manual);
+    LKS_ASSERT(worker < scheduler->executors);
+    return engine_now(scheduler)->work(scheduler, &scheduler->workers[worker]);
+}
+
+/* ---- changing and asking ---- */
+
+int lks_scheduler_switch(struct lks_scheduler *scheduler, enum lks_scheduler_kind kind,
+                         struct lks_error *err)
+{
+    if ((unsigned)kind >= LKS_COUNT_OF(kind_names)) {
+        return lks_error_set(err, -EINVAL, "scheduler %u: there is none of this number",
+                             (unsigned)kind);
+    }
+    lks_scheduler_flush(scheduler);
+    lks_scheduler_set_active(scheduler, scheduler->options.workers);
+    begin_kind(scheduler, kind);
+    return 0;
+}
+
+void lks_scheduler_set_active(struct lks_scheduler *scheduler, uint32_t workers)
+{
+    const uint32_t all = scheduler->options.workers;
+    const uint32_t active = workers < all ? workers : all;
+    /* Relaxed: see lks_scheduler_active. */
+    atomic_store_explicit(&scheduler->active, active == 0 && all > 0 ? 1 : active,
+                          memory_order_relaxed);
+}
+
+static uint64_t read_counter(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed); /* a figure of one moment */
+}
+
+void lks_scheduler_statistics(const struct lks_scheduler *scheduler,
+                              struct lks_scheduler_statistics *statistics)
+{
+    const struct lks_engine *engine =
+        atomic_load_explicit(&scheduler->engine, memory_order_relaxed);
+    *statistics = (struct lks_scheduler_statistics){
+        .kind = scheduler->kind,
+        .workers = scheduler->options.workers,
+        .active = engine == &lks_inline_engine ? 0 : lks_scheduler_active(scheduler),
+        .submitted = read_counter(&scheduler->submitted),
+        .applied = read_counter(&scheduler->applied),
+        .everything = read_counter(&scheduler->everything),
+        .refused = read_counter(&scheduler->refused),
+        .synchronised = read_counter(&scheduler->synchronised),
+        .dependent = read_counter(&scheduler->dependent),
+        .switches = read_counter(&scheduler->switches),
+    };
+}
+
+void lks_scheduler_worker_statistics(const struct lks_scheduler *scheduler, uint32_t worker,
+                                     struct lks_worker_statistics *statistics)
+{
+    LKS_ASSERT(worker < scheduler->executors);
+    const struct lks_worker *of = &scheduler->workers[worker];
+    /* Acquire: with the release store in set_engine. */
+    const struct lks_engine *engine =
+        atomic_load_explicit(&scheduler->engine, memory_order_acquire);
+    *statistics = (struct lks_worker_statistics){
+        .executed = read_counter(&of->executed),
+        .stolen = read_counter(&of->stolen),
+        .given = read_counter(&of->given),
+        .waited = read_counter(&of->waited),
+        .parked = read_counter(&of->parks),
+        .idle_ns = read_counter(&of->idle_ns),
+        .depth = engine->depth(scheduler, worker),
+    };
+}

@@ -1,0 +1,127 @@
+/*
+ * The thread of a worker: works while there is work, then spins for a bounded time, then sleeps
+ * until somebody who makes work wakes it (sched/park.h). Everything it does is the engine's work().
+ */
+#include "base/clock.h"
+#include "sched/engine.h"
+#include "sched/park.h"
+
+#include <sched.h>
+
+/* An idle worker looks again after this long even if nobody wakes it: a net, not a path. */
+#define SLEEP_LONGEST_NS (50 * LKS_NS_PER_MS)
+#define SPINS_PER_LOOK 32
+/* A queue that is longer than this is worth waking somebody who may steal from it. */
+#define BACKLOG_WORTH_A_THIEF 32u
+
+static bool work_once(struct lks_worker *worker)
+{
+    struct lks_scheduler *scheduler = worker->scheduler;
+    /* Acquire: with the release store in set_engine; the engine is in the state that it expects. */
+    const struct lks_engine *engine =
+        atomic_load_explicit(&scheduler->engine, memory_order_acquire);
+    return engine->work(scheduler, worker);
+}
+
+static bool stopped(const struct lks_worker *worker)
+{
+    /* Acquire: with the release store in lks_scheduler_free; nothing follows that needs it. */
+    return atomic_load_explicit(&worker->scheduler->stop, memory_order_acquire);
+}
+
+/* Spins until there is work (then it is done, and true is returned), or time is over. */
+static bool spin(struct lks_worker *worker, uint64_t until_ns)
+{
+    do {
+        for (int i = 0; i < SPINS_PER_LOOK; i++) {
+            lks_clock_relax();
+        }
+        if (work_once(worker)) {
+            return true;
+        }
+    } while (!stopped(worker) && lks_clock_monotonic_ns() < until_ns);
+    return false;
+}
+
+static void wait_for_work(struct lks_worker *worker)
+{
+    const uint64_t begun_ns = lks_clock_monotonic_ns();
+    lks_dispatcher_wake(worker->scheduler);
+    if (!spin(worker, begun_ns + worker->scheduler->options.spin_ns)) {
+        lks_park_announce(&worker->parked);
+        if (work_once(worker) || stopped(worker)) {
+            lks_park_cancel(&worker->parked);
+        } else {
+            lks_dispatcher_wake(worker->scheduler);
+            lks_counter_add(&worker->parks, 1);
+            lks_park_wait(&worker->parked, SLEEP_LONGEST_NS);
+        }
+    }
+    lks_counter_add(&worker->idle_ns, lks_clock_monotonic_ns() - begun_ns);
+}
+
+static void *run(void *argument)
+{
+    struct lks_worker *worker = argument;
+    while (!stopped(worker)) {
+        if (!work_once(worker)) {
+            wait_for_work(worker);
+        }
+    }
+    return NULL;
+}
+
+int lks_worker_start(struct lks_worker *worker)
+{
+    pthread_attr_t attributes;
+    int rc = pthread_attr_init(&attributes);
+    if (rc != 0) {
+        return -rc;
+    }
+    if (worker->cpu >= 0) {
+        cpu_set_t set;
+        CPU_ZERO(&set);
+        CPU_SET((unsigned)worker->cpu, &set);
+        rc = pthread_attr_setaffinity_np(&attributes, sizeof set, &set);
+    }
+    if (rc == 0) {
+        rc = pthread_create(&worker->thread, &attributes, run, worker);
+    }
+    (void)pthread_attr_destroy(&attributes);
+    return -rc;
+}
+
+void lks_worker_join(struct lks_worker *worker)
+{
+    lks_wake_fence();
+    (void)lks_park_wake(&worker->parked);
+    const int rc = pthread_join(worker->thread, NULL);
+    LKS_ASSERT(rc == 0);
+}
+
+void lks_worker_wake(struct lks_scheduler *scheduler, uint32_t worker, uint64_t backlog)
+{
+    if (scheduler->options.manual) {
+        return;
+    }
+    if (worker < scheduler->options.workers) {
+        (void)lks_park_wake(&scheduler->workers[worker].parked);
+    }
+    if (backlog < BACKLOG_WORTH_A_THIEF || scheduler->options.no_steal) {
+        return;
+    }
+    const uint32_t active = lks_scheduler_active(scheduler);
+    for (uint32_t i = 1; i < active; i++) {
+        if (lks_park_wake(&scheduler->workers[(worker + i) % active].parked)) {
+            return;
+        }
+    }
+}
+
+void lks_dispatcher_wake(struct lks_scheduler *scheduler)
+{
+    if (!scheduler->options.manual) {
+        lks_wake_fence();
+        (void)lks_park_wake(&scheduler->dispatcher_parked);
+    }
+}
