@@ -1,14 +1,14 @@
 /*
- * Runs in a guest of the lab, one process for each of its ports, and carries out the commands that
- * the host sends (frame.h): starts each in a session of its own, sends on what it prints, and at
- * last its exit status. If the host goes away, or greets anew, what runs is killed.
- *
- * Usage: agent PORT. Started by guest/start; ends never, but for an error, which it prints.
+ * Process 1 of a guest of the lab, once guest/init has made it ready, and a child for each of its
+ * ports. They carry out the commands that the host sends (frame.h): start each in a session of its
+ * own, send on what it prints, and at last its exit status. If the host goes away, or greets anew,
+ * what runs is killed. It ends never, but for an error, which it prints: then the guest panics.
  */
 #include "soft-roce/guest/frame.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -257,16 +257,13 @@ static void serve(struct agent *agent)
     }
 }
 
-int main(int argc, char **argv)
+/* In a child: serves one port. Never returns. */
+static void serve_port(const char *path)
 {
     static struct agent agent = {.job = {0, {-1, -1}}};
     struct sigaction action = {.sa_handler = on_signal};
     sigset_t watched;
 
-    if (argc != 2) {
-        fprintf(stderr, "usage: agent PORT\n");
-        return 2;
-    }
     sigemptyset(&watched);
     sigaddset(&watched, SIGIO);
     sigaddset(&watched, SIGCHLD);
@@ -274,11 +271,35 @@ int main(int argc, char **argv)
     sigaction(SIGIO, &action, NULL);
     sigaction(SIGCHLD, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
-    agent.port = open(argv[1], O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    agent.port = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
     if (agent.port < 0)
-        fail(argv[1]);
+        fail(path);
     if (fcntl(agent.port, F_SETOWN, getpid()) != 0 ||
         fcntl(agent.port, F_SETFL, O_NONBLOCK | O_ASYNC) != 0)
         fail("SIGIO");
     serve(&agent);
+}
+
+/* As process 1 it also buries the orphans. */
+int main(void)
+{
+    glob_t ports;
+
+    setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
+    setenv("HOME", "/root", 1);
+    setenv("TERM", "dumb", 1);
+    setsid();
+    if (glob("/dev/vport*", 0, NULL, &ports) != 0) {
+        fprintf(stderr, "agent: no port (/dev/vport*)\n");
+        return 1;
+    }
+    for (size_t i = 0; i < ports.gl_pathc; i++) {
+        if (fork() == 0)
+            serve_port(ports.gl_pathv[i]);
+    }
+    globfree(&ports);
+    for (;;) {
+        if (waitpid(-1, NULL, 0) < 0)
+            pause();
+    }
 }

@@ -26,8 +26,8 @@ make_folder() {
         out=$folder/out
         mkdir "$out"
     fi
-    declare -p guests cpus memory_mib timeout_s nvdimm nvdimm_mib out accel command \
-        >"$folder/settings"
+    declare -p guests cpus memory_mib timeout_s nvdimm nvdimm_mib out accel command |
+        sed -e 's/^declare -- /declare -g /' -e 's/^declare -a /declare -ga /' >"$folder/settings"
 }
 
 # How a supervisor gets namespaces of its own; nothing at all where they are refused.

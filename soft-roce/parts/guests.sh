@@ -6,9 +6,9 @@ ports=6 # commands that can run in one guest at a time
 
 # What the guest is told; it reads it from its kernel's command line.
 kernel_words() { # N
-    echo "console=ttyS0 panic=-1 oops=panic quiet loglevel=4 mitigations=off random.trust_cpu=on" \
-        "lab.checkout=$checkout lab.kernel=$cache/kernel lab.agent=$cache/agent" \
-        "lab.guest=$1 lab.nvdimm=$nvdimm lab.out=$out"
+    echo "console=ttyS0 panic=-1 oops=panic ${LKS_LAB_KERNEL:-loglevel=4} mitigations=off nokaslr" \
+        "random.trust_cpu=on cryptomgr.notests" \
+        "lab.checkout=$checkout lab.guest=$1 lab.nvdimm=$nvdimm lab.out=$out"
 }
 
 share() { # TAG FOLDER OPTIONS
@@ -17,10 +17,10 @@ share() { # TAG FOLDER OPTIONS
 }
 
 machine_words() {
-    local way=q35
+    local way=q35,hpet=off,sata=off,smbus=off,usb=off,smm=off,vmport=off,i8042=off
     [ "$nvdimm" = no ] || way+=,nvdimm=on,nvdimm-persistence=$nvdimm
     printf '%s\n' -machine "$way" -accel "$accel$([ "$accel" = kvm ] || echo ,thread=multi)" \
-        -cpu max -smp "$cpus" -nodefaults -no-user-config -display none -no-reboot
+        -cpu max,la57=off -smp "$cpus" -nodefaults -no-user-config -display none -no-reboot
     if [ "$nvdimm" = no ]; then
         printf '%s\n' -m "$memory_mib"
     else
@@ -67,11 +67,12 @@ launch_guest() { # N
         share host / ,readonly=on
         share checkout "$checkout" ,readonly=on
         share out "$out" ''
-        printf '%s\n' -serial "file:$folder/$n/console" -kernel "$(echo "$cache"/kernel/boot/vmlinuz-*)" \
+        printf '%s\n' -serial "file:$folder/$n/console" -kernel "$cache/vmlinux" \
             -initrd "$cache/initramfs" -append "$(kernel_words "$n")"
     )
     (
         trap - TERM INT HUP
+        exec 2>/dev/null # the shell's word on a QEMU that was cut
         setpriv --pdeathsig KILL qemu-system-x86_64 "${words[@]}" \
             </dev/null >"$folder/$n/qemu.log" 2>&1 {control}>&- &
         echo $! >"$folder/$n/pid"

@@ -4,10 +4,12 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # the parts share their variables
 
 early_modules=(virtio_pci virtio_net virtio_console 9pnet_virtio 9p overlay)
+rdma_modules=(crc32_generic crc32c_generic rdma_rxe ib_uverbs rdma_ucm)
+nvdimm_modules=(nfit nd_pmem dax_pmem device_dax)
 
 need_programs() {
     local program
-    for program in qemu-system-x86_64 busybox cpio gzip modprobe depmod rdma ip nft ndctl cc flock; do
+    for program in qemu-system-x86_64 busybox cpio xz readelf modprobe depmod rdma ip nft ndctl cc flock; do
         type -P "$program" >/dev/null ||
             die "$status_broken" "$program is not installed: run tools/install"
     done
@@ -45,30 +47,68 @@ kernel_release() {
     ls "$cache/kernel/lib/modules"
 }
 
-# The initramfs: busybox, guest/init, and the modules that lead to the host's root, in order.
+# The kernel as it is, out of its compressed file: emulated, unpacking takes longer than the start.
+# Where its payload lies is told by the head of the file (the kernel's x86 boot protocol).
+unpack_kernel() {
+    local image sectors offset bytes
+    image=$(echo "$cache"/kernel/boot/vmlinuz-*)
+    [ "$cache/vmlinux" -nt "$cache/kernel/.complete" ] && return
+    sectors=$(od -An -tu1 -j $((0x1f1)) -N 1 "$image")
+    offset=$(od -An -tu4 -j $((0x248)) -N 4 "$image")
+    bytes=$(od -An -tu4 -j $((0x24c)) -N 4 "$image")
+    tail -c +$(((sectors + 1) * 512 + offset + 1)) "$image" | head -c $((bytes)) |
+        xz -dc --single-stream >"$cache/vmlinux.new" || true # what follows the stream is its length
+    readelf -h "$cache/vmlinux.new" >/dev/null 2>&1 ||
+        die "$status_broken" "$image: no kernel compressed by xz in it"
+    mv "$cache/vmlinux.new" "$cache/vmlinux"
+}
+
+# The files of modules and of all that they lean on, in order, each once.
+module_files() { # MODULES...
+    local module
+    for module in "$@"; do
+        modprobe -C /dev/null -d "$cache/kernel" -S "$(kernel_release)" --show-depends "$module"
+    done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }'
+}
+
+add_modules() { # TREE LIST MODULES...
+    local tree=$1 list=$2 path name
+    shift 2
+    module_files "$@" | while read -r path; do
+        name=${path##*/}
+        name=${name%.ko}
+        name=${name//-/_}
+        cp "$path" "$tree/modules/$name.ko"
+        echo "$name"
+    done >"$tree/modules/$list"
+}
+
+is_newer() { # FILE THAN...
+    local file=$1 than
+    shift
+    for than in "$@"; do
+        [ "$file" -nt "$than" ] || return 1
+    done
+}
+
+# The initramfs: busybox, guest/init, the agent, and the modules by what they are for.
 build_initramfs() {
-    local tree=$cache/initramfs.tree module path
-    if [ "$cache/initramfs" -nt "$soft_roce/guest/init" ] &&
-        [ "$cache/initramfs" -nt "$cache/kernel/.complete" ] &&
-        [ "$cache/initramfs" -nt "$soft_roce/parts/prepare.sh" ]; then
-        return
-    fi
+    local tree=$cache/initramfs.tree name
+    is_newer "$cache/initramfs" "$soft_roce/guest/init" "$cache/agent" "$cache/kernel/.complete" \
+        "$soft_roce/parts/prepare.sh" && return
     rm -rf "$tree"
-    mkdir -p "$tree"/{bin,dev,proc,modules}
+    mkdir -p "$tree"/{bin,dev,proc,sys,modules}
     cp "$(type -P busybox)" "$tree/bin/busybox"
-    for module in sh mount umount mkdir insmod cat switch_root poweroff; do
-        ln -s busybox "$tree/bin/$module"
+    for name in sh mount umount mkdir insmod cat cp ln chmod chroot ip hostname poweroff \
+        switch_root; do
+        ln -s busybox "$tree/bin/$name"
     done
     cp "$soft_roce/guest/init" "$tree/init"
-    for module in "${early_modules[@]}"; do
-        modprobe -C /dev/null -d "$cache/kernel" -S "$(kernel_release)" --show-depends "$module"
-    done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' >"$tree/list"
-    while read -r path; do
-        cp "$path" "$tree/modules/"
-        echo "${path##*/}"
-    done <"$tree/list" >"$tree/modules/order"
-    rm "$tree/list"
-    (cd "$tree" && find . | cpio -o -H newc --quiet | gzip -1) >"$cache/initramfs.new"
+    cp "$cache/agent" "$tree/bin/agent"
+    add_modules "$tree" early "${early_modules[@]}"
+    add_modules "$tree" rdma "${rdma_modules[@]}"
+    add_modules "$tree" nvdimm "${nvdimm_modules[@]}"
+    (cd "$tree" && find . | cpio -o -H newc --quiet) >"$cache/initramfs.new"
     mv "$cache/initramfs.new" "$cache/initramfs"
     rm -rf "$tree"
 }
@@ -77,11 +117,8 @@ build_programs() {
     local program source
     for program in agent call; do
         source=$soft_roce/guest/$program.c
-        if [ "$cache/$program" -nt "$source" ] &&
-            [ "$cache/$program" -nt "$soft_roce/guest/frame.h" ]; then
-            continue
-        fi
-        cc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -I "$checkout" \
+        is_newer "$cache/$program" "$source" "$soft_roce/guest/frame.h" && continue
+        cc -static -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -I "$checkout" \
             -o "$cache/$program.new" "$source" || die "$status_broken" "$source does not compile"
         mv "$cache/$program.new" "$cache/$program"
     done
@@ -89,13 +126,14 @@ build_programs() {
 
 # Whether a kernel comes up under KVM. The device may be there and open, and yet be of no use, as
 # with virtual machines inside virtual machines: so it is tried, once for each start of this host.
+# If it is quick to find it of no use, that costs nothing; if it hangs, some seconds, once.
 kvm_works() {
     local answer=$cache/kvm boot
     [ -w /dev/kvm ] || return 1
     boot=$(cat /proc/sys/kernel/random/boot_id)
     if [ "$(cut -d ' ' -f 1 "$answer" 2>/dev/null)" != "$boot" ]; then
         if timeout -s KILL 6 qemu-system-x86_64 -accel kvm -cpu max -machine q35 -m 512 \
-            -display none -no-reboot -nodefaults -kernel "$cache"/kernel/boot/vmlinuz-* \
+            -display none -no-reboot -nodefaults -kernel "$cache/vmlinux" \
             -append 'panic=-1 quiet' </dev/null >/dev/null 2>&1; then
             echo "$boot yes" >"$answer"
         else
@@ -123,8 +161,9 @@ prepare() {
     exec {prepare_lock}>"$cache/lock"
     flock "$prepare_lock"
     fetch_kernel
-    build_initramfs
+    unpack_kernel
     build_programs
+    build_initramfs
     accel=$(accelerator)
     exec {prepare_lock}>&-
 }
