@@ -11,3 +11,7 @@ lks_test(unit/verbs/test_gate.c lks_verbs)
 lks_test(unit/verbs/test_meeting.c lks_verbs_actor)
 lks_test(unit/verbs/test_process.c lks_verbs_actor)
 lks_test(unit/verbs/test_threads.c lks_verbs_actor Threads::Threads)
+# The RDMA backend: without a device its tests are skipped (soft-roce/lab brings one).
+if(TARGET lks_verbs_ibv)
+  lks_test(conformance/fabric/test_rdma.c lks_fabric_suite lks_verbs_ibv)
+endif()

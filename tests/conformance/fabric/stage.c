@@ -90,7 +90,9 @@ void stage_round(struct stage *stage)
 
 void stage_settle(struct stage *stage)
 {
-    for (uint32_t round = 0; round < SETTLE_ROUNDS; round++) {
+    const uint32_t rounds =
+        stage->backend->settle_rounds != 0 ? stage->backend->settle_rounds : SETTLE_ROUNDS;
+    for (uint32_t round = 0; round < rounds; round++) {
         stage_round(stage);
     }
 }

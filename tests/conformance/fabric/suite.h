@@ -42,6 +42,8 @@ struct suite_backend {
 
     /* Called when a round of polls gave nothing: lets time pass. */
     void (*idle)(void *world);
+    /* Rounds of polls in which an answer would have come, if one came; 0: 20,000. */
+    uint32_t settle_rounds;
     /* True if the fabric's wake_fd is readable now. */
     bool (*readable)(void *world, struct lks_fabric *fabric);
 };

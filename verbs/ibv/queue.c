@@ -1,0 +1,233 @@
+/* The send side of a queue pair; see queue.h. */
+#include "verbs/ibv/queue.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "verbs/ibv/ibv.h"
+
+#define DEPTH_MIN 8u
+
+int lks_ibv_queue_init(struct lks_ibv_queue *queue, uint32_t depth)
+{
+    uint32_t rounded = DEPTH_MIN;
+    while (rounded < depth) {
+        LKS_ASSERT(rounded <= UINT32_MAX / 2);
+        rounded *= 2;
+    }
+    queue->depth = rounded;
+    queue->operations = calloc(rounded, sizeof *queue->operations);
+    return queue->operations != NULL ? 0 : -ENOMEM;
+}
+
+void lks_ibv_queue_fini(struct lks_ibv_queue *queue)
+{
+    free(queue->operations);
+    queue->operations = NULL;
+}
+
+void lks_ibv_queue_begin(struct lks_ibv_fabric *ibv, struct lks_ibv_queue *queue,
+                         struct ibv_qp *qp)
+{
+    LKS_ASSERT(queue->first == queue->next);
+    LKS_ASSERT(qp != NULL);
+    ibv->last_generation++;
+    if (ibv->last_generation == 0) {
+        ibv->last_generation = 1;
+    }
+    queue->generation = ibv->last_generation;
+    queue->qp = qp;
+    queue->unsignalled = 0;
+    queue->failed = false;
+    queue->told = 0;
+}
+
+static enum lks_ibv_lane lane_of(const struct lks_ibv_queue *queue)
+{
+    return queue->role == LKS_IBV_ROLE_CONTROL ? LKS_IBV_LANE_CONNECTION : LKS_IBV_LANE_PATH;
+}
+
+/* Ends the first operation. */
+static void end_first(struct lks_ibv_fabric *ibv, struct lks_ibv_queue *queue, int status)
+{
+    LKS_ASSERT(queue->first != queue->next);
+    const struct lks_ibv_operation operation =
+        queue->operations[queue->first & (queue->depth - 1)];
+    queue->first++;
+    if (status != 0) {
+        lks_ibv_queue_fail(queue, status);
+    }
+    switch ((enum lks_ibv_purpose)operation.purpose) {
+    case LKS_IBV_FOR_USER:
+        if (operation.id != 0) {
+            struct lks_ibv_event *event =
+                lks_ibv_push(ibv, LKS_FABRIC_COMPLETED, queue->peer, lane_of(queue));
+            event->event.id = operation.id;
+            if (status != 0) {
+                event->event.status = queue->told;
+                queue->told = -LKS_EBROKEN;
+            }
+        }
+        break;
+    case LKS_IBV_FOR_MESSAGE:
+        break;
+    case LKS_IBV_FOR_BIND:
+    case LKS_IBV_FOR_INVALIDATE:
+        lks_ibv_grant_completed(ibv, queue->peer, operation.purpose, status);
+        break;
+    }
+}
+
+/* Those that were taken after the failure end when nothing posted is before them. */
+static void end_unposted(struct lks_ibv_fabric *ibv, struct lks_ibv_queue *queue)
+{
+    while (queue->first != queue->next &&
+           !queue->operations[queue->first & (queue->depth - 1)].posted) {
+        end_first(ibv, queue, -LKS_EBROKEN);
+    }
+}
+
+void lks_ibv_queue_fail(struct lks_ibv_queue *queue, int status)
+{
+    if (!queue->failed) {
+        queue->failed = true;
+        queue->told = status;
+    }
+}
+
+void lks_ibv_queue_completed(struct lks_ibv_fabric *ibv, struct lks_ibv_queue *queue,
+                             uint32_t sequence, int status)
+{
+    if (sequence - queue->first >= queue->next - queue->first) {
+        return; /* ended already */
+    }
+    while (queue->first != sequence) {
+        /* In order, and without a completion of their own: they have succeeded. */
+        end_first(ibv, queue, queue->failed ? -LKS_EBROKEN : 0);
+    }
+    end_first(ibv, queue, status);
+    end_unposted(ibv, queue);
+}
+
+void lks_ibv_queue_abandon(struct lks_ibv_fabric *ibv, struct lks_ibv_queue *queue)
+{
+    queue->qp = NULL;
+    queue->generation = 0;
+    lks_ibv_queue_fail(queue, -LKS_EBROKEN);
+    while (queue->first != queue->next) {
+        end_first(ibv, queue, -LKS_EBROKEN);
+    }
+}
+
+/* The next operation's place; its number is queue->next - 1 afterwards. */
+static void take_place(struct lks_ibv_queue *queue, uint8_t purpose, uint64_t id, bool posted)
+{
+    LKS_ASSERT(lks_ibv_queue_room(queue) > 0);
+    queue->operations[queue->next & (queue->depth - 1)] =
+        (struct lks_ibv_operation){.id = id, .purpose = purpose, .posted = posted};
+    queue->next++;
+}
+
+static uint64_t work_id(const struct lks_ibv_queue *queue, uint32_t sequence)
+{
+    return (uint64_t)queue->peer << 48 | (uint64_t)queue->generation << 32 | sequence;
+}
+
+static bool must_signal(struct lks_ibv_queue *queue, bool wanted)
+{
+    queue->unsignalled++;
+    if (wanted || queue->unsignalled >= queue->depth / 4) {
+        queue->unsignalled = 0;
+        return true;
+    }
+    return false;
+}
+
+/* Takes an operation that the queue pair would not: it ends with an error, in its place. */
+static void take_failed(struct lks_ibv_fabric *ibv, struct lks_ibv_queue *queue, uint8_t purpose,
+                        uint64_t id)
+{
+    take_place(queue, purpose, id, false);
+    end_unposted(ibv, queue);
+}
+
+/* A copy that the device does not make itself lies in the operation's slot. */
+static void copy_to_slot(struct lks_ibv_queue *queue, const struct lks_ibv_work *work,
+                         struct ibv_sge *piece)
+{
+    LKS_ASSERT(queue->slots != NULL);
+    LKS_ASSERT(work->bytes <= LKS_FABRIC_INLINE_MAX);
+    uint8_t *slot =
+        queue->slots + (uint64_t)(queue->next & (queue->depth - 1)) * LKS_FABRIC_INLINE_MAX;
+    memcpy(slot, work->local, work->bytes);
+    piece->addr = (uintptr_t)slot;
+    piece->lkey = queue->slots_lkey;
+}
+
+int lks_ibv_queue_post(struct lks_ibv_fabric *ibv, struct lks_ibv_queue *queue,
+                       const struct lks_ibv_work *work, enum lks_ibv_purpose purpose,
+                       uint64_t id)
+{
+    if (queue->failed || queue->qp == NULL) {
+        take_failed(ibv, queue, (uint8_t)purpose, id);
+        return 0;
+    }
+    struct ibv_sge piece = {
+        .addr = (uintptr_t)work->local, .length = work->bytes, .lkey = work->lkey};
+    struct ibv_send_wr request = {.wr_id = work_id(queue, queue->next),
+                                  .sg_list = &piece,
+                                  .num_sge = work->bytes != 0 ? 1 : 0,
+                                  .opcode = work->opcode};
+    struct ibv_send_wr *bad = NULL;
+    request.wr.rdma.remote_addr = work->remote;
+    request.wr.rdma.rkey = work->rkey;
+    if (work->copy && work->bytes <= queue->inline_max) {
+        request.send_flags |= IBV_SEND_INLINE;
+    } else if (work->copy) {
+        copy_to_slot(queue, work, &piece);
+    }
+    if (must_signal(queue, id != 0)) {
+        request.send_flags |= IBV_SEND_SIGNALED;
+    }
+    const int code = ibv_post_send(queue->qp, &request, &bad);
+    if (code != 0) {
+        lks_ibv_queue_fail(queue, -LKS_EBROKEN);
+        take_failed(ibv, queue, (uint8_t)purpose, id);
+        return -code;
+    }
+    take_place(queue, (uint8_t)purpose, id, true);
+    return 0;
+}
+
+int lks_ibv_queue_post_bind(struct lks_ibv_queue *queue, struct ibv_mw *window,
+                            const struct ibv_mw_bind_info *info, uint32_t rkey)
+{
+    struct ibv_send_wr request = {.wr_id = work_id(queue, queue->next),
+                                  .opcode = IBV_WR_BIND_MW,
+                                  .send_flags = IBV_SEND_SIGNALED};
+    struct ibv_send_wr *bad = NULL;
+    request.bind_mw.mw = window;
+    request.bind_mw.rkey = rkey;
+    request.bind_mw.bind_info = *info;
+    const int code = ibv_post_send(queue->qp, &request, &bad);
+    if (code == 0) {
+        take_place(queue, LKS_IBV_FOR_BIND, 0, true);
+    }
+    return -code;
+}
+
+int lks_ibv_queue_post_invalidate(struct lks_ibv_queue *queue, uint32_t rkey)
+{
+    struct ibv_send_wr request = {.wr_id = work_id(queue, queue->next),
+                                  .opcode = IBV_WR_LOCAL_INV,
+                                  .send_flags = IBV_SEND_SIGNALED};
+    struct ibv_send_wr *bad = NULL;
+    request.invalidate_rkey = rkey;
+    const int code = ibv_post_send(queue->qp, &request, &bad);
+    if (code == 0) {
+        take_place(queue, LKS_IBV_FOR_INVALIDATE, 0, true);
+    }
+    return -code;
+}

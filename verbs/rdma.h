@@ -1,0 +1,50 @@
+/*
+ * The RDMA backend of the fabric: libibverbs and librdmacm, over RoCE v2 or InfiniBand. What it is
+ * given beside struct lks_fabric_options, and how it is made. The contract of its calls is
+ * verbs/fabric.h; docs/rdma.md tells what a machine needs and what each message means.
+ */
+#ifndef LKS_VERBS_RDMA_H
+#define LKS_VERBS_RDMA_H
+
+#include "base/error.h"
+#include "verbs/fabric.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define LKS_RDMA_ADDRESS_MAX 64u
+#define LKS_RDMA_KEY_BYTES 32u
+
+/* Where a replica listens: a numeric IPv4 or IPv6 address of an RDMA port, and a port of the
+ * connection manager (a space of its own, beside those of TCP). */
+struct lks_rdma_place {
+    char address[LKS_RDMA_ADDRESS_MAX]; /* "" : not in use */
+    uint16_t port;
+};
+
+struct lks_rdma_options {
+    struct lks_rdma_place places[LKS_REPLICAS_MAX + 1]; /* by id; [replica] is the own one */
+    uint8_t cluster_key[LKS_RDMA_KEY_BYTES]; /* the same on all replicas, secret */
+    uint8_t traffic_class;        /* of all packets; RoCE v2: DSCP << 2. 0: the system's */
+    uint8_t ack_timeout_exponent; /* 4.096 us << this, 1..31; 0: 13, which is 34 ms */
+    uint8_t retry_count;          /* 1..7 repetitions before a peer counts as gone; 0: 6 */
+};
+
+/*
+ * Binds to the own place, opens the device behind it, registers memory (the log once to be read
+ * and once for each peer to be written: count (replicas) * log bytes against RLIMIT_MEMLOCK), and
+ * listens. Connects to nobody yet. options->directory, silent_writer_ns and shared_process are not
+ * used. Everything in both options is copied, but log_sink.
+ * Errors: -EINVAL (options), -ENODEV (no RDMA device has that address), -EADDRINUSE, -ENOMEM
+ * (locked memory), -ENOTSUP (the device lacks something), errno; err says the way out.
+ */
+int lks_fabric_rdma_new(struct lks_fabric **fabric, const struct lks_fabric_options *options,
+                        const struct lks_rdma_options *rdma, struct lks_error *err);
+
+/*
+ * One line for people: device, driver, how permission is taken away and why that is trusted, what
+ * the retries amount to. fabric must be one of lks_fabric_rdma_new. Always ends with a NUL.
+ */
+void lks_fabric_rdma_describe(const struct lks_fabric *fabric, char *text, size_t bytes);
+
+#endif
