@@ -37,11 +37,11 @@ static uint64_t mix(uint64_t hash, uint64_t value)
     return hash ^ hash >> 32;
 }
 
-/* A slot's or acknowledgement's word: what a word of another pair of tokens never is. (By chance
- * in 2^40 it is; the message's header says so then.) */
-static uint64_t word_of(uint64_t reader, uint64_t writer, uint64_t sequence)
+/* A slot's or acknowledgement's word, its sequence left 0: what a word of another pair of tokens
+ * never is. (By chance in 2^40 it is; the message's header says so then.) */
+static uint64_t word_of(uint64_t reader, uint64_t writer)
 {
-    return (mix(mix(0, reader), writer) & ~SEQUENCE_MASK) | (sequence & SEQUENCE_MASK);
+    return mix(mix(0, reader), writer) & ~SEQUENCE_MASK;
 }
 
 /* A hello's words in their order, as read or to be written. */
@@ -59,10 +59,13 @@ static uint64_t hello_check(const uint64_t words[HELLO_WORDS])
     return hash;
 }
 
-static const struct lks_mailbox_area *own_area(const struct lks_mailbox *mailbox)
+/* Every poll compares with these words: they are made when a token changes. */
+static void set_tokens(struct lks_mailbox *mailbox, uint64_t token, uint64_t peer_token)
 {
-    const uint8_t *inbox = lks_fabric_inbox(mailbox->fabric, mailbox->peer);
-    return (const struct lks_mailbox_area *)(const void *)(inbox + LKS_MAILBOX_OFFSET);
+    mailbox->token = token;
+    mailbox->peer_token = peer_token;
+    mailbox->word_in = word_of(token, peer_token);
+    mailbox->word_out = word_of(peer_token, token);
 }
 
 /* Posts one inline write into the mailbox area at the peer. */
@@ -100,6 +103,8 @@ void lks_mailbox_init(struct lks_mailbox *mailbox, struct lks_fabric *fabric, ui
     memset(mailbox, 0, sizeof *mailbox);
     mailbox->fabric = fabric;
     mailbox->peer = peer;
+    mailbox->area = (const void *)((const uint8_t *)lks_fabric_inbox(fabric, peer) +
+                                   LKS_MAILBOX_OFFSET);
     mailbox->incarnation = incarnation;
 }
 
@@ -118,8 +123,7 @@ void lks_mailbox_connected(struct lks_mailbox *mailbox)
     lks_mailbox_disconnected(mailbox);
     mailbox->connected = true;
     mailbox->connections++;
-    mailbox->token = mailbox->incarnation << 32 | (mailbox->connections & UINT32_MAX);
-    mailbox->peer_token = 0;
+    set_tokens(mailbox, mailbox->incarnation << 32 | (mailbox->connections & UINT32_MAX), 0);
     mailbox->start = mailbox->accepted;
     mailbox->hello_due = true;
 }
@@ -129,7 +133,7 @@ void lks_mailbox_connected(struct lks_mailbox *mailbox)
 /* 0, or -ENODATA: no hello there, or one of which only a part is visible yet. */
 static int read_hello(const struct lks_mailbox *mailbox, uint64_t words[HELLO_WORDS])
 {
-    const struct lks_mailbox_hello *hello = &own_area(mailbox)->hello;
+    const struct lks_mailbox_hello *hello = &mailbox->area->hello;
     words[TOKEN] = lks_word_read(&hello->token);
     words[ECHO] = lks_word_read(&hello->echo);
     words[START] = lks_word_read(&hello->start);
@@ -142,7 +146,7 @@ static int read_hello(const struct lks_mailbox *mailbox, uint64_t words[HELLO_WO
 /* The peer took a token: what it acknowledged stays so, the rest is for its new connection. */
 static void begin_greeting(struct lks_mailbox *mailbox, uint64_t peer_token)
 {
-    mailbox->peer_token = peer_token;
+    set_tokens(mailbox, mailbox->token, peer_token);
     mailbox->established = false;
     mailbox->peer_established = false;
     mailbox->start = mailbox->acknowledged;
@@ -199,7 +203,7 @@ static int say_hello(struct lks_mailbox *mailbox)
 /* The peer's hello holds nothing that was not heard: the cheap look of every poll. */
 static bool heard_all(const struct lks_mailbox *mailbox)
 {
-    const struct lks_mailbox_hello *hello = &own_area(mailbox)->hello;
+    const struct lks_mailbox_hello *hello = &mailbox->area->hello;
     return lks_word_read(&hello->token) == mailbox->peer_token &&
            lks_word_read(&hello->repeats) == mailbox->peer_repeats;
 }
@@ -233,9 +237,8 @@ static int greet(struct lks_mailbox *mailbox)
 
 static void hear_acknowledgement(struct lks_mailbox *mailbox)
 {
-    const uint64_t word = lks_word_read(&own_area(mailbox)->acknowledged);
-    const uint64_t none = word_of(mailbox->token, mailbox->peer_token, 0);
-    if ((word & ~SEQUENCE_MASK) != none) {
+    const uint64_t word = lks_word_read(&mailbox->area->acknowledged);
+    if ((word & ~SEQUENCE_MASK) != mailbox->word_in) {
         return;
     }
     const uint64_t more = (word - mailbox->acknowledged) & SEQUENCE_MASK;
@@ -282,7 +285,7 @@ static int post_message(struct lks_mailbox *mailbox)
         }
         mailbox->cursor_bytes += (uint32_t)bytes;
     }
-    const uint64_t word = word_of(mailbox->peer_token, mailbox->token, sequence);
+    const uint64_t word = mailbox->word_out | (sequence & SEQUENCE_MASK);
     return post(mailbox, slot + offsetof(struct lks_mailbox_slot, word), &word, sizeof word,
                 staged->wake ? LKS_FABRIC_WAKE : 0);
 }
@@ -374,9 +377,8 @@ int lks_mailbox_receive(struct lks_mailbox *mailbox, void *buffer)
         return -ENODATA;
     }
     const uint64_t sequence = mailbox->received + 1;
-    const struct lks_mailbox_slot *slot =
-        &own_area(mailbox)->slots[sequence % LKS_MAILBOX_SLOTS];
-    if (lks_word_read(&slot->word) != word_of(mailbox->token, mailbox->peer_token, sequence)) {
+    const struct lks_mailbox_slot *slot = &mailbox->area->slots[sequence % LKS_MAILBOX_SLOTS];
+    if (lks_word_read(&slot->word) != (mailbox->word_in | (sequence & SEQUENCE_MASK))) {
         return -ENODATA;
     }
     const int bytes = take_slot(mailbox, slot, buffer);
@@ -399,7 +401,7 @@ static int report_received(struct lks_mailbox *mailbox)
     if (taken == 0 && !mailbox->report_due) {
         return 0;
     }
-    const uint64_t word = word_of(mailbox->peer_token, mailbox->token, mailbox->received);
+    const uint64_t word = mailbox->word_out | (mailbox->received & SEQUENCE_MASK);
     if (post(mailbox, offsetof(struct lks_mailbox_area, acknowledged), &word, sizeof word,
              taken >= LKS_MAILBOX_SLOTS / 2 ? LKS_FABRIC_WAKE : 0) != 0) {
         return 0;

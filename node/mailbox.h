@@ -32,6 +32,7 @@ struct lks_mailbox_counts {
 /* Private to mailbox.c; given here so that the replica can embed one. */
 struct lks_mailbox {
     struct lks_fabric *fabric;
+    const struct lks_mailbox_area *area; /* own: the peer writes there */
     uint32_t peer;
     uint64_t incarnation;
     uint64_t connections; /* of this life: half of the own token */
@@ -41,6 +42,8 @@ struct lks_mailbox {
     bool peer_established; /* and says that it has seen the echo of its own */
     uint64_t token;        /* own, of this connection */
     uint64_t peer_token;   /* the highest seen over this connection */
+    uint64_t word_in;      /* of the two: what the peer's words carry beside a sequence ... */
+    uint64_t word_out;     /* ... and the own ones */
     uint64_t start;        /* sequence behind which messages begin for peer_token */
     uint64_t peer_repeats; /* as its hello last said */
     bool hello_due;        /* what the hello says has changed */

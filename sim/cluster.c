@@ -6,6 +6,7 @@
 #include "sim/checkers/order.h"
 #include "sim/checkers/reads.h"
 #include "sim/heap.h"
+#include "sim/memory.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -22,6 +23,7 @@
 
 /* The run under way, for assertions in the code under test. */
 static struct lks_sim_cluster *g_cluster;
+static struct lks_sim_memory g_memory; /* of all runs, one after the other: little is touched */
 static jmp_buf g_abandon;
 
 static void on_assertion(const char *message)
@@ -168,7 +170,6 @@ static void free_cluster(struct lks_sim_cluster *cluster)
     if (cluster->directory[0] != '\0') {
         (void)rmdir(cluster->directory);
     }
-    free(cluster);
 }
 
 /* After an assertion nothing of the run can be trusted to be freed; only its files go. */
@@ -433,11 +434,11 @@ int lks_sim_run(const struct lks_sim_run_options *options, struct lks_sim_run_re
         return lks_error_set(err, -EINVAL, "%" PRIu32 " replicas: 1 to %u are possible",
                              options->replicas, LKS_REPLICAS_MAX);
     }
-    struct lks_sim_cluster *cluster = calloc(1, sizeof *cluster);
-    LKS_ASSERT(cluster != NULL);
+    lks_sim_memory_renew(&g_memory, sizeof *g_cluster);
+    lks_sim_memory_touch_all(&g_memory);
+    struct lks_sim_cluster *cluster = (struct lks_sim_cluster *)(void *)g_memory.bytes;
     cluster->options = *options;
     if (lks_sim_profile_make(&cluster->profile, options->profile, options->seed) < 0) {
-        free(cluster);
         return lks_error_set(err, -EINVAL, "no profile %s", options->profile);
     }
     g_cluster = cluster;

@@ -80,7 +80,7 @@ static uint64_t in_file(uint64_t hash, uint32_t replica, uint32_t file)
 /* Adds the uncertain lines of one file, the newest first. */
 static void add_lines(struct run *run, uint32_t replica, uint32_t file)
 {
-    const struct lks_sim_lines *lines = lines_of(run, replica, file);
+    struct lks_sim_lines *lines = lines_of(run, replica, file);
     const uint8_t *certain = lks_sim_lines_certain(lines);
     run->base_hash += in_file(lks_sim_lines_hash(lines), replica, file);
     for (uint32_t place = 0; place < lks_sim_lines_count(lines); place++) {
@@ -416,7 +416,7 @@ static uint64_t count_changes(struct run *run)
     uint64_t changes = counts.landed + lks_sim_world_answers(run->world);
     for (uint32_t replica = 1; replica <= run->options->replicas; replica++) {
         for (uint32_t file = 0; lines_of(run, replica, file) != NULL; file++) {
-            const struct lks_sim_lines *lines = lines_of(run, replica, file);
+            struct lks_sim_lines *lines = lines_of(run, replica, file);
             changes += lks_sim_lines_stores(lines) + lks_sim_lines_hash(lines);
         }
     }

@@ -46,6 +46,7 @@ struct lks_sim_lines {
     uint32_t pending_capacity;
     uint64_t stores;
     uint64_t forgotten;
+    bool hashed;   /* somebody has asked for the hash: it is kept up from then on */
     uint64_t hash; /* of what is certain */
 };
 
@@ -136,9 +137,11 @@ static void make_certain(struct lks_sim_lines *lines, uint32_t line, const uint8
 {
     uint8_t *certain = line_in(lines->certain, line);
     const uint64_t offset = (uint64_t)line * LKS_SIM_LINE_BYTES;
-    lines->hash -= lks_sim_lines_line_hash(offset, certain);
+    if (lines->hashed) {
+        lines->hash += lks_sim_lines_line_hash(offset, value) -
+                       lks_sim_lines_line_hash(offset, certain);
+    }
     memcpy(certain, value, LKS_SIM_LINE_BYTES);
-    lines->hash += lks_sim_lines_line_hash(offset, certain);
 }
 
 /* ---- blocks of values --------------------------------------------------------------------- */
@@ -467,7 +470,11 @@ const uint8_t *lks_sim_lines_certain(const struct lks_sim_lines *lines)
     return lines->certain;
 }
 
-uint64_t lks_sim_lines_hash(const struct lks_sim_lines *lines)
+uint64_t lks_sim_lines_hash(struct lks_sim_lines *lines)
 {
+    for (uint64_t at = 0; !lines->hashed && at < lines->bytes; at += LKS_SIM_LINE_BYTES) {
+        lines->hash += lks_sim_lines_line_hash(at, lines->certain + at);
+    }
+    lines->hashed = true;
     return lines->hash;
 }

@@ -84,8 +84,9 @@ uint64_t lks_sim_lines_forgotten(const struct lks_sim_lines *lines);
 /* What is certain, as bytes. */
 const uint8_t *lks_sim_lines_certain(const struct lks_sim_lines *lines);
 
-/* A hash over what is certain: the sum of _line_hash over all lines. Costs nothing. */
-uint64_t lks_sim_lines_hash(const struct lks_sim_lines *lines);
+/* A hash over what is certain: the sum of _line_hash over all lines. The first call looks at all of
+ * them, later ones cost nothing. */
+uint64_t lks_sim_lines_hash(struct lks_sim_lines *lines);
 /* The part that a line with these 64 bytes at this offset has in such a sum; 0 for zeros. */
 uint64_t lks_sim_lines_line_hash(uint64_t offset, const uint8_t *bytes);
 

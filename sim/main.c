@@ -7,7 +7,6 @@
 #include "base/clock.h"
 #include "sim/campaign.h"
 #include "sim/crash_command.h"
-#include "sim/crash_command.h"
 #include "sim/kept.h"
 #include "sim/minimize.h"
 #include "sim/profile.h"
@@ -16,6 +15,7 @@
 #include <argp.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,6 +92,13 @@ static void heed_signals(void)
     for (size_t i = 0; i < LKS_COUNT_OF(signals); i++) {
         (void)sigaction(signals[i], &action, NULL);
     }
+}
+
+/* What a run gives back the next one takes: the kernel has no part in it. */
+static void keep_memory(void)
+{
+    (void)mallopt(M_MMAP_THRESHOLD, 1 << 30);
+    (void)mallopt(M_TRIM_THRESHOLD, 1 << 30);
 }
 
 /* ---- arguments ---------------------------------------------------------------------------- */
@@ -399,9 +406,7 @@ int main(int argc, char **argv)
     static struct arguments arguments = {
         .campaign = {.first_seed = 1, .last_seed = 100, .jobs = 1, .interrupted = &g_interrupted}};
     struct lks_sim_task *tasks = NULL;
-    if (lks_sim_crash_command_meant(argc, argv)) {
-        return lks_sim_crash_command(argc, argv);
-    }
+    keep_memory();
     argp_program_version = "lockstep-sim " LKS_COMMIT;
     argp_err_exit_status = EXIT_USAGE;
     (void)argp_parse(&argp, argc, argv, 0, NULL, &arguments);

@@ -32,6 +32,8 @@ struct persist {
     int status;
 };
 
+_Static_assert(LKS_REPLICAS_MAX < LKS_SIM_ALARMS_MAX, "each process has the alarm of its number");
+
 struct lks_sim_process {
     struct lks_sim_process_options options;
     struct lks_sim_random random;
@@ -47,8 +49,7 @@ struct lks_sim_process {
     bool stopping;
     bool forgetful_cut; /* lost power in mode `memory` since the journal was last open */
     bool amnesiac;
-    uint64_t due_ns; /* when the next step is due; UINT64_MAX: none is on the timeline */
-    uint64_t generation;
+    uint64_t due_ns; /* when the next step is due; UINT64_MAX: none is */
     struct persist persists[PERSISTS_MAX];
     uint64_t clock_base_ns; /* virtual time at which clock_local_ns was right */
     uint64_t clock_local_ns;
@@ -87,7 +88,7 @@ static uint64_t virtual_ns(const struct lks_sim_process *process, uint64_t local
            bounded * (uint64_t)PPM_WHOLE / (uint64_t)(PPM_WHOLE + process->clock_ppm) + 1;
 }
 
-static void run_step(void *ctx, uint64_t generation);
+static void run_step(void *ctx, uint64_t replica);
 
 static void due_at(struct lks_sim_process *process, uint64_t at_ns)
 {
@@ -95,9 +96,14 @@ static void due_at(struct lks_sim_process *process, uint64_t at_ns)
         return;
     }
     process->due_ns = at_ns;
-    process->generation++;
-    lks_sim_timeline_post(process->options.timeline, at_ns, run_step, process,
-                          process->generation);
+    lks_sim_timeline_set_alarm(process->options.timeline, process->options.replica, at_ns,
+                               run_step, process);
+}
+
+static void not_due(struct lks_sim_process *process)
+{
+    process->due_ns = UINT64_MAX;
+    lks_sim_timeline_clear_alarm(process->options.timeline, process->options.replica);
 }
 
 static void due_after(struct lks_sim_process *process, const struct lks_sim_delay *delay)
@@ -132,14 +138,12 @@ static void end_failed(struct lks_sim_process *process, int code, const struct l
     process->options.observer.stopped(process->options.observer.ctx, process->options.replica);
 }
 
-static void run_step(void *ctx, uint64_t generation)
+static void run_step(void *ctx, uint64_t replica)
 {
     struct lks_sim_process *process = ctx;
-    if (process->generation != generation || process->state != LKS_SIM_RUNNING) {
-        return;
-    }
+    LKS_ASSERT(process->options.replica == replica && process->state == LKS_SIM_RUNNING);
     process->due_ns = UINT64_MAX;
-    struct lks_error err = {0};
+    struct lks_error err; /* set only by a step that fails */
     const uint64_t realtime_ns =
         REALTIME_START_NS + now_of(process) + (uint64_t)process->realtime_jump_ns;
     (void)lks_sim_heap_enter(process->options.replica);
@@ -356,8 +360,7 @@ static void take_down(struct lks_sim_process *process, bool clean)
     LKS_ASSERT(process->state != LKS_SIM_DOWN);
     (void)lks_sim_process_amnesiac(process); /* remembers what the journal says now */
     process->state = LKS_SIM_DOWN;
-    process->due_ns = UINT64_MAX;
-    process->generation++;
+    not_due(process);
     lks_fabric_free(process->fabric);
     process->fabric = NULL;
     process->snapshots = lks_sim_process_snapshots(process);
@@ -525,8 +528,7 @@ void lks_sim_process_pause(struct lks_sim_process *process)
 {
     LKS_ASSERT(process->state == LKS_SIM_RUNNING);
     process->state = LKS_SIM_PAUSED;
-    process->due_ns = UINT64_MAX;
-    process->generation++;
+    not_due(process);
     lks_sim_network_freeze(process->options.network, process->options.replica, true);
     lks_sim_trace_note(process->options.trace, now_of(process), process->options.replica,
                        "paused");

@@ -81,7 +81,7 @@ static void empty(const struct lks_sim_storage *storage, struct file *file)
         return;
     }
     if (file == &storage->files[0]) { /* head and control page are stored to by anybody */
-        memset(file->memory, 0, storage->log_at + RING_START);
+        memset(file->memory + storage->log_at, 0, RING_START);
     }
     lks_sim_lines_wipe(file->lines);
     lks_sim_lines_free(file->lines);

@@ -332,7 +332,8 @@ void lks_kv_table_fini(struct lks_kv_table *table)
 int lks_kv_table_each(const struct lks_kv_table *table,
                       int (*visit)(void *ctx, struct lks_kv_entry *entry), void *ctx)
 {
-    for (uint32_t bucket = 0; bucket < table->index.buckets; bucket++) {
+    uint64_t left = table->count;
+    for (uint32_t bucket = 0; left > 0 && bucket < table->index.buckets; bucket++) {
         struct lks_kv_entry *entry = *bucket_at(&table->index, bucket);
         while (entry != NULL) {
             const int result = visit(ctx, entry);
@@ -340,6 +341,7 @@ int lks_kv_table_each(const struct lks_kv_table *table,
                 return result;
             }
             entry = entry->next;
+            left--;
         }
     }
     return 0;

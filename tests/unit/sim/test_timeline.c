@@ -19,6 +19,24 @@ static void see(void *ctx, uint64_t value)
     seen->values[seen->count++] = value;
 }
 
+struct order {
+    struct lks_sim_timeline *timeline;
+    uint64_t at_ns[6000];
+    uint64_t last; /* number of the one that ran before */
+    uint32_t count;
+};
+
+static void check_order(void *ctx, uint64_t number)
+{
+    struct order *order = ctx;
+    assert_int_equal(lks_sim_timeline_now(order->timeline), order->at_ns[number]);
+    if (order->count > 0 && order->at_ns[order->last] == order->at_ns[number]) {
+        assert_true(order->last < number);
+    }
+    order->last = number;
+    order->count++;
+}
+
 static void step__several_posted__run_by_time_then_by_order_of_posting(void **state)
 {
     (void)state;
@@ -37,6 +55,50 @@ static void step__several_posted__run_by_time_then_by_order_of_posting(void **st
     for (uint32_t i = 0; i < 4; i++) {
         assert_int_equal(seen.values[i], i);
     }
+    lks_sim_timeline_free(timeline);
+}
+
+static void alarm__moved_and_cleared__rings_once_and_in_the_order_of_setting(void **state)
+{
+    (void)state;
+    struct seen seen = {0};
+    struct lks_sim_timeline *timeline = lks_sim_timeline_new(0);
+    lks_sim_timeline_set_alarm(timeline, 5, 400, see, &seen);
+    lks_sim_timeline_set_alarm(timeline, 6, 100, see, &seen);
+    lks_sim_timeline_set_alarm(timeline, 7, 200, see, &seen);
+    lks_sim_timeline_post(timeline, 300, see, &seen, 0);
+    lks_sim_timeline_set_alarm(timeline, 5, 300, see, &seen); /* behind what was posted before */
+    lks_sim_timeline_post(timeline, 300, see, &seen, 1);
+    lks_sim_timeline_clear_alarm(timeline, 6);
+    lks_sim_timeline_clear_alarm(timeline, 6);
+    while (lks_sim_timeline_step(timeline, 1000)) {
+    }
+    static const uint64_t expected[] = {7, 0, 5, 1};
+    assert_int_equal(seen.count, 4);
+    assert_memory_equal(seen.values, expected, sizeof expected);
+    assert_int_equal(lks_sim_timeline_count(timeline), 4);
+    assert_false(lks_sim_timeline_step(timeline, 2000));
+    lks_sim_timeline_free(timeline);
+}
+
+/* So many that the queue grows, at times of which many are equal. */
+static void step__thousands_posted_while_it_runs__order_is_that_of_time_and_posting(void **state)
+{
+    (void)state;
+    struct lks_sim_random random;
+    struct lks_sim_timeline *timeline = lks_sim_timeline_new(0);
+    struct order order = {.timeline = timeline};
+    lks_sim_random_init(&random, 3);
+    for (uint64_t number = 0; number < 6000; number++) {
+        order.at_ns[number] = lks_sim_timeline_now(timeline) + lks_sim_random_below(&random, 400);
+        lks_sim_timeline_post(timeline, order.at_ns[number], check_order, &order, number);
+        if (number % 3 == 0) {
+            (void)lks_sim_timeline_step(timeline, lks_sim_timeline_now(timeline) + 50);
+        }
+    }
+    while (lks_sim_timeline_step(timeline, 1000000)) {
+    }
+    assert_int_equal(order.count, 6000);
     lks_sim_timeline_free(timeline);
 }
 
@@ -116,6 +178,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(step__several_posted__run_by_time_then_by_order_of_posting),
+        cmocka_unit_test(alarm__moved_and_cleared__rings_once_and_in_the_order_of_setting),
+        cmocka_unit_test(step__thousands_posted_while_it_runs__order_is_that_of_time_and_posting),
         cmocka_unit_test(random__magnitude__every_order_comes_and_the_bounds_hold),
         cmocka_unit_test(random__same_seed__same_stream_and_forks_differ),
         cmocka_unit_test(random_delay__with_a_tail__stays_within_its_limits_and_uses_them),
