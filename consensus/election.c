@@ -6,6 +6,7 @@
 #include "consensus/core_internal.h"
 
 #define PREVOTES_PER_BEAT 8u /* a pre-vote is asked for again after this part of a heartbeat */
+#define UNHEARD_CHANGES 2u   /* of members, in the own log, that this replica may not know of */
 #define REQUEST_TIMEOUTS 10u /* election timeouts after which an unanswered request is repeated */
 
 static uint8_t own_bit(const struct lks_core *core)
@@ -14,31 +15,59 @@ static uint8_t own_bit(const struct lks_core *core)
 }
 
 /*
- * Whose pre-votes are asked for. The members in force are those of the last look at the own log; if
- * others have been allowed to write it since, they may have gone from it again.
+ * Whether younger members than those in force here may stand in the own log: those are of the last
+ * look at it, and another has been allowed to write it since. Only a look after a fence tells, and
+ * that costs a term: see "unheard_of".
  */
-static uint8_t electorate(const struct lks_core *core)
+static bool may_have_missed(const struct lks_core *core)
 {
-    const uint8_t before = core->granted_to != 0 ? core->committed.voters : 0;
-    return core->view.members.voters | before;
+    return core->granted_to != 0;
+}
+
+/* Whether its own log, as last looked at, or what has committed makes this replica a voter. */
+static bool is_known_voter(const struct lks_core *core)
+{
+    const uint8_t committed = may_have_missed(core) ? core->committed.voters : 0;
+    return ((core->view.members.voters | committed) & own_bit(core)) != 0;
 }
 
 /* Learners, removed replicas, and those that know no members wait for a leader. */
 bool lks_election_may_stand(const struct lks_core *core)
 {
+    const bool learner = (core->view.members.learners & own_bit(core)) != 0;
     return !core->view.amnesiac && !core->view.removed &&
-           (electorate(core) & own_bit(core)) != 0;
+           (is_known_voter(core) || (learner && may_have_missed(core)));
+}
+
+static uint8_t prevotes(const struct lks_core *core)
+{
+    uint8_t accepted = own_bit(core);
+    LKS_QUORUM_EACH (p, core->met) {
+        const struct peer *peer = &core->peers[p];
+        accepted |= (uint8_t)(peer->prevote && peer->connected ? 1u << p : 0);
+    }
+    return accepted;
 }
 
 static bool prevotes_suffice(const struct lks_core *core)
 {
-    uint8_t accepted = own_bit(core);
-    for (uint32_t p = 1; p <= core->options.replicas; p++) {
-        const struct peer *peer = &core->peers[p];
-        accepted |= (uint8_t)(peer->prevote && peer->connected ? 1u << p : 0);
-    }
-    return lks_quorum_has_majority(accepted, core->view.members.voters) ||
-           (core->granted_to != 0 && lks_quorum_has_majority(accepted, core->committed.voters));
+    const uint8_t accepted = prevotes(core);
+    return is_known_voter(core) &&
+           (lks_quorum_has_majority(accepted, core->view.members.voters) ||
+            (may_have_missed(core) && lks_quorum_has_majority(accepted, core->committed.voters)));
+}
+
+/*
+ * Whether those that accepted may be a majority of members that this replica has not heard of: at
+ * most two changes (the word that commits one comes behind the next at the latest). A leader that
+ * wrote them is a voter and gone, so at least one other is needed. Once per grant, and only after
+ * the pre-vote has failed by the members that are known (docs/protocol.md, "Pre-vote").
+ */
+static bool unheard_of(const struct lks_core *core)
+{
+    const uint32_t accepted = lks_quorum_count(prevotes(core));
+    return may_have_missed(core) && lks_election_may_stand(core) && accepted >= 2 &&
+           2 * accepted + UNHEARD_CHANGES > lks_quorum_count(core->view.members.voters);
 }
 
 /* Replicas whose rings this one may write, itself included. */
@@ -57,7 +86,7 @@ static void send_prevotes(struct lks_core *core)
         (core->term_seen > core->promise_term ? core->term_seen : core->promise_term) + 1;
     for (uint32_t p = 1; p <= core->options.replicas; p++) {
         if (lks_core_is_peer(core, p) && core->peers[p].connected && !core->peers[p].prevote &&
-            (electorate(core) & 1u << p) != 0) {
+            (may_have_missed(core) || lks_members_is_voter(core, p))) {
             struct lks_message *message = lks_core_send(core, p, LKS_MESSAGE_PREVOTE_REQUEST);
             message->term = term;
             message->request = core->prevote_request;
@@ -394,7 +423,10 @@ void lks_election_beat(struct lks_core *core)
 void lks_election_tick(struct lks_core *core)
 {
     if (core->view.role == LKS_CORE_PRE_CANDIDATE) {
-        if (core->observed_ns >= core->give_up_ns || !lks_election_may_stand(core)) {
+        const bool over = core->observed_ns >= core->give_up_ns;
+        if (over && unheard_of(core) && core->handover.phase == HANDOVER_IDLE) {
+            lks_election_start(core);
+        } else if (over || !lks_election_may_stand(core)) {
             const uint64_t timeout = core->options.election_timeout_ns;
             lks_follower_enter(core, lks_core_random_below(core, timeout));
         } else if (core->now_ns >= core->resend_ns) {

@@ -140,14 +140,15 @@ void rig_make_durable(struct rig *rig, uint32_t n, uint64_t from, uint64_t to)
     }
 }
 
-static struct lks_position append(struct rig *rig, uint32_t n, uint64_t term)
+struct lks_position rig_append_members(struct rig *rig, uint32_t n, uint64_t term,
+                                       const struct lks_members *members)
 {
     struct rig_node *node = &rig->nodes[n];
     struct lks_position tail = node->tail;
     if (tail.index >= RIG_LOG || tail.index >= node->base.index + rig->slots) {
         rig_fail(rig, "the log of %u is full", n);
     }
-    const uint64_t value = ++rig->values;
+    const uint64_t value = rig_members_value(++rig->values, members);
     const struct rig_entry entry = {
         .index = tail.index,
         .term = term,
@@ -159,6 +160,12 @@ static struct lks_position append(struct rig *rig, uint32_t n, uint64_t term)
     rig_write_slot(rig, n, tail.index, &entry);
     extend(&node->tail, &entry);
     return node->tail;
+}
+
+static struct lks_position append(struct rig *rig, uint32_t n, uint64_t term)
+{
+    const struct lks_members none = {0};
+    return rig_append_members(rig, n, term, &none);
 }
 
 void rig_put(struct rig *rig, uint32_t n, uint64_t term, uint64_t value)
@@ -406,11 +413,13 @@ static void execute_local(struct rig *rig, uint32_t n, struct rig_item *item)
         if (rig_view(rig, n)->role == LKS_CORE_STARTING) {
             node->word = 0;
             node->base = node->snapshot; /* what is not in the log any more is there */
+            node->base_members = node->snapshot_members;
             event->base = node->base;
         }
         event->kind = LKS_EVENT_TAIL_PERSISTED;
         event->position = rig_scan(rig, n, &node->runs);
         node->tail = event->position;
+        event->members = rig_members(rig, n, UINT64_MAX);
         event->runs = &node->runs;
         event->offset = node->word;
         rig_make_durable(rig, n, work->from, event->position.offset);
@@ -438,6 +447,7 @@ static void execute_local(struct rig *rig, uint32_t n, struct rig_item *item)
         LKS_ASSERT(work->kind == LKS_EFFECT_CLEAR_AMNESIA);
         rig_check_amnesia_over(rig, n);
         node->amnesiac = false;
+        node->bootstrap = node->bootstrap != 0 ? node->bootstrap : work->voters;
         node->promise_lost = false;
         event->kind = LKS_EVENT_AMNESIA_CLEARED;
         break;
@@ -605,6 +615,7 @@ static void end_read(struct rig *rig, uint32_t n, int status)
     item->event.kind = LKS_EVENT_LOG_READ;
     item->event.status = status;
     item->event.position = node->tail;
+    item->event.members = rig_members(rig, n, node->tail.offset);
     item->event.runs = &node->read_runs;
 }
 
@@ -639,22 +650,6 @@ bool rig_do_read(struct rig *rig, uint32_t n, bool whole)
         rig_write_slot(rig, n, index, entry);
         read->next += RIG_ENTRY;
     } while (whole);
-    return true;
-}
-
-/* The owner looks at the commit word in its own memory. */
-bool rig_do_word(struct rig *rig, uint32_t n)
-{
-    struct rig_node *node = &rig->nodes[n];
-    if (!node->alive || node->paused || node->hold_word) {
-        return false;
-    }
-    const struct lks_core_view *view = rig_view(rig, n);
-    if (view->role == LKS_CORE_STARTING || node->word <= view->commit_offset) {
-        return false;
-    }
-    struct lks_core_event event = {.kind = LKS_EVENT_COMMIT_SEEN, .offset = node->word};
-    rig_step(rig, n, &event);
     return true;
 }
 

@@ -21,6 +21,8 @@
 #define RIG_ENTRY 64u  /* bytes of an entry */
 #define RIG_QUEUE 32u
 #define RIG_TERMS 128u
+#define RIG_MEMBERS_MAX 200u /* changes of members in one run */
+#define RIG_NOT_NOW 1        /* rig_change: the log has no place, or is about to move */
 #define RIG_WRITE_ENTRIES 4u
 #define RIG_TORN UINT64_C(2) /* the chain value of a slot that a power cut tore */
 
@@ -93,6 +95,7 @@ struct rig_install {
     uint32_t peer;
     uint64_t from;
     struct lks_position target;
+    struct lks_members members;
 };
 
 /* A read of a client: what had been committed, by any leader, when it came. */
@@ -121,6 +124,9 @@ struct rig_node {
     bool promise_lost;
     struct lks_position snapshot; /* everything up to here is in it; durable */
     struct lks_position base;     /* of the log; durable, never above the snapshot */
+    struct lks_members snapshot_members; /* in force there; number 0: the bootstrap ones */
+    struct lks_members base_members;
+    uint8_t bootstrap;            /* voters; 0: not known */
     struct rig_entry disk[RIG_SLOTS];
     /* in memory that outlives the process */
     struct rig_entry ring[RIG_SLOTS];
@@ -135,6 +141,7 @@ struct rig_node {
     struct lks_position tail; /* where the own log ends, as the owner knows it */
     uint64_t acked;
     uint64_t checked_commit;
+    uint64_t members_applied; /* number of the last ones */
     uint64_t noop_due; /* term whose no-op waits for room in the ring; 0: none */
     uint32_t reads_count;
     struct rig_read_wait reads[RIG_READS];
@@ -180,6 +187,7 @@ struct rig {
     /* checkers */
     uint32_t committed_count;
     uint64_t committed[RIG_LOG]; /* chains */
+    struct lks_members members;  /* the last committed ones */
     uint32_t installs;  /* that ended well */
     uint32_t confirmed; /* reads that were */
     struct rig_leader leaders[RIG_TERMS];
@@ -195,6 +203,7 @@ struct rig_options {
     uint32_t n;
     enum rig_durability durability;
     uint64_t seed;
+    uint8_t bootstrap; /* voters; 0: all n. The others are slots with fresh journals */
 };
 
 /* Scripted use. rig_new starts nobody; a failed check prints the seed and aborts. */
@@ -230,6 +239,10 @@ void rig_snapshot(struct rig *rig, uint32_t n, uint64_t index);
 /* A client's read at n; true if it was taken. rig_check_step judges the answer. */
 bool rig_read_point(struct rig *rig, uint32_t n);
 uint64_t rig_index(const struct rig *rig, uint32_t n); /* entries visible in the own ring */
+/* Members change at leader n, by one server: 0, RIG_NOT_NOW, or lks_core_members_check's word. */
+int rig_change(struct rig *rig, uint32_t n, uint8_t voters, uint8_t learners);
+/* In force in the log that ring n shows below limit; number 0: the bootstrap ones (no masks). */
+struct lks_members rig_members(const struct rig *rig, uint32_t n, uint64_t limit);
 /* Puts an entry into a stopped replica's log, visible and durable, as a history to start from. */
 void rig_put(struct rig *rig, uint32_t n, uint64_t term, uint64_t value);
 
@@ -253,6 +266,14 @@ bool rig_do_install(struct rig *rig, uint32_t n, bool whole);
 bool rig_do_snapshot(struct rig *rig, uint32_t n, bool whole);
 bool rig_do_word(struct rig *rig, uint32_t n);
 bool rig_do_ack(struct rig *rig, uint32_t n);
+bool rig_do_apply(struct rig *rig, uint32_t n);
+bool rig_remembers(const struct rig *rig, uint8_t voters);
+bool rig_may_lose(const struct rig *rig, uint32_t n);
+uint64_t rig_members_value(uint64_t value, const struct lks_members *members);
+struct lks_position rig_append_members(struct rig *rig, uint32_t n, uint64_t term,
+                                       const struct lks_members *members);
+void rig_members_committed(struct rig *rig, uint32_t n, uint64_t index);
+void rig_check_members(struct rig *rig, uint32_t n);
 bool rig_do_notice(struct rig *rig, uint32_t n, uint32_t p);
 bool rig_do_tick(struct rig *rig, uint32_t n, bool due_only);
 struct rig_item *rig_push(struct rig *rig, struct rig_queue *queue);

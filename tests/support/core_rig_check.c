@@ -144,10 +144,16 @@ static void check_elected(struct rig *rig, uint32_t n)
     rig->term_max = term > rig->term_max ? term : rig->term_max;
 }
 
-static void check_durable(struct rig *rig, uint32_t slot, uint64_t chain)
+static void check_durable(struct rig *rig, uint32_t leader, uint32_t slot, uint64_t chain)
 {
+    const uint32_t voters = rig_view(rig, leader)->members.voters;
     uint32_t holders = 0;
+    uint32_t n = 0;
     for (uint32_t p = 1; p <= rig->n; p++) {
+        if ((voters & 1u << p) == 0) {
+            continue;
+        }
+        n++;
         const struct rig_node *node = &rig->nodes[p];
         const bool holds =
             rig_chain_at(rig, p, slot, rig->durability != RIG_MEMORY) == chain;
@@ -155,9 +161,9 @@ static void check_durable(struct rig *rig, uint32_t slot, uint64_t chain)
         const bool lost = node->amnesiac && node->forgotten[slot] == chain;
         holders += holds || lost ? 1 : 0;
     }
-    if (holders <= rig->n / 2) {
+    if (holders <= n / 2) {
         rig_fail(rig, "entry %u was acknowledged, but is durable on %u of %u only", slot + 1,
-                 holders, rig->n);
+                 holders, n);
     }
 }
 
@@ -179,7 +185,8 @@ static void check_commit(struct rig *rig, uint32_t n)
             rig_fail(rig, "replica %u learns of commit %llu before its leader", n,
                      (unsigned long long)i + 1);
         }
-        check_durable(rig, (uint32_t)i, chain);
+        check_durable(rig, n, (uint32_t)i, chain);
+        rig_members_committed(rig, n, i);
         rig->committed[i] = chain;
         rig->committed_count = (uint32_t)i + 1;
         for (uint64_t term = view->term + 1; term <= rig->term_max; term++) {
@@ -226,6 +233,7 @@ void rig_check_step(struct rig *rig, uint32_t n)
     }
     check_commit(rig, n);
     check_reads(rig, n);
+    rig_check_members(rig, n);
     if (view->grant.peer != 0 && rig->permission[n][view->grant.peer] != view->grant.number) {
         rig_fail(rig, "replica %u shows a grant that does not stand", n);
     }

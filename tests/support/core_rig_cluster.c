@@ -32,6 +32,14 @@ void rig_reset(struct rig *rig, const struct rig_options *options)
             side->done.count = 0;
         }
     }
+    for (uint32_t n = 1; n <= options->n; n++) {
+        const uint8_t all = (uint8_t)((1u << (options->n + 1)) - 2u);
+        const uint8_t bootstrap = options->bootstrap != 0 ? options->bootstrap : all;
+        const bool voter = (bootstrap & 1u << n) != 0;
+        rig->nodes[n].bootstrap = voter ? bootstrap : 0;
+        rig->nodes[n].amnesiac = !voter;
+        rig->nodes[n].promise_lost = !voter;
+    }
     memset(rig->permission, 0, sizeof *rig - offsetof(struct rig, permission));
     rig->trace = trace;
     rig->trace_bytes = trace_bytes;
@@ -42,6 +50,8 @@ void rig_reset(struct rig *rig, const struct rig_options *options)
     rig->random = options->seed * UINT64_C(0x9E3779B97F4A7C15) | 1u;
     rig->writes_max = 3;
     rig->slots = RIG_SLOTS;
+    rig->members.voters = options->bootstrap != 0 ? options->bootstrap
+                                                  : (uint8_t)((1u << (options->n + 1)) - 2u);
 }
 
 struct rig *rig_new(const struct rig_options *options)
@@ -79,11 +89,14 @@ void rig_start(struct rig *rig, uint32_t n)
     node->beat = 0;
     node->acked = 0;
     node->checked_commit = 0;
+    node->members_applied = 0;
     node->noop_due = 0;
     node->reads_count = 0;
     const struct lks_core_options options = {
         .replica = n,
         .replicas = rig->n,
+        .members_voters = node->bootstrap,
+        .members_unknown = node->bootstrap == 0,
         .incarnation = node->incarnation,
         .promise_term = node->promise_term,
         .promise_candidate = node->promise_candidate,
@@ -134,10 +147,9 @@ static void note_forgotten(struct rig *rig, uint32_t n)
     struct rig_node *node = &rig->nodes[n];
     const bool memory = rig->durability == RIG_MEMORY;
     for (uint32_t i = 0; i < RIG_LOG; i++) {
-        const uint64_t chain = rig_chain_at(rig, n, i, !memory);
-        /* (A second loss forgets nothing of the first.) */
-        if (!node->amnesiac || (chain != 0 && chain != RIG_TORN)) {
-            node->forgotten[i] = chain;
+        /* (After a second loss the first still counts: nothing was acknowledged since.) */
+        if (!node->amnesiac) {
+            node->forgotten[i] = rig_chain_at(rig, n, i, !memory);
         }
     }
 }
@@ -185,6 +197,9 @@ void rig_lose_journal(struct rig *rig, uint32_t n)
     memset(node->disk, 0, sizeof node->disk);
     node->snapshot = (struct lks_position){0};
     node->base = (struct lks_position){0};
+    node->snapshot_members = (struct lks_members){0};
+    node->base_members = (struct lks_members){0};
+    node->bootstrap = 0;
     node->word = 0;
     node->hint = 0;
     node->promise_term = 0;
@@ -259,6 +274,22 @@ bool rig_do_notice(struct rig *rig, uint32_t n, uint32_t p)
     return true;
 }
 
+/* The owner looks at the commit word in its own memory. */
+bool rig_do_word(struct rig *rig, uint32_t n)
+{
+    struct rig_node *node = &rig->nodes[n];
+    if (!node->alive || node->paused || node->hold_word) {
+        return false;
+    }
+    const struct lks_core_view *view = rig_view(rig, n);
+    if (view->role == LKS_CORE_STARTING || node->word <= view->commit_offset) {
+        return false;
+    }
+    struct lks_core_event event = {.kind = LKS_EVENT_COMMIT_SEEN, .offset = node->word};
+    rig_step(rig, n, &event);
+    return true;
+}
+
 void rig_event(struct rig *rig, uint32_t n, const struct lks_core_event *event)
 {
     struct lks_core_event copy = *event;
@@ -279,6 +310,7 @@ static bool settle_node(struct rig *rig, uint32_t n)
     }
     worked |= rig_do_ack(rig, n);
     worked |= rig_do_word(rig, n);
+    worked |= rig_do_apply(rig, n);
     for (uint32_t p = 1; p <= rig->n; p++) {
         if (p != n) {
             worked |= rig_do_notice(rig, n, p);

@@ -9,7 +9,8 @@ enum action {
     ACT_TIME, ACT_TICK, ACT_CTL, ACT_DONE, ACT_LOCAL, ACT_DISK, ACT_PATH, ACT_FENCE, ACT_READ,
     ACT_WORD, ACT_ACK, ACT_APPEND, ACT_NOTICE, ACT_CONNECT, ACT_BREAK, ACT_BLOCK, ACT_UNBLOCK,
     ACT_CRASH, ACT_POWER, ACT_BLACKOUT, ACT_LOSE, ACT_START, ACT_PAUSE, ACT_TRANSFER, ACT_COUP,
-    ACT_SNAPSHOT, ACT_INSTALL, ACT_CLIENT_READ, ACT_DEPOSED_READ,
+    ACT_SNAPSHOT, ACT_INSTALL, ACT_CLIENT_READ, ACT_DEPOSED_READ, ACT_APPLY, ACT_CHANGE,
+    ACT_PROMOTE,
     ACTIONS
 };
 
@@ -23,6 +24,7 @@ enum action {
 struct schedule {
     uint8_t table[TABLE]; /* actions, each as often as it weighs */
     bool may_forget; /* journals may be lost, or memory by a power cut */
+    bool may_change; /* ... and members change */
 };
 
 static void draw(struct rig *rig, struct schedule *schedule)
@@ -32,7 +34,7 @@ static void draw(struct rig *rig, struct schedule *schedule)
         [ACT_DISK] = 40, [ACT_PATH] = 120, [ACT_FENCE] = 40, [ACT_READ] = 40, [ACT_WORD] = 20,
         [ACT_ACK] = 40, [ACT_APPEND] = 25, [ACT_NOTICE] = 20, [ACT_CONNECT] = 30,
         [ACT_UNBLOCK] = 8, [ACT_START] = 25, [ACT_SNAPSHOT] = 30, [ACT_INSTALL] = 40,
-        [ACT_CLIENT_READ] = 4, [ACT_DEPOSED_READ] = 30,
+        [ACT_CLIENT_READ] = 4, [ACT_DEPOSED_READ] = 30, [ACT_APPLY] = 20,
     };
     static const uint32_t rare[ACTIONS] = {
         [ACT_BREAK] = 4, [ACT_BLOCK] = 2, [ACT_CRASH] = 2, [ACT_POWER] = 2, [ACT_BLACKOUT] = 1,
@@ -47,6 +49,9 @@ static void draw(struct rig *rig, struct schedule *schedule)
         weights[i] = regular + faults;
         if (i == ACT_LOSE) {
             weights[i] *= schedule->may_forget ? 6 : 0;
+        }
+        if (schedule->may_change && (i == ACT_CHANGE || i == ACT_PROMOTE)) {
+            weights[i] = 8 * 40 * factors[rig_random(rig, 3)];
         }
         total += weights[i];
     }
@@ -68,24 +73,9 @@ static void draw(struct rig *rig, struct schedule *schedule)
     }
 }
 
-static uint32_t forgetful(const struct rig *rig)
-{
-    uint32_t count = 0;
-    for (uint32_t n = 1; n <= rig->n; n++) {
-        count += rig->nodes[n].amnesiac ? 1 : 0;
-    }
-    return count;
-}
-
-/* Losing what was acknowledged is allowed on at most f replicas at a time. */
-static bool may_lose(const struct rig *rig, uint32_t n)
-{
-    return rig->nodes[n].amnesiac || forgetful(rig) < (rig->n - 1) / 2;
-}
-
 static void power(struct rig *rig, uint32_t n)
 {
-    if (rig->durability != RIG_MEMORY || may_lose(rig, n)) {
+    if (rig->durability != RIG_MEMORY || rig_may_lose(rig, n)) {
         rig_power_cut(rig, n, false);
     }
 }
@@ -124,7 +114,7 @@ static void fault(struct rig *rig, enum action action, uint32_t n, uint32_t p)
         blackout(rig);
         break;
     case ACT_LOSE:
-        if (may_lose(rig, n)) {
+        if (rig_may_lose(rig, n)) {
             rig_lose_journal(rig, n);
         }
         break;
@@ -167,11 +157,41 @@ static void client_read(struct rig *rig, uint32_t n)
     }
 }
 
-static void transfer(struct rig *rig, uint32_t n)
+static void transfer(struct rig *rig, uint32_t n, uint32_t to)
 {
     if (rig->nodes[n].alive && !rig->nodes[n].paused) {
-        struct lks_core_event event = {.kind = LKS_EVENT_TRANSFER};
+        struct lks_core_event event = {.kind = LKS_EVENT_TRANSFER, .peer = to == n ? 0 : to};
         rig_step(rig, n, &event);
+    }
+}
+
+/* Whoever thinks that it leads adds, promotes or removes replica p. What was removed may come back
+ * as it is, or as a new one; a replica that was told that it is none any more may stop. */
+static void change(struct rig *rig, uint32_t p, bool forward)
+{
+    const uint32_t old = rig_random(rig, 4) == 0 ? deposed(rig) : 0;
+    const uint32_t n = old != 0 ? old : rig_leader(rig);
+    if (n == 0 || rig->nodes[n].paused) {
+        return;
+    }
+    const struct lks_members *members = &rig_view(rig, n)->members;
+    const uint8_t bit = (uint8_t)(1u << p);
+    const bool voter = (members->voters & bit) != 0;
+    const bool learner = (members->learners & bit) != 0;
+    struct rig_node *node = &rig->nodes[p];
+    if (!voter && !learner) {
+        if (((rig->members.voters | rig->members.learners) & bit) == 0 && rig_may_lose(rig, p) &&
+            rig_random(rig, 2) == 0) {
+            rig_lose_journal(rig, p);
+        }
+        rig_change(rig, n, members->voters, members->learners | bit);
+    } else if (learner && forward && rig_remembers(rig, members->voters | bit)) {
+        rig_change(rig, n, members->voters | bit, members->learners & (uint8_t)~bit);
+    } else if (!forward && rig_remembers(rig, members->voters & (uint8_t)~bit)) {
+        rig_change(rig, n, members->voters & (uint8_t)~bit, members->learners & (uint8_t)~bit);
+        if (node->alive && rig_view(rig, p)->removed) {
+            rig_crash(rig, p);
+        }
     }
 }
 
@@ -185,12 +205,29 @@ static void connect_all(struct rig *rig)
     }
 }
 
+static void append(struct rig *rig, uint32_t n)
+{
+    if (rig->values < APPEND_UP_TO &&
+        rig->nodes[n].local.count + rig->nodes[n].disk_work.count < RIG_QUEUE / 2) {
+        rig_append(rig, n, 1 + (uint32_t)rig_random(rig, 3));
+    }
+}
+
+static void work(struct rig *rig, enum action action, uint32_t n)
+{
+    const bool at_once = rig_random(rig, 2) == 0;
+    if (action == ACT_LOCAL) {
+        rig_do_local(rig, n, at_once);
+    } else {
+        rig_do_disk(rig, n, at_once);
+    }
+}
+
 static void act(struct rig *rig, enum action action, uint32_t n, uint32_t p)
 {
     switch (action) {
     case ACT_TIME:
-        rig->now += rig_random(rig, rig_random(rig, 8) == 0 ? 2 * RIG_HEARTBEAT
-                                                            : RIG_HEARTBEAT / 2);
+        rig->now += rig_random(rig, RIG_HEARTBEAT / 2 * (rig_random(rig, 8) == 0 ? 4 : 1));
         break;
     case ACT_TICK:
         rig_do_tick(rig, n, true);
@@ -202,10 +239,8 @@ static void act(struct rig *rig, enum action action, uint32_t n, uint32_t p)
         rig_do_done(rig, n, p);
         break;
     case ACT_LOCAL:
-        rig_do_local(rig, n, rig_random(rig, 2) == 0);
-        break;
     case ACT_DISK:
-        rig_do_disk(rig, n, rig_random(rig, 2) == 0);
+        work(rig, action, n);
         break;
     case ACT_PATH:
         rig_do_path(rig, n, p, rig_random(rig, 2) == 0);
@@ -223,10 +258,7 @@ static void act(struct rig *rig, enum action action, uint32_t n, uint32_t p)
         rig_do_ack(rig, n);
         break;
     case ACT_APPEND:
-        if (rig->values < APPEND_UP_TO &&
-            rig->nodes[n].local.count + rig->nodes[n].disk_work.count < RIG_QUEUE / 2) {
-            rig_append(rig, n, 1 + (uint32_t)rig_random(rig, 3));
-        }
+        append(rig, n);
         break;
     case ACT_NOTICE:
         rig_do_notice(rig, n, p);
@@ -235,7 +267,7 @@ static void act(struct rig *rig, enum action action, uint32_t n, uint32_t p)
         rig_connect(rig, n, p);
         break;
     case ACT_TRANSFER:
-        transfer(rig, n);
+        transfer(rig, n, rig_random(rig, 2) == 0 ? p : 0);
         break;
     case ACT_COUP:
         rig_coup(rig, n);
@@ -249,6 +281,13 @@ static void act(struct rig *rig, enum action action, uint32_t n, uint32_t p)
     case ACT_CLIENT_READ:
     case ACT_DEPOSED_READ:
         client_read(rig, action == ACT_CLIENT_READ ? n : deposed(rig));
+        break;
+    case ACT_APPLY:
+        rig_do_apply(rig, n);
+        break;
+    case ACT_CHANGE:
+    case ACT_PROMOTE:
+        change(rig, p, action == ACT_PROMOTE);
         break;
     default:
         fault(rig, action, n, p);
@@ -306,13 +345,28 @@ static bool healed(const struct rig *rig)
     if (view->commit_offset != view->tail.offset) {
         return false;
     }
+    const uint8_t members = view->members.voters | view->members.learners;
     for (uint32_t p = 1; p <= rig->n; p++) {
-        if (p != leader && (!view->peers[p].counted ||
-                            rig_view(rig, p)->commit_offset != view->commit_offset)) {
+        if (p != leader && (members & 1u << p) != 0 &&
+            (!view->peers[p].counted ||
+             rig_view(rig, p)->commit_offset != view->commit_offset)) {
             return false;
         }
     }
     return true;
+}
+
+/* One that learnt that it was removed stops; whoever made it a member again starts it again. */
+static void restart_removed(struct rig *rig)
+{
+    const uint32_t leader = rig_leader(rig);
+    for (uint32_t p = 1; leader != 0 && p <= rig->n; p++) {
+        const struct lks_members *members = &rig_view(rig, leader)->members;
+        if (rig_view(rig, p)->removed && ((members->voters | members->learners) & 1u << p) != 0) {
+            rig_crash(rig, p);
+            rig_start(rig, p);
+        }
+    }
 }
 
 /* A read at the leader is confirmed, once all is well. */
@@ -351,6 +405,7 @@ static void heal(struct rig *rig)
         }
     }
     for (uint32_t round = 0; round < HEAL_ROUNDS_MAX; round++) {
+        restart_removed(rig);
         connect_all(rig);
         rig_advance(rig, RIG_HEARTBEAT / 2);
         if (healed(rig)) {
@@ -367,6 +422,12 @@ void rig_explore(struct rig *rig, uint64_t seed)
     struct rig_options options = {.n = 3, .seed = seed};
     rig_reset(rig, &options);
     options.n = seed % 97 == 0 ? 7 : sizes[rig_random(rig, 10)];
+    const bool may_change = seed % 2 == 0;
+    if (may_change) {
+        static const uint8_t bootstraps[8] = {0x0e, 0x0e, 0x0e, 0x0e, 0x06, 0x02, 0x1e, 0x3e};
+        options.n = 5;
+        options.bootstrap = bootstraps[rig_random(rig, 8)];
+    }
     options.durability = (enum rig_durability)rig_random(rig, 3);
     rig_reset(rig, &options);
     rig->exploring = true;
@@ -374,16 +435,19 @@ void rig_explore(struct rig *rig, uint64_t seed)
     rig->writes_max = 1 + (uint32_t)rig_random(rig, 4);
     static const uint32_t rings[4] = {RIG_SLOTS, 32, 20, 16};
     rig->slots = rings[rig_random(rig, 4)];
-    struct schedule schedule = {.may_forget = rig_random(rig, 3) == 0};
+    struct schedule schedule = {.may_forget = rig_random(rig, 3) == 0, .may_change = may_change};
     for (uint32_t n = 1; n <= rig->n; n++) {
         rig_start(rig, n);
     }
     if (rig_random(rig, 4) != 0) {
         connect_all(rig);
     }
-    for (uint32_t phase = 0; phase < 4; phase++) {
+    for (uint32_t phase = 0; phase < (may_change ? 6 : 4); phase++) {
         draw(rig, &schedule);
         run_schedule(rig, &schedule, 40 + (uint32_t)rig_random(rig, 160));
+        if (may_change && rig_random(rig, 2) == 0) {
+            rig_advance(rig, 2 * RIG_TIMEOUT); /* whoever can be elected is, and finishes things */
+        }
     }
     heal(rig);
 }

@@ -16,6 +16,7 @@ static void move_base(struct rig *rig, uint32_t n)
     struct rig_node *node = &rig->nodes[n];
     LKS_ASSERT(node->snapshot.offset >= node->base.offset);
     node->base = node->snapshot;
+    node->base_members = node->snapshot_members;
 }
 
 static bool may_take(const struct rig *rig, uint32_t n)
@@ -31,6 +32,7 @@ static void take(struct rig *rig, uint32_t n, uint64_t index)
     const struct lks_position point = rig_scan_to(rig, n, NULL, index * RIG_ENTRY);
     LKS_ASSERT(point.index == index);
     rig_check_snapshot(rig, n, &point);
+    node->snapshot_members = rig_members(rig, n, point.offset);
     node->snapshot = point;
 }
 
@@ -98,6 +100,7 @@ static void end_install(struct rig *rig, uint32_t n, int status)
         &node->local.items[(node->local.first + node->local.count - 1) % RIG_QUEUE].event;
     event->base = node->base;
     event->position = node->tail;
+    event->members = rig_members(rig, n, node->tail.offset);
     event->runs = &node->read_runs;
 }
 
@@ -123,6 +126,7 @@ static void install_step(struct rig *rig, uint32_t n, bool whole)
     } else if (install->read) {
         rig_check_snapshot(rig, n, &install->target);
         node->snapshot = install->target;
+        node->snapshot_members = install->members;
         install->written = true;
     } else if (!node->sides[install->peer].up || !rig->links[n][install->peer].whole) {
         end_install(rig, n, EBROKEN_STATUS);
@@ -131,6 +135,7 @@ static void install_step(struct rig *rig, uint32_t n, bool whole)
         end_install(rig, n, -ENODATA);
     } else if (whole || rig_random(rig, 3) == 0) {
         install->target = donor->snapshot;
+        install->members = donor->snapshot_members;
         install->read = true;
     }
 }

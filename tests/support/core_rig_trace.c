@@ -69,6 +69,31 @@ static void message_words(struct rig *rig, const struct lks_message *message)
     if ((message->flags & LKS_MESSAGE_FAILED) != 0) {
         rig_trace_line(rig, " failed");
     }
+    if ((message->flags & LKS_MESSAGE_NOT_MEMBER) != 0) {
+        rig_trace_line(rig, " not-member");
+    }
+    if (message->members_number != 0) {
+        rig_trace_line(rig, " members %" PRIu32, message->members_number);
+    }
+}
+
+static void members_words(struct rig *rig, const struct lks_members *members)
+{
+    const char *separator = " voters ";
+    rig_trace_line(rig, " members %" PRIu64, members->number);
+    for (uint32_t p = 1; p < RIG_NODES; p++) {
+        if ((members->voters & 1u << p) != 0) {
+            rig_trace_line(rig, "%s%u", separator, p);
+            separator = ",";
+        }
+    }
+    separator = " learners ";
+    for (uint32_t p = 1; p < RIG_NODES; p++) {
+        if ((members->learners & 1u << p) != 0) {
+            rig_trace_line(rig, "%s%u", separator, p);
+            separator = ",";
+        }
+    }
 }
 
 void rig_trace_event(struct rig *rig, uint32_t n, const struct lks_core_event *event)
@@ -111,6 +136,9 @@ void rig_trace_event(struct rig *rig, uint32_t n, const struct lks_core_event *e
     }
     if (event->base.index > 0) {
         rig_trace_line(rig, " base %" PRIu64 ".%" PRIu64, event->base.index, event->base.term);
+    }
+    if (event->members.number > 0) {
+        members_words(rig, &event->members);
     }
     rig_trace_line(rig, event->status == 0 ? "\n" : " failed\n");
 }

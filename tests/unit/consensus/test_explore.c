@@ -25,6 +25,7 @@ static struct rig *g_rig;
 static uint64_t g_seed;
 static uint64_t g_installs;
 static uint64_t g_reads;
+static uint64_t g_changes; /* of members, committed */
 static uint64_t g_wrapped; /* schedules in which some ring was written anew */
 
 static void on_assert(const char *message)
@@ -40,6 +41,7 @@ static void add_up(void)
 {
     g_installs += g_rig->installs;
     g_reads += g_rig->confirmed;
+    g_changes += g_rig->members.number;
     for (uint32_t n = 1; n <= g_rig->n; n++) {
         if (g_rig->nodes[n].tail.index > g_rig->slots) {
             g_wrapped++;
@@ -79,8 +81,8 @@ int main(int argc, char **argv)
         run(fresh, FRESH_COUNT);
     }
     printf("%" PRIu64 " snapshots installed, %" PRIu64 " reads confirmed, %" PRIu64
-           " schedules with rings written anew\n",
-           g_installs, g_reads, g_wrapped);
+           " changes of members, %" PRIu64 " schedules with rings written anew\n",
+           g_installs, g_reads, g_changes, g_wrapped);
     rig_free(g_rig);
     return EXIT_SUCCESS;
 }
