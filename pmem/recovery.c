@@ -6,6 +6,7 @@
  */
 #include "base/assert.h"
 #include "pmem/journal_internal.h"
+#include "pmem/stores.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -170,6 +171,26 @@ bool lks_journal_torn_at(const struct lks_journal *journal, const struct lks_log
            lks_journal_next(journal, &cursor, limit, &entry) < 0;
 }
 
+/*
+ * The life before may have ended because a flush failed. The kernel then takes the pages for clean:
+ * what they show may not be on the medium, and the next flush would report success without writing
+ * anything. Storing into each page, the same as is there, makes it dirty again. (After a change of
+ * boot the pages show what is on the medium.)
+ */
+static void store_again(struct lks_journal *journal, const struct lks_log_point *tail)
+{
+    if (journal->medium.flush_by_cpu || !journal->same_boot || journal->clean_stop) {
+        return;
+    }
+    for (uint64_t at = journal->base.offset; at < tail->offset;) {
+        unsigned char *place = journal->ring + lks_ring_place(journal, at);
+        uint64_t word = 0;
+        memcpy(&word, place, sizeof word);
+        lks_store_copy(place, &word, sizeof word);
+        at += LKS_JOURNAL_PAGE - lks_ring_place(journal, at) % LKS_JOURNAL_PAGE;
+    }
+}
+
 int lks_journal_recover(struct lks_journal *journal, struct lks_log_point *tail,
                         struct lks_error *err)
 {
@@ -185,6 +206,7 @@ int lks_journal_recover(struct lks_journal *journal, struct lks_log_point *tail,
         return rc;
     }
     if (!journal->read_only) {
+        store_again(journal, &cursor);
         /* Before the boot id is recorded: after a power cut this word says nothing. */
         memset(journal->ring - LKS_JOURNAL_CONTROL_BYTES, 0, LKS_JOURNAL_CONTROL_BYTES);
         rc = lks_journal_end_recovery(journal, &cursor);

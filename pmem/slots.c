@@ -113,9 +113,8 @@ int lks_slots_repair(struct lks_slots *slots)
         LKS_ASSERT(found); /* the load would have failed */
         for (unsigned copy = 0; copy < 2; copy++) {
             struct lks_slot *there = copy_at(slots, page, copy);
-            const int rc = memcmp(there, &slot, sizeof slot) == 0
-                               ? lks_medium_persist(slots->medium, there, sizeof slot)
-                               : lks_medium_store(slots->medium, there, &slot, sizeof slot);
+            /* Also where it is there already: see store_again in recovery.c. */
+            const int rc = lks_medium_store(slots->medium, there, &slot, sizeof slot);
             if (rc < 0) {
                 return rc;
             }

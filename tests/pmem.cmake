@@ -12,3 +12,4 @@ target_link_options(unit_pmem_test_snapshot_draft PRIVATE LINKER:--wrap=lks_medi
   LINKER:--wrap=lks_medium_persist)
 target_link_options(unit_pmem_test_snapshot_cut PRIVATE LINKER:--wrap=lks_medium_map
   LINKER:--wrap=lks_store_copy LINKER:--wrap=lks_store_write_back LINKER:--wrap=lks_store_fence)
+target_link_options(unit_pmem_test_store_again PRIVATE LINKER:--wrap=lks_store_copy)
