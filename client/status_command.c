@@ -88,6 +88,10 @@ static void print_remarks(const char *info)
     if (failed != 0) {
         printf("  %" PRIu64 " snapshots failed", failed);
     }
+    if (lks_ask_number(info, "unfit_to_lead") == 1) {
+        printf("  no snapshot for %" PRIu64 " s: leaves the lead to others",
+               lks_ask_number(info, "snapshots_failing_ms") / 1000);
+    }
     if (lks_ask_number(info, "amnesiac") == 1) {
         printf("  amnesiac");
     }

@@ -380,6 +380,21 @@ static void commit_seen(struct lks_core *core, uint64_t offset)
     }
 }
 
+/* What the node says of its own accord. */
+static void hear_owner(struct lks_core *core, const struct lks_core_event *event)
+{
+    if (event->kind == LKS_EVENT_TRANSFER) {
+        lks_leader_transfer(core, event->peer);
+    } else if (event->kind == LKS_EVENT_READ) {
+        lks_reads_begin(core);
+    } else if (event->kind == LKS_EVENT_MEMBERS_APPLIED) {
+        lks_members_applied(core, &event->members);
+    } else {
+        LKS_ASSERT(event->kind == LKS_EVENT_FITNESS);
+        core->unfit = event->status != 0;
+    }
+}
+
 static void dispatch(struct lks_core *core, const struct lks_core_event *event)
 {
     switch (event->kind) {
@@ -434,20 +449,17 @@ static void dispatch(struct lks_core *core, const struct lks_core_event *event)
     case LKS_EVENT_AMNESIA_CLEARED:
         lks_follower_amnesia_cleared(core);
         break;
-    case LKS_EVENT_TRANSFER:
-        lks_leader_transfer(core, event->peer);
-        break;
     case LKS_EVENT_BASE_MOVED:
         base_moved(core, &event->base);
         break;
     case LKS_EVENT_INSTALLED:
         lks_install_ended(core, event);
         break;
+    case LKS_EVENT_TRANSFER:
     case LKS_EVENT_READ:
-        lks_reads_begin(core);
-        break;
     case LKS_EVENT_MEMBERS_APPLIED:
-        lks_members_applied(core, &event->members);
+    case LKS_EVENT_FITNESS:
+        hear_owner(core, event);
         break;
     }
 }

@@ -86,7 +86,8 @@ enum lks_core_event_kind {
                                  failure it may have moved too, and never moves back; runs NULL: log
                                  unchanged */
     LKS_EVENT_READ,           /* the node wants a linearizable point: see view.reads */
-    LKS_EVENT_MEMBERS_APPLIED /* members: committed ones, which the node has applied */
+    LKS_EVENT_MEMBERS_APPLIED, /* members: committed ones, which the node has applied */
+    LKS_EVENT_FITNESS         /* status: 0, or why this replica should not lead if another can */
 };
 
 struct lks_core_event {

@@ -147,6 +147,7 @@ struct lks_core {
     uint32_t transfer_to;    /* the voter that is wanted; 0: any */
     uint64_t transfer_until_ns; /* observed time at which a hand-over to it is given up */
     uint64_t ask_until_ns;   /* ADOPTING: other members were adopted; time to ask them (observed) */
+    bool unfit;              /* stands for election only if nobody else does */
     uint8_t met;             /* peers that were connected in this life */
 
     struct peer peers[LKS_CORE_PEERS];

@@ -7,6 +7,7 @@
  */
 #include "consensus/core_internal.h"
 
+#define UNFIT_TIMEOUTS 10u   /* election timeouts for which one that should not lead waits */
 #define WAITING_TIMEOUTS 10u /* election timeouts for a leader that waits for a processor */
 
 void lks_follower_enter(struct lks_core *core, uint64_t patience_ns)
@@ -34,6 +35,13 @@ void lks_follower_lost_leader(struct lks_core *core, bool dead)
     lks_core_due(core, wait);
 }
 
+/* A replica that should not lead lets others stand first; if none does, any leader is better than
+ * none: reads go on, at least. */
+static uint64_t deference_ns(const struct lks_core *core)
+{
+    return core->unfit ? UNFIT_TIMEOUTS * core->options.election_timeout_ns : 0;
+}
+
 void lks_follower_tick(struct lks_core *core)
 {
     if (core->now_ns >= core->beat_ns) {
@@ -50,10 +58,11 @@ void lks_follower_tick(struct lks_core *core)
         core->handover.phase != HANDOVER_IDLE) {
         return;
     }
-    if (core->observed_ns >= core->suspect_ns) {
+    const uint64_t stand_ns = core->suspect_ns + deference_ns(core);
+    if (core->observed_ns >= stand_ns) {
         lks_election_start_prevote(core);
     } else {
-        lks_core_due(core, core->suspect_ns - core->observed_ns);
+        lks_core_due(core, stand_ns - core->observed_ns);
     }
 }
 

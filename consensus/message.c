@@ -99,7 +99,7 @@ const char *lks_core_event_name(enum lks_core_event_kind kind)
         "promise-persisted", "tail-persisted", "log-persisted", "flushed",
         "probed",         "log-read",      "appended",     "commit-seen",
         "amnesia-cleared", "transfer",    "base-moved",  "installed",
-        "read",          "members-applied",
+        "read",          "members-applied", "fitness",
     };
-    return kind <= LKS_EVENT_MEMBERS_APPLIED ? names[kind] : "unknown";
+    return kind <= LKS_EVENT_FITNESS ? names[kind] : "unknown";
 }

@@ -95,6 +95,9 @@ static void add_snapshots(struct writer *out, const struct lks_snapshots_status 
     add(out, "restored_bytes:%" PRIu64, status->restored_bytes);
     add(out, "snapshots_taken:%" PRIu64, status->taken);
     add(out, "snapshots_failed:%" PRIu64, status->failed);
+    add(out, "snapshots_failing_ms:%" PRIu64, status->failing_ns / UINT64_C(1000000));
+    add(out, "unfit_to_lead:%d", status->unfit);
+    add(out, "hand_overs:%" PRIu64, status->hand_overs);
     add(out, "snapshot_writing:%d", status->writing);
     add(out, "snapshot_written_bytes:%" PRIu64, status->writing_bytes);
     add(out, "snapshot_expected_bytes:%" PRIu64, status->writing_expected);

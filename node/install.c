@@ -22,6 +22,7 @@
 
 #define TRIES_MAX 64u /* manifests of one attempt */
 #define HOLD_EVERY_NS UINT64_C(500000000)
+#define WARN_EVERY_NS UINT64_C(1000000000) /* of one and the same failure */
 #define PERSIST_BYTES (UINT64_C(1) << 20) /* a step */
 #define PERSIST_ALL UINT32_MAX            /* id of the manifest's range with the flusher */
 
@@ -88,7 +89,11 @@ static void fail(struct lks_replica *replica, int status, const char *reason)
     struct lks_install *install = &replica->install;
     LKS_ASSERT(status < 0);
     LKS_ASSERT(install->phase < LKS_INSTALL_REPLACING);
-    if (reason != NULL) {
+    const bool again = install->warned_ns != 0 && status == install->warned_status &&
+                       replica->now_ns - install->warned_ns < WARN_EVERY_NS;
+    if (reason != NULL && !again) {
+        install->warned_ns = replica->now_ns > 0 ? replica->now_ns : 1;
+        install->warned_status = status;
         lks_log_warn(replica->options.log_sink, "snapshots of replica %u are not installed: %s",
                      install->donor, reason);
     }

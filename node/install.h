@@ -59,6 +59,8 @@ struct lks_install {
     uint64_t bytes_expected; /* content of the donor's snapshots ... */
     uint64_t bytes_done;     /* ... of which so much is here */
     uint64_t ended;          /* installations that ended well, in this life */
+    uint64_t warned_ns;      /* when the log last said why one failed ... */
+    int warned_status;       /* ... and that */
     bool drafts;             /* copies lie in the area, to go on with should it begin again */
 };
 

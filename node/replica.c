@@ -356,6 +356,7 @@ int lks_replica_step(struct lks_replica *replica, uint64_t now_ns, uint64_t real
         work += lks_replica_recover_step(replica, work > 0);
         work += lks_install_step(replica);
         work += lks_replica_snapshot_step(replica);
+        lks_replica_judge_fitness(replica);
         (void)lks_replica_drain(replica); /* of a base that has moved */
         if (work == 0) {
             work += look_into_mailboxes(replica, true); /* never "nothing to do" unseen */
@@ -540,6 +541,10 @@ static void snapshots_status(const struct lks_replica *replica,
     status->writing_expected = taker->expected;
     status->taken = taker->taken;
     status->failed = taker->failed;
+    status->failing_ns =
+        taker->failing_since_ns != 0 ? replica->now_ns - taker->failing_since_ns : 0;
+    status->unfit = replica->fitness.unfit;
+    status->hand_overs = replica->fitness.hand_overs;
     status->oldest_offset = taker->points[0];
     status->newest_offset = taker->points[status->partitions - 1];
     status->area_bytes = counts.area_bytes;

@@ -171,6 +171,9 @@ struct lks_snapshots_status {
     uint64_t writing_expected;  /* ... of about so many */
     uint64_t taken;             /* snapshots of partitions, in this life */
     uint64_t failed;            /* attempts given up */
+    uint64_t failing_ns;        /* for so long none could be taken; 0: not so */
+    bool unfit;                 /* ... for so long that others are to lead */
+    uint64_t hand_overs;        /* how often another was asked to lead for that, in this life */
     uint64_t newest_offset;     /* log offsets of the oldest and newest one */
     uint64_t oldest_offset;
     uint64_t area_bytes;        /* limit */

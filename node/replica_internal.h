@@ -5,6 +5,7 @@
  *   effects.c   what the core wants done      apply.c    log -> service -> answers
  *   arrivals.c  completions and messages      forward.c  commands -> leader (gateway)
  *   persist.c   making ranges durable         log_read.c reading a peer's log (adoption)
+ *   fitness.c   whether it should lead
  *   install.c   a peer's snapshots into the own area
  *   reads.c     reads without entries, on any replica
  *   member_changes.c  who belongs to the cluster
@@ -208,6 +209,12 @@ struct lks_replica {
         uint64_t owed;    /* durable below it, message not yet sent; 0: none */
     } ack;
 
+    struct {
+        bool unfit;          /* no snapshot could be taken for long: others are to lead */
+        uint64_t again_ns;   /* no follower is asked to lead before this time */
+        uint64_t hand_overs; /* how often one was, in this life */
+    } fitness;
+
     uint64_t stop_since_ns; /* 0: not stopping */
     uint64_t warned_ns;
     uint64_t base_offset;   /* of the log that the ring still holds */
@@ -340,6 +347,9 @@ bool lks_replica_read_members(struct lks_replica *replica, const struct lks_entr
                               struct lks_members_record *record);
 int lks_replica_members_step(struct lks_replica *replica);
 uint64_t lks_replica_members_deadline_ns(const struct lks_replica *replica);
+
+/* fitness.c */
+void lks_replica_judge_fitness(struct lks_replica *replica);
 
 /* forward.c */
 int lks_replica_forward(struct lks_replica *replica);

@@ -197,6 +197,10 @@ static void fail(struct lks_replica *replica, int code)
         return;
     }
     taker->failed++;
+    taker->failed_code = code;
+    if (taker->failing_since_ns == 0) {
+        taker->failing_since_ns = replica->now_ns > 0 ? replica->now_ns : 1;
+    }
     taker->back_off_ns = taker->back_off_ns == 0 ? BACK_OFF_MIN_NS : 2 * taker->back_off_ns;
     if (taker->back_off_ns > BACK_OFF_MAX_NS) {
         taker->back_off_ns = BACK_OFF_MAX_NS;
@@ -389,6 +393,7 @@ static void replaced(struct lks_replica *replica)
     taker->phase = LKS_TAKER_IDLE;
     taker->count = 0;
     taker->back_off_ns = 0;
+    taker->failing_since_ns = 0;
     if (taker->warned) {
         taker->warned = false;
         lks_log_info(replica->options.log_sink, "snapshots are taken again");

@@ -32,6 +32,8 @@ struct lks_taker {
     uint64_t retry_ns;   /* after a failure: not before this time */
     uint64_t back_off_ns;
     bool warned;         /* of a failure that still lasts */
+    int failed_code;     /* the last one's */
+    uint64_t failing_since_ns; /* none could be taken since; 0: not so */
     struct lks_pace pace;
     struct lks_ties ties;
     bool ties_matter;    /* more than one partition */

@@ -359,6 +359,55 @@ static void transfer__nobody_begins__each_is_told_in_turn(void **state)
     rig_free(rig);
 }
 
+static void set_unfit(struct rig *rig, uint32_t n, int status)
+{
+    const struct lks_core_event event = {.kind = LKS_EVENT_FITNESS, .status = status};
+    rig_event(rig, n, &event);
+}
+
+static void fitness__one_should_not_lead__the_other_stands_first(void **state)
+{
+    (void)state;
+    for (uint32_t unfit = 2; unfit <= 3; unfit++) {
+        struct rig *rig = led_by_1(3);
+        set_unfit(rig, unfit, -1);
+        rig_crash(rig, 1);
+        rig_settle(rig);
+        rig_advance(rig, 4 * RIG_TIMEOUT);
+        assert_int_equal(rig_leader(rig), unfit == 2 ? 3 : 2);
+        rig_free(rig);
+    }
+}
+
+static void fitness__nobody_should_lead__somebody_does(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1(3);
+    set_unfit(rig, 2, -1);
+    set_unfit(rig, 3, -1);
+    rig_crash(rig, 1);
+    rig_settle(rig);
+    rig_advance(rig, 8 * RIG_TIMEOUT);
+    assert_int_equal(rig_leader(rig), 0);
+    rig_advance(rig, 6 * RIG_TIMEOUT);
+    assert_int_not_equal(rig_leader(rig), 0);
+    rig_free(rig);
+}
+
+static void fitness__regained__stands_like_any_other(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1(3);
+    set_unfit(rig, 2, -1);
+    set_unfit(rig, 3, -1);
+    set_unfit(rig, 2, 0);
+    rig_crash(rig, 1);
+    rig_settle(rig);
+    rig_advance(rig, 4 * RIG_TIMEOUT);
+    assert_int_equal(rig_leader(rig), 2);
+    rig_free(rig);
+}
+
 static void transfer__not_from_the_leader_followed__ignored(void **state)
 {
     (void)state;
@@ -491,6 +540,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(transfer__follower_dies__the_next_one_is_told_at_once),
         cmocka_unit_test(transfer__follower_does_nothing__the_next_one_after_a_timeout),
         cmocka_unit_test(transfer__nobody_begins__each_is_told_in_turn),
+        cmocka_unit_test(fitness__one_should_not_lead__the_other_stands_first),
+        cmocka_unit_test(fitness__nobody_should_lead__somebody_does),
+        cmocka_unit_test(fitness__regained__stands_like_any_other),
         cmocka_unit_test(transfer__not_from_the_leader_followed__ignored),
         cmocka_unit_test(replies__stale_numbers__are_ignored),
         cmocka_unit_test(leader__stepped_down_and_waits__is_given_no_time),

@@ -120,6 +120,68 @@ static void base__manifest_not_durable_yet__stays(void **state)
     rig_free(rig);
 }
 
+/* Load at replica `id` while no snapshot can be taken at `failing`; until `done` says so, or the
+ * rounds are over. */
+static void load_while_failing(struct rig *rig, uint32_t id, uint32_t failing, uint32_t rounds)
+{
+    for (uint32_t i = 0; i < rounds; i++) {
+        int code = 0;
+        (void)rig_submit(rig, id, COMMAND_BYTES, &code);
+        assert_int_equal(code, 0); /* nothing is refused */
+        for (uint32_t k = 0; k < 20; k++) {
+            rig->replicas[failing].service.write_fails = -ENOSPC;
+            rig_tick(rig);
+        }
+    }
+}
+
+static void leader__snapshots_fail_for_long__another_leads_and_nothing_is_refused(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(&g_options);
+    rig_make_leader(rig, 1);
+    load_while_failing(rig, 2, 1, 600); /* three rings */
+    assert_int_not_equal(rig_leader(rig), 0);
+    assert_int_not_equal(rig_leader(rig), 1);
+    assert_true(rig_status(rig, 1).snapshots.unfit);
+    assert_true(rig_status(rig, 1).snapshots.hand_overs >= 1);
+    const uint32_t elections = (uint32_t)rig_status(rig, 1).elections;
+    load_while_failing(rig, 2, 1, 200);
+    assert_int_equal(rig_status(rig, 1).elections, elections); /* it does not take it back */
+    rig->replicas[1].service.write_fails = 0; /* there is space again */
+    for (uint32_t i = 0; i < 20; i++) {
+        rig_submit_many(rig, 2, COMMAND_BYTES, BATCH);
+        rig_run(rig, RIG_ELECTION_NS);
+    }
+    rig_run(rig, 1100 * UINT64_C(1000000)); /* beyond its back-off */
+    rig_settle(rig);
+    assert_false(rig_status(rig, 1).snapshots.unfit);
+    rig_free(rig);
+}
+
+/* Without room anywhere, leadership does not wander. */
+static void leader__snapshots_fail_everywhere__it_stays(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(&g_options);
+    rig_make_leader(rig, 1);
+    for (uint32_t i = 0; i < 2000; i++) {
+        int code = 0;
+        (void)rig_submit(rig, 1, COMMAND_BYTES, &code);
+        for (uint32_t id = 1; id <= 3; id++) {
+            rig->replicas[id].service.write_fails = -ENOSPC;
+        }
+        rig_tick(rig);
+        rig_run(rig, i > 250 ? RIG_HEARTBEAT_NS : 0);
+        for (uint32_t id = 1; id <= 3; id++) {
+            rig->replicas[id].service.write_fails = -ENOSPC;
+        }
+    }
+    assert_int_equal(rig_leader(rig), 1);
+    assert_int_equal(rig_status(rig, 1).snapshots.hand_overs, 0);
+    rig_free(rig);
+}
+
 static void snapshots__fail__old_ones_stay_and_ring_fills(void **state)
 {
     (void)state;
@@ -276,6 +338,8 @@ int main(void)
         cmocka_unit_test(ring__one_partition_and_one_replica__the_same),
         cmocka_unit_test(ring__slow_medium__snapshots_by_the_flusher),
         cmocka_unit_test(base__manifest_not_durable_yet__stays),
+        cmocka_unit_test(leader__snapshots_fail_for_long__another_leads_and_nothing_is_refused),
+        cmocka_unit_test(leader__snapshots_fail_everywhere__it_stays),
         cmocka_unit_test(snapshots__fail__old_ones_stay_and_ring_fills),
         cmocka_unit_test(area__too_small__old_snapshots_stay),
         cmocka_unit_test(own_commands__covered_by_an_installation__outcome_unknown),
