@@ -239,6 +239,7 @@ void lks_adoption_path_lost(struct lks_core *core, uint32_t peer);
 
 /* leader.c */
 void lks_leader_enter(struct lks_core *core);
+bool lks_leader_has_no_room(const struct lks_core *core);
 void lks_leader_leave(struct lks_core *core);
 void lks_leader_path_open(struct lks_core *core, uint32_t peer);
 void lks_leader_appended(struct lks_core *core, const struct lks_core_event *event);

@@ -239,6 +239,13 @@ static void see_off(struct lks_core *core, uint32_t p)
     }
 }
 
+/* Whether the term's first entry waits, perhaps for ever, for room in the own ring. */
+bool lks_leader_has_no_room(const struct lks_core *core)
+{
+    return core->view.role == LKS_CORE_LEADER && core->noop_pending &&
+           core->view.tail.offset + NOOP_BYTES > core->view.base.offset + core->options.ring_bytes;
+}
+
 static void append_noop(struct lks_core *core)
 {
     if (!core->noop_pending) {

@@ -491,7 +491,8 @@ bool rig_do_disk(struct rig *rig, uint32_t n, bool at_once)
 
 bool rig_do_done(struct rig *rig, uint32_t n, uint32_t p)
 {
-    return do_queue(rig, n, &rig->nodes[n].sides[p].done, true);
+    struct rig_side *side = &rig->nodes[n].sides[p];
+    return !side->hold_done && do_queue(rig, n, &side->done, true);
 }
 
 bool rig_do_ctl(struct rig *rig, uint32_t n, uint32_t p)

@@ -66,8 +66,9 @@ struct rig_op {
 /* What one replica has towards one peer. */
 struct rig_side {
     bool up;          /* has not noticed a break */
-    bool hold_ctl;    /* scripted: nothing arrives from this peer */
-    bool hold_path;   /* scripted: own writes to this peer do not land */
+    bool hold_ctl;    /* nothing arrives from this peer */
+    bool hold_path;   /* own writes to this peer do not land */
+    bool hold_done;   /* ... or have, and their completions are late */
     bool fencing;     /* REVOKE under way */
     bool path_broken;
     uint64_t path;    /* grant number in use; 0: none */

@@ -209,7 +209,7 @@ static void check_reads(struct rig *rig, uint32_t n)
     uint32_t kept = 0;
     for (uint32_t i = 0; i < node->reads_count; i++) {
         const struct rig_read_wait *read = &node->reads[i];
-        if (!view->established || view->term != read->term) {
+        if (view->role != LKS_CORE_LEADER || view->term != read->term) {
             continue; /* failed: to be asked again elsewhere */
         }
         if (view->reads.confirmed < read->round) {

@@ -10,7 +10,7 @@ enum action {
     ACT_WORD, ACT_ACK, ACT_APPEND, ACT_NOTICE, ACT_CONNECT, ACT_BREAK, ACT_BLOCK, ACT_UNBLOCK,
     ACT_CRASH, ACT_POWER, ACT_BLACKOUT, ACT_LOSE, ACT_START, ACT_PAUSE, ACT_TRANSFER, ACT_COUP,
     ACT_SNAPSHOT, ACT_INSTALL, ACT_CLIENT_READ, ACT_DEPOSED_READ, ACT_APPLY, ACT_CHANGE,
-    ACT_PROMOTE,
+    ACT_PROMOTE, ACT_FRESH_READ, ACT_FORGET,
     ACTIONS
 };
 
@@ -35,10 +35,12 @@ static void draw(struct rig *rig, struct schedule *schedule)
         [ACT_ACK] = 40, [ACT_APPEND] = 25, [ACT_NOTICE] = 20, [ACT_CONNECT] = 30,
         [ACT_UNBLOCK] = 8, [ACT_START] = 25, [ACT_SNAPSHOT] = 30, [ACT_INSTALL] = 40,
         [ACT_CLIENT_READ] = 4, [ACT_DEPOSED_READ] = 30, [ACT_APPLY] = 20,
+        [ACT_FRESH_READ] = 10,
     };
     static const uint32_t rare[ACTIONS] = {
         [ACT_BREAK] = 4, [ACT_BLOCK] = 2, [ACT_CRASH] = 2, [ACT_POWER] = 2, [ACT_BLACKOUT] = 1,
         [ACT_LOSE] = 1, [ACT_PAUSE] = 4, [ACT_TRANSFER] = 1, [ACT_COUP] = 20,
+        [ACT_FORGET] = 10,
     };
     static const uint32_t factors[4] = {1, 3, 9, 20};
     uint64_t weights[ACTIONS];
@@ -47,7 +49,7 @@ static void draw(struct rig *rig, struct schedule *schedule)
         const uint64_t regular = 8 * often[i] * factors[rig_random(rig, 3)];
         const uint64_t faults = rare[i] * (rig_random(rig, 2) ? factors[rig_random(rig, 4)] : 0);
         weights[i] = regular + faults;
-        if (i == ACT_LOSE) {
+        if (i == ACT_LOSE || i == ACT_FORGET) {
             weights[i] *= schedule->may_forget ? 6 : 0;
         }
         if (schedule->may_change && (i == ACT_CHANGE || i == ACT_PROMOTE)) {
@@ -64,11 +66,15 @@ static void draw(struct rig *rig, struct schedule *schedule)
             slot++;
         }
     }
-    /* Some paths stand still for a while. */
+    /* Some paths stand still for a while, some completions and messages are late. */
     const uint64_t held = rig_random(rig, 3) == 0 ? 3 : 12;
+    const uint64_t late = rig_random(rig, 3) == 0 ? 6 : 40;
     for (uint32_t n = 1; n <= rig->n; n++) {
         for (uint32_t p = 1; p <= rig->n; p++) {
-            rig->nodes[n].sides[p].hold_path = rig_random(rig, held) == 0;
+            struct rig_side *side = &rig->nodes[n].sides[p];
+            side->hold_path = rig_random(rig, held) == 0;
+            side->hold_done = rig_random(rig, late) == 0;
+            side->hold_ctl = rig_random(rig, late) == 0;
         }
     }
 }
@@ -89,10 +95,59 @@ static void blackout(struct rig *rig)
     }
 }
 
+/* An established leader that somebody has promised a newer term behind its back, or 0. */
+static uint32_t deposed(const struct rig *rig)
+{
+    uint64_t newest = 0;
+    uint32_t found = 0;
+    for (uint32_t n = 1; n <= rig->n; n++) {
+        if (rig->nodes[n].alive && rig_view(rig, n)->term > newest) {
+            newest = rig_view(rig, n)->term;
+        }
+    }
+    for (uint32_t n = 1; n <= rig->n; n++) {
+        if (rig->nodes[n].alive && !rig->nodes[n].paused && rig_view(rig, n)->established &&
+            rig_view(rig, n)->term < newest) {
+            found = n;
+        }
+    }
+    return found;
+}
+
+/* A leader whose first entry has not committed: it may not know yet what is. */
+static uint32_t fresh(const struct rig *rig)
+{
+    for (uint32_t n = 1; n <= rig->n; n++) {
+        if (rig->nodes[n].alive && rig_view(rig, n)->role == LKS_CORE_LEADER &&
+            !rig_view(rig, n)->established) {
+            return n;
+        }
+    }
+    return 0;
+}
+
+/* Who promised somebody newer forgets that, and comes back to the leader of before. */
+static void forget_promise(struct rig *rig, uint32_t n)
+{
+    const uint32_t old = deposed(rig);
+    if (old == 0 || n == old || !rig_may_lose(rig, n) ||
+        rig->nodes[n].promise_term <= rig_view(rig, old)->term) {
+        return;
+    }
+    rig_lose_journal(rig, n);
+    rig_start(rig, n);
+    rig_unblock(rig, old, n);
+    (void)rig_do_notice(rig, old, n);
+    rig_connect(rig, old, n);
+}
+
 static void fault(struct rig *rig, enum action action, uint32_t n, uint32_t p)
 {
     struct rig_node *node = &rig->nodes[n];
     switch (action) {
+    case ACT_CONNECT:
+        rig_connect(rig, n, p);
+        break;
     case ACT_BREAK:
         rig_break(rig, n, p);
         break;
@@ -118,6 +173,9 @@ static void fault(struct rig *rig, enum action action, uint32_t n, uint32_t p)
             rig_lose_journal(rig, n);
         }
         break;
+    case ACT_FORGET:
+        forget_promise(rig, n);
+        break;
     case ACT_START:
         if (!node->alive) {
             rig_start(rig, n);
@@ -130,30 +188,14 @@ static void fault(struct rig *rig, enum action action, uint32_t n, uint32_t p)
     }
 }
 
-/* An established leader that somebody has promised a newer term behind its back, or 0. */
-static uint32_t deposed(const struct rig *rig)
+/* Anywhere, or at such a leader, where a read asks for what it may not know. */
+static void client_read(struct rig *rig, enum action action, uint32_t n)
 {
-    uint64_t newest = 0;
-    uint32_t found = 0;
-    for (uint32_t n = 1; n <= rig->n; n++) {
-        if (rig->nodes[n].alive && rig_view(rig, n)->term > newest) {
-            newest = rig_view(rig, n)->term;
-        }
-    }
-    for (uint32_t n = 1; n <= rig->n; n++) {
-        if (rig->nodes[n].alive && !rig->nodes[n].paused && rig_view(rig, n)->established &&
-            rig_view(rig, n)->term < newest) {
-            found = n;
-        }
-    }
-    return found;
-}
-
-/* At a leader of that kind, a read asks for what it may not know any more. */
-static void client_read(struct rig *rig, uint32_t n)
-{
-    if (n != 0) {
-        (void)rig_read_point(rig, n);
+    const uint32_t at = action == ACT_DEPOSED_READ ? deposed(rig)
+                        : action == ACT_FRESH_READ ? fresh(rig)
+                                                   : n;
+    if (at != 0) {
+        (void)rig_read_point(rig, at);
     }
 }
 
@@ -165,12 +207,20 @@ static void transfer(struct rig *rig, uint32_t n, uint32_t to)
     }
 }
 
+/* The newest established leader, or any that thinks it leads. */
+static uint32_t one_that_leads(struct rig *rig)
+{
+    const uint32_t any = 1 + (uint32_t)rig_random(rig, 2 * rig->n);
+    const bool leads = any <= rig->n && rig->nodes[any].alive &&
+                       rig_view(rig, any)->role == LKS_CORE_LEADER;
+    return leads ? any : rig_leader(rig);
+}
+
 /* Whoever thinks that it leads adds, promotes or removes replica p. What was removed may come back
  * as it is, or as a new one; a replica that was told that it is none any more may stop. */
 static void change(struct rig *rig, uint32_t p, bool forward)
 {
-    const uint32_t old = rig_random(rig, 4) == 0 ? deposed(rig) : 0;
-    const uint32_t n = old != 0 ? old : rig_leader(rig);
+    const uint32_t n = one_that_leads(rig);
     if (n == 0 || rig->nodes[n].paused) {
         return;
     }
@@ -263,9 +313,6 @@ static void act(struct rig *rig, enum action action, uint32_t n, uint32_t p)
     case ACT_NOTICE:
         rig_do_notice(rig, n, p);
         break;
-    case ACT_CONNECT:
-        rig_connect(rig, n, p);
-        break;
     case ACT_TRANSFER:
         transfer(rig, n, rig_random(rig, 2) == 0 ? p : 0);
         break;
@@ -280,7 +327,8 @@ static void act(struct rig *rig, enum action action, uint32_t n, uint32_t p)
         break;
     case ACT_CLIENT_READ:
     case ACT_DEPOSED_READ:
-        client_read(rig, action == ACT_CLIENT_READ ? n : deposed(rig));
+    case ACT_FRESH_READ:
+        client_read(rig, action, n);
         break;
     case ACT_APPLY:
         rig_do_apply(rig, n);
@@ -393,6 +441,8 @@ static void heal(struct rig *rig)
         rig->nodes[n].paused = false;
         for (uint32_t p = 1; p <= rig->n; p++) {
             rig->nodes[n].sides[p].hold_path = false;
+            rig->nodes[n].sides[p].hold_done = false;
+            rig->nodes[n].sides[p].hold_ctl = false;
         }
         if (!rig->nodes[n].alive) {
             rig_start(rig, n);

@@ -199,6 +199,47 @@ static void noop__ring_full__comes_when_the_base_has_moved(void **state)
     rig_free(rig);
 }
 
+/* 3, which promised this term to itself, knows what has committed: so it must be able to grant. */
+static void noop__ring_full_and_the_term_taken_elsewhere__leader_takes_the_next(void **state)
+{
+    (void)state;
+    const struct rig_options options = {.n = 3, .durability = RIG_FLUSH, .seed = 1};
+    struct rig *rig = rig_new(&options);
+    rig->slots = SLOTS;
+    for (uint32_t p = 1; p <= 3; p++) {
+        for (uint32_t i = 0; i < SLOTS; i++) {
+            rig_put(rig, p, 1, 100 + i);
+        }
+        rig->nodes[p].promise_term = 1;
+    }
+    for (uint32_t i = 0; i < 8; i++) {
+        rig->committed[i] = rig->nodes[3].ring[i].chain;
+    }
+    rig->committed_count = 8;
+    rig->nodes[3].snapshot = rig_scan_to(rig, 3, NULL, 8 * RIG_ENTRY);
+    rig->nodes[3].promise_term = 2;
+    rig->nodes[3].promise_candidate = 3;
+    rig->nodes[3].promise_incarnation = 1;
+    rig_start(rig, 1);
+    rig_start(rig, 2);
+    rig_connect(rig, 1, 2);
+    while (rig_view(rig, 1)->role != LKS_CORE_LEADER) {
+        rig->nodes[2].paused = rig_view(rig, 1)->role == LKS_CORE_FOLLOWER;
+        rig_advance(rig, RIG_HEARTBEAT / 4);
+    }
+    assert_int_equal(rig_view(rig, 1)->term, 2);
+    assert_int_equal(rig_view(rig, 1)->commit_offset, 0);
+    rig_start(rig, 3);
+    rig_connect(rig, 1, 3);
+    rig_advance(rig, 2 * RIG_TIMEOUT);
+    assert_int_equal(rig_view(rig, 1)->role, LKS_CORE_LEADER);
+    assert_int_equal(rig_view(rig, 1)->term, 3);
+    assert_int_equal(rig_view(rig, 1)->commit_offset, 8 * RIG_ENTRY);
+    rig_snapshot(rig, 1, 8);
+    assert_int_equal(rig_leader(rig), 1);
+    rig_free(rig);
+}
+
 static void adopt__own_ring_has_no_room__installs_first(void **state)
 {
     (void)state;
@@ -227,6 +268,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(elected__a_followers_ring_is_full__it_installs_first),
         cmocka_unit_test(elected__nobody_knows_the_commit__the_reserve_has_room),
         cmocka_unit_test(noop__ring_full__comes_when_the_base_has_moved),
+        cmocka_unit_test(noop__ring_full_and_the_term_taken_elsewhere__leader_takes_the_next),
         cmocka_unit_test(adopt__own_ring_has_no_room__installs_first),
     };
     golden_init(argc, argv);
