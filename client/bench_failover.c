@@ -5,6 +5,7 @@
 #include "bench/guard.h"
 #include "bench/samples.h"
 #include "client/cluster_files.h"
+#include "client/failover_phases.h"
 #include "client/processes.h"
 #include "client/survey.h"
 
@@ -37,6 +38,8 @@ struct failover {
     struct lks_process processes[LKS_REPLICAS_MAX + 1];
     struct lks_survey survey;
     struct lks_samples samples;
+    struct lks_failover_round *rounds; /* options->rounds of them */
+    uint32_t rounds_done;
 };
 
 static void nap(uint64_t ns)
@@ -125,13 +128,18 @@ static int one_round(struct failover *failover, uint32_t round, struct lks_error
         (void)kill(victim->pid, failover->options->stop ? SIGSTOP : SIGKILL);
         rc = set_once(fd, round);
     }
-    const uint64_t passed = lks_clock_monotonic_ns() - before;
+    const uint64_t after = lks_clock_monotonic_ns();
     (void)close(fd);
     if (rc != 0) {
         return lks_error_set(err, rc, "round %u: no write was acknowledged by replica %u: %s",
                              round, other, lks_error_text(rc));
     }
-    lks_samples_add(&failover->samples, passed);
+    lks_samples_add(&failover->samples, after - before);
+    lks_survey_take(&failover->survey, &failover->config, ASK_TIMEOUT_NS);
+    lks_failover_round_take(&failover->rounds[failover->rounds_done],
+                            failover->survey.replicas[failover->survey.leader].info, before,
+                            after);
+    failover->rounds_done++;
     lks_process_check(victim);
     if (failover->options->stop && !victim->ended) {
         (void)kill(victim->pid, SIGCONT);
@@ -154,13 +162,16 @@ static void report(struct failover *failover)
             (double)lks_samples_percentile(samples, 0.5) / 1e6,
             (double)lks_samples_percentile(samples, 0.99) / 1e6,
             (double)lks_samples_max(samples) / 1e6);
+    lks_failover_print_text(table, failover->rounds, failover->rounds_done);
     if (failover->options->json) {
         printf("{\"p50_ns\":%" PRIu64 ",\"p99_ns\":%" PRIu64 ",\"p999_ns\":%" PRIu64
                ",\"max_ns\":%" PRIu64 ",\"samples\":%zu,\"signal\":\"%s\",\"fabric\":\"shm\","
-               "\"replicas\":%u,\"commit\":\"%s\"}\n",
+               "\"replicas\":%u,",
                lks_samples_percentile(samples, 0.5), lks_samples_percentile(samples, 0.99),
                lks_samples_percentile(samples, 0.999), lks_samples_max(samples), samples->count,
-               signal_name, failover->config.replicas_count, LKS_COMMIT);
+               signal_name, failover->config.replicas_count);
+        lks_failover_print_json(stdout, failover->rounds, failover->rounds_done);
+        printf(",\"commit\":\"%s\"}\n", LKS_COMMIT);
     }
 }
 
@@ -185,6 +196,7 @@ static void clean_up(struct failover *failover, bool keep_files)
     }
     lks_guard_dismiss(&failover->guard);
     lks_samples_fini(&failover->samples);
+    free(failover->rounds);
 }
 
 static int start(struct failover *failover, struct lks_error *err)
@@ -223,7 +235,9 @@ int lks_bench_failover(const struct lks_bench_failover_options *options, struct 
         return lks_error_set(err, -ENOMEM, "no memory for the benchmark");
     }
     failover->options = options;
-    int rc = lks_samples_init(&failover->samples, options->rounds);
+    failover->rounds = calloc(options->rounds, sizeof *failover->rounds);
+    int rc = failover->rounds == NULL ? -ENOMEM
+                                      : lks_samples_init(&failover->samples, options->rounds);
     if (rc == 0) {
         rc = start(failover, err);
     }

@@ -78,6 +78,19 @@ static void add_log(struct writer *out, const struct lks_replica_status *status)
     add(out, "ring_bytes:%" PRIu64, status->ring_bytes);
 }
 
+/* Times of the host's monotonic clock. */
+static void add_takeover(struct writer *out, const struct lks_takeover_status *takeover)
+{
+    if (takeover->term != 0) {
+        add(out, "takeover_term:%" PRIu64, takeover->term);
+        add(out, "takeover_suspected_ns:%" PRIu64, takeover->suspected_ns);
+        add(out, "takeover_fenced_ns:%" PRIu64, takeover->fenced_ns);
+        add(out, "takeover_granted_ns:%" PRIu64, takeover->granted_ns);
+        add(out, "takeover_adopted_ns:%" PRIu64, takeover->adopted_ns);
+        add(out, "takeover_committed_ns:%" PRIu64, takeover->committed_ns);
+    }
+}
+
 static void add_reads(struct writer *out, const struct lks_reads_status *status)
 {
     add(out, "reads:%" PRIu64, status->taken);
@@ -171,6 +184,7 @@ size_t lks_info_text(const struct lks_assembly *assembly, const char *section, c
         add_identity(&out, assembly);
         add_role(&out, assembly, &status);
         add_log(&out, &status);
+        add_takeover(&out, &status.takeover);
         add_reads(&out, &status.reads);
         add_snapshots(&out, &status.snapshots);
         add_medium(&out, assembly);

@@ -99,6 +99,9 @@ int lks_replica_drain(struct lks_replica *replica)
         lks_core_step(replica->core, event, &replica->update);
         replica->events_head++;
         note_role(replica, before);
+        if (replica->takeover.pending || replica->view->role != before) {
+            lks_replica_note_takeover(replica, before, event->kind);
+        }
         lks_replica_carry_out(replica, &replica->update);
         work++;
     }
@@ -597,6 +600,7 @@ void lks_replica_status(const struct lks_replica *replica, struct lks_replica_st
     status->removed = view->removed;
     status->serving = view->role == LKS_CORE_LEADER ? view->established : view->grant.peer != 0;
     status->durability = replica->options.durability;
+    status->takeover = replica->takeover.last;
     snapshots_status(replica, &status->snapshots);
     for (uint32_t p = 1; p <= replica->options.replicas; p++) {
         if (lks_replica_is_peer(replica, p)) {

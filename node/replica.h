@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "lockstep/service.h"
+#include "node/takeover.h"
 #include "pmem/journal.h"
 #include "pmem/snapshots.h"
 #include "verbs/fabric.h"
@@ -62,6 +63,8 @@ struct lks_replica_options {
     /* The same for ranges of the snapshot area (lks_snapshots_persist); never more than one is
      * posted, ended by lks_replica_snapshot_persisted. */
     struct lks_persister snapshot_persister;
+    uint64_t (*clock_ns)(void);         /* for what `takeover` of the status says alone, finer than
+                                           a step; NULL: the time given to _step */
     const struct lks_log *log_sink;
     /* An answer to lks_replica_submit. In the order of submission, unless partitions are being
      * restored: then what touches ready ones is answered first. reply: one RESP3 value; bytes 0:
@@ -217,6 +220,7 @@ struct lks_replica_status {
     enum lks_durability durability;
     struct lks_reads_status reads;
     struct lks_snapshots_status snapshots;
+    struct lks_takeover_status takeover;
     struct lks_peer_status peers[LKS_REPLICAS_MAX + 1]; /* by id; leader only but `connected` */
 };
 

@@ -5,7 +5,7 @@
  *   effects.c   what the core wants done      apply.c    log -> service -> answers
  *   arrivals.c  completions and messages      forward.c  commands -> leader (gateway)
  *   persist.c   making ranges durable         log_read.c reading a peer's log (adoption)
- *   fitness.c   whether it should lead
+ *   fitness.c   whether it should lead      takeover.c  when it last came to lead
  *   install.c   a peer's snapshots into the own area
  *   reads.c     reads without entries, on any replica
  *   member_changes.c  who belongs to the cluster
@@ -209,6 +209,7 @@ struct lks_replica {
         uint64_t owed;    /* durable below it, message not yet sent; 0: none */
     } ack;
 
+    struct lks_takeover takeover;
     struct {
         bool unfit;          /* no snapshot could be taken for long: others are to lead */
         uint64_t again_ns;   /* no follower is asked to lead before this time */
@@ -347,6 +348,10 @@ bool lks_replica_read_members(struct lks_replica *replica, const struct lks_entr
                               struct lks_members_record *record);
 int lks_replica_members_step(struct lks_replica *replica);
 uint64_t lks_replica_members_deadline_ns(const struct lks_replica *replica);
+
+/* takeover.c: after a step of the core, in whose beginning it had the role `before` */
+void lks_replica_note_takeover(struct lks_replica *replica, enum lks_core_role before,
+                               enum lks_core_event_kind event);
 
 /* fitness.c */
 void lks_replica_judge_fitness(struct lks_replica *replica);

@@ -8,3 +8,6 @@ lks_test(unit/client/test_ask.c lks_base Threads::Threads)
 target_sources(unit_client_test_ask PRIVATE ${CMAKE_SOURCE_DIR}/client/ask.c)
 # Whole replicas as threads of one process: what the thread sanitizer watches.
 lks_test(unit/node/test_daemon.c lks_node lks_services PkgConfig::HIREDIS Threads::Threads)
+lks_test(unit/client/test_failover_phases.c lks_node)
+target_sources(unit_client_test_failover_phases PRIVATE
+  ${CMAKE_SOURCE_DIR}/client/failover_phases.c ${CMAKE_SOURCE_DIR}/client/ask.c)
