@@ -93,7 +93,7 @@ struct lks_scheduler {
     _Alignas(64) uint64_t head; /* the next ticket */
     uint64_t low;               /* every ticket below it is executed */
     uint64_t window;
-    uint32_t held; /* commands not published yet */
+    uint32_t held; /* the newest commands, not published yet */
 
     /* Relaxed counters, written by the dispatcher. */
     _Atomic uint64_t submitted;

@@ -183,6 +183,9 @@ static void graph_publish(struct lks_scheduler *scheduler)
     if (scheduler->held == 0) {
         return;
     }
+    if (!graph->walks) {
+        lks_graph_insert_held(scheduler);
+    }
     scheduler->held = 0;
     for (uint64_t left = graph->to_wake_lanes; left != 0; left &= left - 1) {
         lks_ring_publish(&graph->lane[__builtin_ctzll(left)].queue);
@@ -363,8 +366,6 @@ void lks_graph_reset(struct lks_graph *graph, uint64_t ticket, uint32_t lanes, b
     graph->mask = (uint32_t)nodes - 1;
     graph->ring_shift = (uint32_t)__builtin_ctzll(nodes);
     graph->base = ticket;
-    graph->join = graph->window;
-    graph->reach = graph->window * 2;
     /* A lap that is neither this one nor the next: no place of the ring is done. Relaxed:
      * set_engine publishes it, and nothing is under way. */
     const uint8_t never = (uint8_t)((ticket >> graph->ring_shift) - 1);

@@ -59,10 +59,10 @@ _Static_assert(sizeof(struct node) == 64, "a node with two accesses is one cache
 
 struct slot {
     uint64_t writer; /* ticket; 0: none */
-    uint64_t group;  /* ticket of the command that opened the present group of readers; 0: none */
+    uint64_t reader; /* ticket of the last one since then; 0: none. What follows is of its group: */
+    uint64_t group;  /* ticket of the command that opened it */
     uint32_t group_cell;
     int32_t joined; /* how many it has; an older group that it has to wait out counts as one */
-    uint64_t padding;
 };
 _Static_assert(sizeof(struct slot) == 32, "two slots a cache line");
 
@@ -84,8 +84,6 @@ struct lks_graph {
     uint64_t base;         /* the ticket at which it was taken into use: older ones are executed */
     uint32_t slot_mask;
     uint64_t window;
-    uint64_t join;         /* a group takes readers less than this far behind who opened it */
-    uint64_t reach;        /* a group may have readers under way less than this far behind */
     uint32_t lanes;
     /* Lanes that workers walk; 0: the dispatcher inserts. Relaxed: a worker that reads an old
      * number finds nothing in those lanes. Written by the dispatcher when nothing is under way. */
@@ -126,6 +124,8 @@ static inline uint32_t graph_lane_of(const struct lks_graph *graph, uint32_t slo
 /* Dispatcher: the engine's submit. */
 bool lks_graph_submit(struct lks_scheduler *scheduler, uint64_t command, const lks_access *words,
                       uint32_t count);
+/* Dispatcher, where it inserts itself: inserts what submit held back. */
+void lks_graph_insert_held(struct lks_scheduler *scheduler);
 /* Inserts what waits in this lane, up to a bound; nodes that become ready go to the ready ring of
  * `worker`. False: nothing there, or another worker is at it. */
 bool lks_graph_walk(struct lks_graph *graph, uint32_t lane, struct lks_worker *worker);

@@ -13,6 +13,7 @@
 struct insertion {
     struct lks_graph *graph;
     uint64_t ticket;
+    uint64_t low; /* every ticket below it is known to be executed, and what it did is visible */
     uint32_t place;
 };
 
@@ -21,8 +22,8 @@ static bool wait_for_writer(const struct insertion *in, uint64_t writer, uint32_
                             struct cell *cell)
 {
     struct lks_graph *graph = in->graph;
-    if (writer < graph->base || in->ticket - writer >= graph->window) {
-        return false; /* out of the window when this ticket was given: executed */
+    if (writer < in->low) {
+        return false;
     }
     struct node *node = &graph->nodes[writer & graph->mask];
     /* Acquire: with the exchange in close_writer, if it is done: then what it did is visible. */
@@ -44,8 +45,8 @@ static bool wait_for_writer(const struct insertion *in, uint64_t writer, uint32_
 static bool close_group(const struct insertion *in, struct slot *slot, cell_ref successor)
 {
     struct lks_graph *graph = in->graph;
-    if (slot->group < graph->base || in->ticket - slot->group >= graph->reach) {
-        return false; /* its last reader was out of the window when this ticket was given */
+    if (slot->reader < in->low) {
+        return false; /* there is none, or its last reader is done */
     }
     struct cell *host = graph_cell(graph, (uint32_t)slot->group & graph->mask, slot->group_cell);
     host->successor = successor;
@@ -59,14 +60,12 @@ static bool close_group(const struct insertion *in, struct slot *slot, cell_ref 
 static bool insert_write(const struct insertion *in, struct slot *slot, uint32_t k,
                          struct cell *cell)
 {
-    const struct lks_graph *graph = in->graph;
     /* Readers since the last writer waited for it: who waits for them waits for it as well. */
-    const bool waits = slot->group >= graph->base
+    const bool waits = slot->reader >= in->low
                            ? close_group(in, slot, graph_ref(in->place, k, false))
                            : wait_for_writer(in, slot->writer, k, cell);
     slot->writer = in->ticket;
-    slot->group = 0;
-    slot->joined = 0;
+    slot->reader = 0;
     return waits;
 }
 
@@ -74,7 +73,7 @@ static bool insert_read(const struct insertion *in, struct slot *slot, uint32_t 
                         struct cell *cell)
 {
     const struct lks_graph *graph = in->graph;
-    if (slot->group < graph->base || in->ticket - slot->group >= graph->join) {
+    if (slot->reader < in->low || in->ticket - slot->group >= graph->window) {
         /* Relaxed: published by the release of close_group, or of what hands this node out. */
         atomic_store_explicit(&cell->count, 0, memory_order_relaxed);
         const bool follows = close_group(in, slot, graph_ref(in->place, k, true));
@@ -84,6 +83,7 @@ static bool insert_read(const struct insertion *in, struct slot *slot, uint32_t 
     } else {
         slot->joined++;
     }
+    slot->reader = in->ticket;
     cell->what = graph_ref((uint32_t)slot->group & graph->mask, slot->group_cell, true) >> 1;
     return wait_for_writer(in, slot->writer, k, cell);
 }
@@ -111,6 +111,12 @@ static bool give_tokens(struct node *node, uint32_t free_count)
 static uint32_t merge_accesses(struct lks_graph *graph, uint32_t place, const lks_access *words,
                                uint32_t count)
 {
+    if (__builtin_expect(count == 1, 1)) {
+        graph->nodes[place].inside[0].what =
+            ((uint32_t)lks_access_identity(words[0]) & graph->slot_mask) |
+            (lks_access_writes(words[0]) ? CELL_WRITES : 0);
+        return 1;
+    }
     uint32_t cells = 0;
     for (uint32_t i = 0; i < count; i++) {
         const uint32_t slot = (uint32_t)lks_access_identity(words[i]) & graph->slot_mask;
@@ -165,7 +171,10 @@ static bool insert_on_lane(struct lks_graph *graph, uint32_t item)
 {
     const uint32_t place = item >> LKS_ACCESS_MAX;
     struct node *node = &graph->nodes[place];
-    const struct insertion in = {graph, node->ticket, place};
+    const uint64_t ticket = node->ticket;
+    /* When the dispatcher gave this ticket, those out of the window were executed. */
+    const uint64_t out = ticket >= graph->window ? ticket - graph->window + 1 : 0;
+    const struct insertion in = {graph, ticket, out > graph->base ? out : graph->base, place};
     uint32_t not_waiting = 0;
     for (uint32_t left = item & ((1u << LKS_ACCESS_MAX) - 1); left != 0; left &= left - 1) {
         not_waiting += !insert_access(&in, (uint32_t)__builtin_ctz(left));
@@ -210,35 +219,52 @@ static void hand_out(struct lks_scheduler *scheduler, uint32_t place, uint32_t s
     graph->to_wake |= UINT64_C(1) << worker;
 }
 
-static void insert_here(struct lks_scheduler *scheduler, struct node *node, uint32_t place,
-                        uint32_t first_slot)
+/* Inserts a node on the dispatcher's thread. */
+static inline void insert_here(struct lks_scheduler *scheduler, uint64_t ticket)
 {
-    const struct insertion in = {scheduler->graph, node->ticket, place};
+    struct lks_graph *graph = scheduler->graph;
+    const uint32_t place = (uint32_t)ticket & graph->mask;
+    struct node *node = &graph->nodes[place];
+    const struct insertion in = {graph, ticket, scheduler->low, place};
     const uint32_t cells = node->cells;
+    const uint32_t home = cells > 0 ? node->inside[0].what & ~CELL_WRITES : (uint32_t)ticket;
     uint32_t waiting = 0;
     for (uint32_t k = 0; k < cells; k++) {
         waiting += insert_access(&in, k);
     }
     if (waiting == 0) {
-        hand_out(scheduler, place, first_slot); /* nobody else knows of it: pending is not used */
+        hand_out(scheduler, place, home); /* nobody else knows of it: pending is not used */
         return;
     }
     lks_counter_add(&scheduler->dependent, 1);
     if (give_tokens(node, cells - waiting)) {
-        hand_out(scheduler, place, first_slot);
+        hand_out(scheduler, place, home);
     }
 }
 
-static void fill_node(struct lks_graph *graph, uint32_t place, uint64_t ticket, uint64_t command)
+void lks_graph_insert_held(struct lks_scheduler *scheduler)
+{
+    lks_graph_engine.advance(scheduler);
+    for (uint64_t ticket = scheduler->head - scheduler->held; ticket < scheduler->head; ticket++) {
+        insert_here(scheduler, ticket);
+    }
+}
+
+static inline void fill_node(struct lks_graph *graph, uint32_t place, uint64_t ticket,
+                             uint64_t command)
 {
     struct node *node = &graph->nodes[place];
     node->command = command;
     node->ticket = ticket;
     node->lap = (uint8_t)(ticket >> graph->ring_shift);
-    node->writes = false;
+    bool writes = false;
     for (uint32_t k = 0; k < node->cells; k++) {
-        node->writes |= (graph_cell(graph, place, k)->what & CELL_WRITES) != 0;
+        const uint32_t what = graph_cell(graph, place, k)->what;
+        writes |= (what & CELL_WRITES) != 0;
+        /* By the time this command is inserted, with those held back, the slot is in the cache. */
+        __builtin_prefetch(&graph->slots[what & ~CELL_WRITES], 1);
     }
+    node->writes = writes;
     /* Relaxed: published by the compare-and-swap of wait_for_writer, by close_group, or by the
      * release of a ring; the node's former life ended before `low` passed it (acquire in advance).
      * */
@@ -251,7 +277,7 @@ bool lks_graph_submit(struct lks_scheduler *scheduler, uint64_t command, const l
 {
     struct lks_graph *graph = scheduler->graph;
     const uint64_t ticket = scheduler->head;
-    if (ticket - scheduler->low >= scheduler->window) {
+    if (__builtin_expect(ticket - scheduler->low >= scheduler->window, 0)) {
         lks_graph_engine.advance(scheduler);
         if (ticket - scheduler->low >= scheduler->window) {
             return false;
@@ -261,13 +287,12 @@ bool lks_graph_submit(struct lks_scheduler *scheduler, uint64_t command, const l
     struct node *node = &graph->nodes[place];
     node->cells = (uint8_t)merge_accesses(graph, place, words, count);
     fill_node(graph, place, ticket, command);
-    scheduler->head++;
-    if (!graph->walks || node->cells == 0) {
-        const uint64_t first = count > 0 ? lks_access_identity(words[0]) : ticket;
-        insert_here(scheduler, node, place, (uint32_t)first & graph->slot_mask);
-    } else {
+    if (graph->walks && node->cells > 0) {
         send_to_lanes(graph, node, place);
+    } else if (graph->walks) {
+        hand_out(scheduler, place, (uint32_t)ticket);
     }
+    scheduler->head++;
     if (++scheduler->held >= LKS_PUBLISH_BATCH) {
         lks_graph_engine.publish(scheduler);
     }

@@ -1,0 +1,181 @@
+/* Pairs of runs and their medians; see measure.h. */
+#include "bench/sched/measure.h"
+
+#include "base/clock.h"
+#include "bench/sched/rivals.h"
+#include "sched/topology.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+const struct lks_contestant lks_contestants[] = {
+    {"sequential", "ours", LKS_SEQUENTIAL, NULL},
+    {"early", "ours", LKS_EARLY, NULL},
+    {"late", "ours", LKS_LATE, NULL},
+    {"hybrid", "ours", LKS_HYBRID, NULL},
+    {"adaptive", "ours", LKS_ADAPTIVE, NULL},
+    {"cbase", "re-creation", LKS_SEQUENTIAL, lks_rival_cbase},
+    {"lock-free-graph", "re-creation", LKS_SEQUENTIAL, lks_rival_lock_free},
+    {"early-barriers", "re-creation", LKS_SEQUENTIAL, lks_rival_barriers},
+#ifdef LKS_BENCH_OPENMP
+    {"openmp", "compiler", LKS_SEQUENTIAL, lks_rival_openmp},
+#endif
+#ifdef LKS_BENCH_TBB
+    {"tbb-flow-graph", "library", LKS_SEQUENTIAL, lks_rival_tbb},
+#endif
+    {NULL, NULL, LKS_SEQUENTIAL, NULL},
+};
+
+struct run {
+    double wall_ns;
+    double cpu_ns;
+    uint64_t digest;
+};
+
+static double cpu_now_ns(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
+}
+
+static int ascending(const void *left, const void *right)
+{
+    const double a = *(const double *)left;
+    const double b = *(const double *)right;
+    return a < b ? -1 : a > b;
+}
+
+static double median(double *values, uint32_t count)
+{
+    qsort(values, count, sizeof *values, ascending);
+    return count % 2 == 1 ? values[count / 2]
+                          : (values[count / 2 - 1] + values[count / 2]) / 2;
+}
+
+static struct run run_sequential(struct lks_load *load)
+{
+    const uint64_t commands = lks_load_options_of(load)->commands;
+    /* By a pointer, as a scheduler does: the call is part of a command's own cost. */
+    void (*volatile execute)(void *, uint32_t, uint64_t) = lks_load_execute;
+    lks_load_reset(load);
+    const double cpu_ns = cpu_now_ns();
+    const uint64_t begun_ns = lks_clock_monotonic_ns();
+    for (uint64_t i = 0; i < commands; i++) {
+        execute(load, 0, i);
+    }
+    const double wall_ns = (double)(lks_clock_monotonic_ns() - begun_ns);
+    return (struct run){wall_ns, cpu_now_ns() - cpu_ns, lks_load_digest(load)};
+}
+
+static void submit_all(struct lks_load *load, struct lks_scheduler *scheduler)
+{
+    const struct lks_load_options *options = lks_load_options_of(load);
+    const struct lks_load_entry *log = lks_load_log(load);
+    const uint32_t mask = lks_load_mask(options);
+    for (uint64_t i = 0; i < options->commands; i++) {
+        const struct lks_load_entry *entry = &log[i & mask];
+        while (!lks_scheduler_submit(scheduler, i, entry->words, entry->count)) {
+            lks_scheduler_wait(scheduler);
+        }
+    }
+    lks_scheduler_flush(scheduler);
+}
+
+static struct lks_scheduler *make_scheduler(struct lks_load *load,
+                                            const struct lks_measure_options *options)
+{
+    struct lks_topology_plan plan;
+    int cpus[LKS_WORKERS_MAX];
+    struct lks_error err = {0};
+    struct lks_scheduler_options wanted = {
+        .kind = options->contestant->kind,
+        .workers = options->workers,
+        .window = options->window,
+        .lanes = options->lanes,
+        .classes = lks_load_options_of(load)->classes,
+        .no_steal = options->no_steal,
+        .help = options->help,
+        .execute = lks_load_execute,
+        .ctx = load,
+    };
+    if (options->pin && lks_topology_plan_make(&plan, options->workers, &err) == 0) {
+        lks_topology_plan_cpus(&plan, cpus);
+        wanted.cpus = cpus;
+    }
+    struct lks_scheduler *scheduler = NULL;
+    if (lks_scheduler_new(&scheduler, &wanted, &err) != 0) {
+        (void)fprintf(stderr, "%s\n", err.text);
+        exit(2);
+    }
+    return scheduler;
+}
+
+static struct run run_contestant(struct lks_load *load, const struct lks_measure_options *options,
+                                 struct lks_scheduler *scheduler)
+{
+    lks_load_reset(load);
+    const double cpu_ns = cpu_now_ns();
+    const uint64_t begun_ns = lks_clock_monotonic_ns();
+    if (options->contestant->rival != NULL) {
+        options->contestant->rival(load, options->workers);
+    } else {
+        submit_all(load, scheduler);
+    }
+    const double wall_ns = (double)(lks_clock_monotonic_ns() - begun_ns);
+    return (struct run){wall_ns, cpu_now_ns() - cpu_ns, lks_load_digest(load)};
+}
+
+static void note_statistics(struct lks_scheduler *scheduler, struct lks_measurement *measurement)
+{
+    struct lks_scheduler_statistics statistics;
+    lks_scheduler_statistics(scheduler, &statistics);
+    measurement->dependent = statistics.dependent;
+    for (uint32_t i = 0; i <= statistics.workers; i++) {
+        struct lks_worker_statistics worker;
+        lks_scheduler_worker_statistics(scheduler, i, &worker);
+        measurement->stolen += worker.stolen;
+    }
+}
+
+void lks_measure(struct lks_load *load, const struct lks_measure_options *options,
+                 struct lks_measurement *measurement)
+{
+    enum { SEQUENTIAL, WALL, CPU, OVERHEAD, WALL_OVERHEAD, SPEEDUP, FIGURES };
+    static double figures[FIGURES][LKS_MEASURE_REPEATS_MAX];
+    const double commands = (double)lks_load_options_of(load)->commands;
+    const bool ours = options->contestant->rival == NULL;
+    struct lks_scheduler *scheduler = ours ? make_scheduler(load, options) : NULL;
+    const long online = sysconf(_SC_NPROCESSORS_ONLN);
+    const double threads = options->workers + (options->contestant->kind == LKS_SEQUENTIAL && ours
+                                                   ? 0
+                                                   : 1);
+    const double cores = threads < (double)online ? threads : (double)online;
+    *measurement = (struct lks_measurement){.equal = true};
+    for (uint32_t i = 0; i <= options->repeats; i++) {
+        const struct run one = run_sequential(load);
+        const struct run other = run_contestant(load, options, scheduler);
+        measurement->equal &= one.digest == other.digest;
+        if (i > 0) {
+            figures[SEQUENTIAL][i - 1] = one.wall_ns / commands;
+            figures[WALL][i - 1] = other.wall_ns / commands;
+            figures[CPU][i - 1] = other.cpu_ns / commands;
+            figures[OVERHEAD][i - 1] = (other.cpu_ns - one.cpu_ns) / commands;
+            figures[WALL_OVERHEAD][i - 1] = (other.wall_ns * cores - one.wall_ns) / commands;
+            figures[SPEEDUP][i - 1] = one.wall_ns / other.wall_ns;
+        }
+    }
+    measurement->sequential_ns = median(figures[SEQUENTIAL], options->repeats);
+    measurement->ns_per_command = median(figures[WALL], options->repeats);
+    measurement->cpu_ns_per_command = median(figures[CPU], options->repeats);
+    measurement->overhead_ns = median(figures[OVERHEAD], options->repeats);
+    measurement->wall_overhead_ns = median(figures[WALL_OVERHEAD], options->repeats);
+    measurement->speedup = median(figures[SPEEDUP], options->repeats);
+    if (ours) {
+        note_statistics(scheduler, measurement);
+        lks_scheduler_free(scheduler);
+    }
+}
