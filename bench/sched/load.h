@@ -18,7 +18,7 @@ struct lks_load_options {
     uint32_t several_percent; /* commands with two keys of different classes instead */
     uint32_t write_percent;
     uint32_t conflict_percent; /* commands that write one key, the same for all of them */
-    uint32_t skew_percent;  /* commands on keys of the classes that worker 0 of two has by default */
+    uint32_t skew_percent;  /* commands on keys of the classes that worker 0 of two has */
     double zipf;            /* 0: uniform */
     uint32_t cost_ns;       /* what a command burns, on the processor */
     uint32_t list;          /* elements of a list that each command walks; 0: none. All commands are

@@ -203,8 +203,8 @@ struct row {
     struct lks_load_options load; /* fields that are 0 keep their defaults */
 };
 
-#define EVERY " early late hybrid adaptive cbase lock-free-graph early-barriers openmp
-tbb-flow-graph "
+#define EVERY \
+    " early late hybrid adaptive cbase lock-free-graph early-barriers openmp tbb-flow-graph "
 
 static const struct row suite[] = {
     {"single class", " early late hybrid adaptive ", 1, false, false, {.commands = 4000000}},

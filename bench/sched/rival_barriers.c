@@ -30,7 +30,6 @@ struct meeting {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     uint64_t arrived;  /* how often a worker came to the first barrier of the present command */
-    uint64_t command;  /* the one that is executed next among those that synchronise these workers */
     uint64_t executed; /* commands + 1 of the last one that is done */
 };
 

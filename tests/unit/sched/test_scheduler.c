@@ -1,0 +1,289 @@
+/* The scheduler as its users see it, with workers as steps: what happens when is the test's choice. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/assert.h"
+#include "sched/class_map.h"
+#include "sched/scheduler.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define MOST 4096u
+
+/* What was executed, in which order, by whom. */
+static struct {
+    uint32_t count;
+    uint64_t command[MOST];
+    uint32_t worker[MOST];
+} log_of;
+
+static void note(void *ctx, uint32_t worker, uint64_t command)
+{
+    (void)ctx;
+    assert_true(log_of.count < MOST);
+    log_of.command[log_of.count] = command;
+    log_of.worker[log_of.count++] = worker;
+}
+
+static struct lks_scheduler *new_scheduler(enum lks_scheduler_kind kind, uint32_t workers)
+{
+    struct lks_scheduler *scheduler = NULL;
+    const struct lks_scheduler_options options = {
+        .kind = kind, .workers = workers, .window = 64, .slots = 1024, .classes = 8,
+        .manual = true, .execute = note};
+    struct lks_error err = {0};
+    log_of.count = 0;
+    if (lks_scheduler_new(&scheduler, &options, &err) != 0) {
+        fail_msg("%s", err.text);
+    }
+    return scheduler;
+}
+
+/* The place of a command in the order of execution; MOST: not executed. */
+static uint32_t place_of(uint64_t command)
+{
+    for (uint32_t i = 0; i < log_of.count; i++) {
+        if (log_of.command[i] == command) {
+            return i;
+        }
+    }
+    return MOST;
+}
+
+static bool submit_one(struct lks_scheduler *scheduler, uint64_t command, uint64_t identity,
+                       bool write)
+{
+    const lks_access word = lks_access_of(identity, write);
+    return lks_scheduler_submit(scheduler, command, &word, 1);
+}
+
+static void steps(struct lks_scheduler *scheduler, uint32_t worker, uint32_t count)
+{
+    lks_scheduler_publish(scheduler);
+    while (count-- > 0) {
+        (void)lks_scheduler_step(scheduler, worker);
+    }
+}
+
+static const enum lks_scheduler_kind parallel[] = {LKS_EARLY, LKS_LATE, LKS_HYBRID};
+
+static void new__bad_option__one_sentence(void **state)
+{
+    (void)state;
+    static const struct lks_scheduler_options bad[] = {
+        {.workers = 64}, {.window = 100}, {.window = 32}, {.window = 1u << 17}, {.slots = 1000},
+        {.lanes = 65}, {.classes = 12}, {.classes = 512, .slots = 256}};
+    for (size_t i = 0; i < LKS_COUNT_OF(bad); i++) {
+        struct lks_scheduler *scheduler = NULL;
+        struct lks_error err = {0};
+        assert_int_equal(lks_scheduler_new(&scheduler, &bad[i], &err), -EINVAL);
+        assert_null(scheduler);
+        assert_true(strlen(err.text) > 10);
+    }
+}
+
+static void new__map_for_other_workers__refused(void **state)
+{
+    (void)state;
+    struct lks_class_map *map = NULL;
+    struct lks_scheduler *scheduler = NULL;
+    struct lks_error err = {0};
+    assert_int_equal(lks_class_map_shards(&map, 4, NULL, 3), 0);
+    const struct lks_scheduler_options options = {
+        .kind = LKS_EARLY, .workers = 2, .map = map, .execute = note};
+    assert_int_equal(lks_scheduler_new(&scheduler, &options, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "for 3 workers, but there are 2"));
+    lks_class_map_free(map);
+}
+
+static void kind_parse__each_name__back_and_forth(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i <= LKS_ADAPTIVE; i++) {
+        enum lks_scheduler_kind kind = LKS_SEQUENTIAL;
+        const char *name = lks_scheduler_kind_name((enum lks_scheduler_kind)i);
+        assert_int_equal(lks_scheduler_kind_parse(name, &kind, NULL), 0);
+        assert_int_equal(kind, i);
+    }
+    struct lks_error err = {0};
+    enum lks_scheduler_kind kind = LKS_LATE;
+    assert_int_equal(lks_scheduler_kind_parse("latest", &kind, &err), -EINVAL);
+    assert_int_equal(kind, LKS_LATE);
+    assert_non_null(strstr(err.text, "latest"));
+}
+
+static void submit__no_workers__executed_at_once(void **state)
+{
+    (void)state;
+    for (unsigned kind = 0; kind <= LKS_ADAPTIVE; kind++) {
+        struct lks_scheduler *scheduler = new_scheduler((enum lks_scheduler_kind)kind, 0);
+        assert_true(submit_one(scheduler, 7, 1, true));
+        assert_int_equal(log_of.count, 1);
+        assert_int_equal(lks_scheduler_applied(scheduler), 1);
+        lks_scheduler_free(scheduler);
+    }
+}
+
+static void applied__one_late__low_water(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < LKS_COUNT_OF(parallel); k++) {
+        struct lks_scheduler *scheduler = new_scheduler(parallel[k], 2);
+        /* Shards 0 and 1 are of different workers, for early and hybrid. */
+        assert_true(submit_one(scheduler, 0, 0, true));
+        for (uint64_t i = 1; i <= 5; i++) {
+            assert_true(submit_one(scheduler, i, i * 8 + 1, true));
+        }
+        lks_scheduler_publish(scheduler);
+        assert_int_equal(lks_scheduler_applied(scheduler), 0);
+        lks_scheduler_flush(scheduler);
+        assert_int_equal(lks_scheduler_applied(scheduler), 6);
+        assert_int_equal(lks_scheduler_submitted(scheduler), 6);
+        lks_scheduler_free(scheduler);
+    }
+}
+
+static void applied__first_command_not_executed__stays(void **state)
+{
+    (void)state;
+    struct lks_scheduler *scheduler = new_scheduler(LKS_EARLY, 2);
+    assert_true(submit_one(scheduler, 0, 0, true)); /* worker 0 */
+    assert_true(submit_one(scheduler, 1, 1, true)); /* worker 1 */
+    assert_true(submit_one(scheduler, 2, 1, true));
+    steps(scheduler, 1, 4);
+    assert_int_equal(log_of.count, 2);
+    assert_int_equal(lks_scheduler_applied(scheduler), 0);
+    steps(scheduler, 0, 1);
+    assert_int_equal(lks_scheduler_applied(scheduler), 3);
+    lks_scheduler_free(scheduler);
+}
+
+static void submit__window_full__refused_until_applied(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < LKS_COUNT_OF(parallel); k++) {
+        struct lks_scheduler *scheduler = new_scheduler(parallel[k], 3);
+        uint64_t submitted = 0;
+        while (submit_one(scheduler, submitted, submitted % 5, true)) {
+            submitted++;
+            assert_true(submitted <= 64);
+        }
+        assert_int_equal(submitted, 64);
+        struct lks_scheduler_statistics statistics;
+        lks_scheduler_statistics(scheduler, &statistics);
+        assert_int_equal(statistics.refused, 1);
+        while (lks_scheduler_applied(scheduler) == 0) {
+            for (uint32_t worker = 0; worker < 3; worker++) {
+                (void)lks_scheduler_step(scheduler, worker);
+            }
+        }
+        assert_true(submit_one(scheduler, submitted, 3, true));
+        lks_scheduler_free(scheduler);
+        assert_int_equal(log_of.count, 65);
+    }
+}
+
+static void submit__conflicts_with_all__alone(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < LKS_COUNT_OF(parallel); k++) {
+        struct lks_scheduler *scheduler = new_scheduler(parallel[k], 2);
+        for (uint64_t i = 0; i < 10; i++) {
+            assert_true(submit_one(scheduler, i, i, true));
+        }
+        assert_false(lks_scheduler_submit(scheduler, 10, NULL, LKS_ACCESS_ALL));
+        assert_int_equal(place_of(10), MOST);
+        lks_scheduler_flush(scheduler);
+        assert_true(lks_scheduler_submit(scheduler, 10, NULL, LKS_ACCESS_ALL));
+        assert_int_equal(place_of(10), 10);
+        assert_int_equal(log_of.worker[10], 2); /* the dispatcher */
+        lks_scheduler_free(scheduler);
+    }
+}
+
+static void submit__same_key_twice__one_access(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < LKS_COUNT_OF(parallel); k++) {
+        struct lks_scheduler *scheduler = new_scheduler(parallel[k], 2);
+        const lks_access words[] = {lks_access_of(5, false), lks_access_of(5, true),
+                                    lks_access_of(5, false)};
+        for (uint64_t i = 0; i < 4; i++) {
+            assert_true(lks_scheduler_submit(scheduler, i, words, 3));
+        }
+        lks_scheduler_flush(scheduler);
+        assert_int_equal(log_of.count, 4);
+        assert_int_equal(place_of(3), 3);
+        lks_scheduler_free(scheduler);
+    }
+}
+
+static void switch__with_commands_under_way__flushes_first(void **state)
+{
+    (void)state;
+    struct lks_scheduler *scheduler = new_scheduler(LKS_LATE, 2);
+    uint64_t command = 0;
+    for (unsigned kind = 0; kind <= LKS_ADAPTIVE; kind++) {
+        for (uint32_t i = 0; i < 20; i++) {
+            assert_true(submit_one(scheduler, command++, i % 3, true));
+        }
+        assert_int_equal(
+            lks_scheduler_switch(scheduler, (enum lks_scheduler_kind)kind, NULL), 0);
+        assert_int_equal(log_of.count, command);
+        assert_int_equal(lks_scheduler_applied(scheduler), command);
+    }
+    struct lks_error err = {0};
+    assert_int_equal(lks_scheduler_switch(scheduler, (enum lks_scheduler_kind)17, &err), -EINVAL);
+    lks_scheduler_free(scheduler);
+}
+
+static void set_active__fewer__new_commands_go_to_those(void **state)
+{
+    (void)state;
+    struct lks_scheduler *scheduler = new_scheduler(LKS_LATE, 4);
+    lks_scheduler_set_active(scheduler, 1);
+    for (uint64_t i = 0; i < 40; i++) {
+        assert_true(submit_one(scheduler, i, i, true));
+    }
+    steps(scheduler, 2, 50);
+    assert_int_equal(log_of.count, 0);
+    steps(scheduler, 0, 50);
+    assert_int_equal(log_of.count, 40);
+    lks_scheduler_free(scheduler);
+}
+
+static void free__commands_under_way__executes_them(void **state)
+{
+    (void)state;
+    struct lks_scheduler *scheduler = new_scheduler(LKS_HYBRID, 3);
+    for (uint64_t i = 0; i < 30; i++) {
+        assert_true(submit_one(scheduler, i, i, true));
+    }
+    lks_scheduler_free(scheduler);
+    assert_int_equal(log_of.count, 30);
+    lks_scheduler_free(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(new__bad_option__one_sentence),
+        cmocka_unit_test(new__map_for_other_workers__refused),
+        cmocka_unit_test(kind_parse__each_name__back_and_forth),
+        cmocka_unit_test(submit__no_workers__executed_at_once),
+        cmocka_unit_test(applied__one_late__low_water),
+        cmocka_unit_test(applied__first_command_not_executed__stays),
+        cmocka_unit_test(submit__window_full__refused_until_applied),
+        cmocka_unit_test(submit__conflicts_with_all__alone),
+        cmocka_unit_test(submit__same_key_twice__one_access),
+        cmocka_unit_test(switch__with_commands_under_way__flushes_first),
+        cmocka_unit_test(set_active__fewer__new_commands_go_to_those),
+        cmocka_unit_test(free__commands_under_way__executes_them),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
