@@ -192,16 +192,34 @@ static int begin_record(struct lks_ingress_producer *producer, uint64_t lines)
     return rest < lines ? write_skip(producer) : 0;
 }
 
+static void make_header(const struct lks_ingress_producer *producer,
+                        const struct lks_ingress_command *command,
+                        struct lks_ingress_header *header)
+{
+    *header = (struct lks_ingress_header){.bytes = command->bytes,
+                                          .epoch = producer->epoch,
+                                          .session = command->session,
+                                          .sequence = command->sequence};
+    header->checksum = lks_crc32c(header_checksum(header), command->data, command->bytes);
+}
+
+/* A record is written from where it stopped: what is there already must be of the same command. */
+static void check_same(const struct lks_ingress_producer *producer,
+                       const struct lks_ingress_command *command)
+{
+    struct lks_ingress_header header;
+    make_header(producer, command, &header);
+    LKS_ASSERT(header.checksum == producer->unfinished_checksum);
+}
+
 static int write_record(struct lks_ingress_producer *producer,
                         const struct lks_ingress_command *command, uint32_t lines_bytes)
 {
     const uint32_t head = sizeof(struct lks_ingress_header);
     if (producer->unfinished_bytes < head) {
-        struct lks_ingress_header header = {.bytes = command->bytes,
-                                            .epoch = producer->epoch,
-                                            .session = command->session,
-                                            .sequence = command->sequence};
-        header.checksum = lks_crc32c(header_checksum(&header), command->data, command->bytes);
+        struct lks_ingress_header header;
+        make_header(producer, command, &header);
+        producer->unfinished_checksum = header.checksum;
         const int rc = stage_until(producer, 0, head, (const uint8_t *)&header);
         if (rc != 0) {
             return rc;
@@ -230,6 +248,8 @@ int lks_ingress_push(struct lks_ingress_producer *producer,
         }
         producer->unfinished_sequence = command->sequence;
         producer->unfinished_bytes = 0;
+    } else {
+        check_same(producer, command);
     }
     const uint32_t bytes = (uint32_t)lines * LKS_INGRESS_ALIGN;
     int rc = write_record(producer, command, bytes);

@@ -41,6 +41,7 @@ struct lks_ingress_producer {
     uint64_t taken;     /* of these, lines that the leader has given back */
     uint32_t place;     /* written, as a byte offset in the ring */
     uint64_t unfinished_sequence; /* of a record begun at `place` and not yet whole; or 0 */
+    uint32_t unfinished_checksum; /* over its header and contents */
     uint32_t unfinished_bytes;    /* of it, header included, already staged or posted */
     uint64_t pushed;    /* commands, over the life of the producer */
     uint8_t staged[LKS_FABRIC_INLINE_MAX]; /* bytes that will be posted in one write */
@@ -76,7 +77,8 @@ struct lks_ingress_command {
 /*
  * Writes a command behind the others; the leader sees it after the next _publish. -LKS_EBUSY: no
  * credit, or too much work outstanding: publish what there is, and push the same command again
- * later; or the next one, if this one was answered meanwhile. -LKS_ETOOBIG above
+ * later (asserted: a part of its bytes may be written already); or the next one, if this one was
+ * answered meanwhile. -LKS_ETOOBIG above
  * LKS_INGRESS_COMMAND_MAX.
  * -LKS_EBROKEN: closed, or the connection is broken (the producer is closed then).
  */
