@@ -86,15 +86,22 @@ static int send_all(const struct exchange *exchange, const char *data, size_t by
     return 0;
 }
 
-/* Where the text of a complete bulk string begins; 0: more bytes are needed; -EBADMSG. */
-static int find_bulk(const char *data, size_t bytes, size_t *text_bytes)
+/* Where the text of a complete answer begins; 0: more bytes are needed; -EBADMSG. */
+static int find_text(const char *data, size_t bytes, size_t *text_bytes)
 {
     const char *line_end = memchr(data, '\n', bytes);
-    if (bytes > 0 && data[0] != '$' && data[0] != '=') {
+    const char type = bytes > 0 ? data[0] : '$';
+    if (strchr("$=+-", type) == NULL || type == '\0') {
         return -EBADMSG;
     }
+    const bool bulk = type == '$' || type == '=';
     if (line_end == NULL) {
-        return bytes > 32 ? -EBADMSG : 0;
+        return bytes > (bulk ? 32 : LKS_ASK_TEXT_MAX - 1) ? -EBADMSG : 0;
+    }
+    if (!bulk) {
+        const size_t length = (size_t)(line_end - data);
+        *text_bytes = length - 1 - (data[length - 1] == '\r' ? 1 : 0);
+        return length >= LKS_ASK_TEXT_MAX ? -EBADMSG : 1;
     }
     char *end = NULL;
     const unsigned long length = strtoul(data + 1, &end, 10);
@@ -109,7 +116,8 @@ static int find_bulk(const char *data, size_t bytes, size_t *text_bytes)
     return (int)begin;
 }
 
-static int receive_bulk(const struct exchange *exchange, char text[LKS_ASK_TEXT_MAX])
+/* *type: the answer's first byte. */
+static int receive_text(const struct exchange *exchange, char text[LKS_ASK_TEXT_MAX], char *type)
 {
     char data[LKS_ASK_TEXT_MAX + 64];
     size_t bytes = 0;
@@ -131,43 +139,85 @@ static int receive_bulk(const struct exchange *exchange, char text[LKS_ASK_TEXT_
         bytes += (size_t)part;
         data[bytes] = '\0';
         size_t text_bytes = 0;
-        const int begin = find_bulk(data, bytes, &text_bytes);
+        const int begin = find_text(data, bytes, &text_bytes);
         if (begin < 0) {
             return begin;
         }
         if (begin > 0) {
             memcpy(text, data + begin, text_bytes);
             text[text_bytes] = '\0';
+            *type = data[0];
             return 0;
         }
     }
     return -EBADMSG;
 }
 
-int lks_ask_info(const char *address, uint16_t port, const char *section, uint64_t timeout_ns,
-                 char text[LKS_ASK_TEXT_MAX], struct lks_error *err)
+/* One request, one answer, one connection. */
+static int ask(const char *address, uint16_t port, const char *request, size_t bytes,
+               uint64_t timeout_ns, char text[LKS_ASK_TEXT_MAX], char *type)
 {
     struct exchange exchange = {.deadline_ns = lks_clock_monotonic_ns() + timeout_ns};
     const int family = strchr(address, ':') != NULL ? AF_INET6 : AF_INET;
     exchange.fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (exchange.fd < 0) {
-        return lks_error_set(err, -errno, "socket: %s", lks_error_text(-errno));
+        return -errno;
     }
-    char request[128];
-    const int length = snprintf(request, sizeof request, "*2\r\n$4\r\nINFO\r\n$%zu\r\n%s\r\n",
-                                strlen(section), section);
-    int rc = length < (int)sizeof request ? connect_to(&exchange, address, port) : -EINVAL;
+    int rc = connect_to(&exchange, address, port);
     if (rc == 0) {
-        rc = send_all(&exchange, request, (size_t)length);
+        rc = send_all(&exchange, request, bytes);
     }
     if (rc == 0) {
-        rc = receive_bulk(&exchange, text);
+        rc = receive_text(&exchange, text, type);
     }
     (void)close(exchange.fd);
+    return rc;
+}
+
+/* The command as RESP; its length, or 0 where it does not fit. */
+static size_t encode(const char *const *args, char *request, size_t bytes_max)
+{
+    size_t count = 0;
+    while (args[count] != NULL) {
+        count++;
+    }
+    size_t bytes = (size_t)snprintf(request, bytes_max, "*%zu\r\n", count);
+    for (size_t i = 0; i < count && count <= LKS_ASK_ARGS_MAX; i++) {
+        const int length = snprintf(request + bytes, bytes_max - bytes, "$%zu\r\n%s\r\n",
+                                    strlen(args[i]), args[i]);
+        if (length < 0 || (size_t)length >= bytes_max - bytes) {
+            return 0;
+        }
+        bytes += (size_t)length;
+    }
+    return count <= LKS_ASK_ARGS_MAX ? bytes : 0;
+}
+
+int lks_ask_command(const char *address, uint16_t port, const char *const *args,
+                    uint64_t timeout_ns, char text[LKS_ASK_TEXT_MAX], struct lks_error *err)
+{
+    char request[512];
+    char type = 0;
+    const size_t bytes = encode(args, request, sizeof request);
+    const int rc = bytes != 0 ? ask(address, port, request, bytes, timeout_ns, text, &type)
+                              : -EINVAL;
     if (rc == -EBADMSG) {
         return lks_error_set(err, rc, "what listens there does not answer as a replica does");
     }
-    return rc == 0 ? 0 : lks_error_set(err, rc, "%s", lks_error_text(rc));
+    if (rc != 0) {
+        return lks_error_set(err, rc, "%s", lks_error_text(rc));
+    }
+    return type == '-' ? lks_error_set(err, -EPROTO, "%.400s", text) : 0;
+}
+
+int lks_ask_info(const char *address, uint16_t port, const char *section, uint64_t timeout_ns,
+                 char text[LKS_ASK_TEXT_MAX], struct lks_error *err)
+{
+    const char *const args[] = {"INFO", section, NULL};
+    const int rc = lks_ask_command(address, port, args, timeout_ns, text, err);
+    return rc == -EPROTO ? lks_error_set(err, -EBADMSG, "what listens there does not answer as a "
+                                         "replica does")
+                         : rc;
 }
 
 bool lks_ask_value(const char *text, const char *key, char *value, size_t value_bytes)

@@ -20,6 +20,15 @@
 int lks_ask_info(const char *address, uint16_t port, const char *section, uint64_t timeout_ns,
                  char text[LKS_ASK_TEXT_MAX], struct lks_error *err);
 
+/*
+ * Sends a command (`args`, ended by NULL, at most LKS_ASK_ARGS_MAX) and writes its answer: the
+ * text of a bulk or simple string, or of an error, without its sign. 0; -EPROTO: the answer was an
+ * error; otherwise as lks_ask_info.
+ */
+#define LKS_ASK_ARGS_MAX 8u
+int lks_ask_command(const char *address, uint16_t port, const char *const *args,
+                    uint64_t timeout_ns, char text[LKS_ASK_TEXT_MAX], struct lks_error *err);
+
 /* The value of "key:value" in an INFO text. False, and an empty value, if it is not there. */
 bool lks_ask_value(const char *text, const char *key, char *value, size_t value_bytes);
 

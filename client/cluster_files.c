@@ -210,6 +210,28 @@ int lks_cluster_set_aside(const struct lks_config *config, uint32_t replica,
     return rc;
 }
 
+int lks_cluster_check_journal(const struct lks_config *config, uint32_t replica,
+                              struct lks_error *err)
+{
+    struct lks_journal_options options;
+    struct lks_journal *journal = NULL;
+    struct lks_identity identity;
+    lks_assembly_journal_options(config, replica, &options);
+    options.read_only = true;
+    const int rc = lks_journal_open(&journal, &options, err);
+    if (rc != 0) {
+        return rc;
+    }
+    lks_journal_identity(journal, &identity);
+    lks_journal_close(journal, false);
+    return identity.removed
+               ? lks_error_set(err, -LKS_EREMOVED,
+                               "journal %s: replica %u was removed from the cluster while it used "
+                               "it: --rejoin sets it aside and makes a new one",
+                               options.path, replica)
+               : 0;
+}
+
 int lks_cluster_print_medium(const struct lks_config *config, uint32_t replica,
                              struct lks_error *err)
 {

@@ -42,6 +42,11 @@ int lks_cluster_create_replica(const struct lks_config *config, uint32_t replica
 int lks_cluster_set_aside(const struct lks_config *config, uint32_t replica,
                           struct lks_error *err);
 
+/* Whether a replica that joins can run on the journal that is there: it is this cluster's and this
+ * replica's, and was not in use when the replica was removed. err says the way out. */
+int lks_cluster_check_journal(const struct lks_config *config, uint32_t replica,
+                              struct lks_error *err);
+
 /* Prints one line: where the journal is and what its medium survives. */
 int lks_cluster_print_medium(const struct lks_config *config, uint32_t replica,
                              struct lks_error *err);

@@ -10,7 +10,8 @@ enum lks_exit {
     LKS_EXIT_OK = 0,
     LKS_EXIT_FAILURE = 1,  /* it was tried and failed */
     LKS_EXIT_USAGE = 2,    /* arguments or configuration are wrong; nothing was tried */
-    LKS_EXIT_NO_LEADER = 3 /* status: no leader, or no majority behind it */
+    LKS_EXIT_NO_LEADER = 3, /* status: no leader, or no majority behind it */
+    LKS_EXIT_REMOVED = 4    /* serve: this replica was removed from the cluster */
 };
 
 int lks_init_command(int argc, char **argv);
@@ -20,5 +21,6 @@ int lks_status_command(int argc, char **argv);
 int lks_journal_command(int argc, char **argv);
 int lks_bench_command(int argc, char **argv);
 int lks_recover_command(int argc, char **argv);
+int lks_member_command_line(int argc, char **argv);
 
 #endif

@@ -38,6 +38,7 @@ struct local {
     struct lks_survey survey;
     int signal_fd;
     bool made; /* configuration and journals are new */
+    uint32_t left_out; /* replicas that were removed from the cluster, as a mask */
 };
 
 /* ---- files -------------------------------------------------------------------------------- */
@@ -119,7 +120,7 @@ static int prepare_files(struct local *local, struct lks_error *err)
 }
 
 /* A new cluster gets journals; an old one must have its own. */
-static int prepare_journals(const struct local *local, struct lks_error *err)
+static int prepare_journals(struct local *local, struct lks_error *err)
 {
     if (local->made) {
         const int rc = lks_cluster_create_replicas(&local->config, err);
@@ -136,6 +137,11 @@ static int prepare_journals(const struct local *local, struct lks_error *err)
                                  "it anew, to be filled by the others; if the cluster never ran, "
                                  "`lockstep init %s`",
                                  path, local->config_path, id, local->config_path);
+        }
+        struct lks_error removed;
+        if (lks_cluster_check_journal(&local->config, id, &removed) == -LKS_EREMOVED) {
+            printf("replica %u was removed from the cluster: not started\n", id);
+            local->left_out |= 1u << id;
         }
     }
     return 0;
@@ -214,6 +220,12 @@ static void report_end(const struct local *local, uint32_t id)
 {
     char text[96];
     const struct lks_process *process = &local->processes[id];
+    if (lks_process_exited_with(process, LKS_EXIT_REMOVED)) {
+        printf("replica %u (pid %ld) was removed from the cluster and has ended; its files stay\n",
+               id, (long)process->pid);
+        (void)fflush(stdout);
+        return;
+    }
     printf("replica %u (pid %ld) %s; the others go on. Its log: %s/r%u.log\n"
            "  start it again: lockstep serve --config %s --replica %u\n",
            id, (long)process->pid, lks_process_end_text(process, text, sizeof text),
@@ -247,6 +259,9 @@ static int start_all(struct local *local, struct lks_error *err)
 {
     for (uint32_t id = 1; id <= local->config.replicas_count; id++) {
         char log[LKS_CONFIG_PATH_MAX + 16];
+        if ((local->left_out >> id & 1u) != 0) {
+            continue;
+        }
         (void)snprintf(log, sizeof log, "%s/r%u.log", local->directory, id);
         const int rc = lks_process_start(&local->processes[id], local->config_path, id, log, err);
         if (rc != 0) {
@@ -272,7 +287,8 @@ static bool stop_is_asked(const struct local *local)
 static int wait_ready(struct local *local, struct lks_error *err)
 {
     const uint64_t deadline_ns = lks_clock_monotonic_ns() + READY_MAX_NS;
-    const uint32_t count = local->config.replicas_count;
+    const uint32_t count =
+        local->config.replicas_count - (uint32_t)__builtin_popcount(local->left_out);
     while (lks_clock_monotonic_ns() < deadline_ns) {
         if (stop_is_asked(local)) {
             return 1;
@@ -303,6 +319,9 @@ static void print_ready(const struct local *local)
     printf("cluster in %s: %u replicas, fabric shm, durability %s\n", local->directory,
            config->replicas_count, durability);
     for (uint32_t id = 1; id <= config->replicas_count; id++) {
+        if (local->processes[id].pid == 0) {
+            continue;
+        }
         printf("replica %u: pid %ld, %s:%u%s\n", id, (long)local->processes[id].pid,
                config->replicas[id].address, config->replicas[id].port,
                id == local->survey.leader ? ", leader" : "");

@@ -20,6 +20,7 @@ static const struct command commands[] = {
     {"init", lks_init_command, "write a configuration, create journals and snapshot areas"},
     {"serve", lks_serve_command, "run one replica"},
     {"status", lks_status_command, "ask every replica how it is"},
+    {"member", lks_member_command_line, "list, add, promote, remove members; hand leadership over"},
     {"journal", lks_journal_command, "look into a replica's journal: dump, verify"},
     {"bench", lks_bench_command, "measure replication, failover, recovery, endurance"},
     {"recover", lks_recover_command, "start again after a majority has forgotten entries"},
@@ -39,7 +40,7 @@ static void print_help(FILE *out)
                  "`lockstep COMMAND --help` tells a command's options; `lockstep --version` the "
                  "version.\n"
                  "Exit codes: 0 done; 1 failed; 2 wrong arguments or configuration; 3 `status`: "
-                 "no leader\nor no majority.\n");
+                 "no leader\nor no majority; 4 `serve`: removed from the cluster.\n");
 }
 
 static const struct command *find_command(const char *name)

@@ -96,6 +96,11 @@ bool lks_process_stop(struct lks_process *process, uint64_t wait_ns)
     return false;
 }
 
+bool lks_process_exited_with(const struct lks_process *process, int code)
+{
+    return process->ended && WIFEXITED(process->status) && WEXITSTATUS(process->status) == code;
+}
+
 const char *lks_process_end_text(const struct lks_process *process, char *text, size_t bytes)
 {
     if (WIFSIGNALED(process->status)) {

@@ -27,6 +27,9 @@ void lks_process_check(struct lks_process *process);
 /* Asks it to end, waits up to wait_ns, then kills it. True if it ended in order. */
 bool lks_process_stop(struct lks_process *process, uint64_t wait_ns);
 
+/* Whether it ended by itself, with this code. */
+bool lks_process_exited_with(const struct lks_process *process, int code);
+
 /* "exited with code 1", "was killed by signal 9 (Killed)". Returns text. */
 const char *lks_process_end_text(const struct lks_process *process, char *text, size_t bytes);
 

@@ -142,7 +142,7 @@ int lks_serve_command(int argc, char **argv)
         .args_doc = "--config FILE --replica N",
         .doc = "Runs one replica in the foreground.\vSIGTERM and SIGINT end it in order: clients "
                "get their answers, a leader hands over. Exit codes: 0 ended in order; 1 failed; 2 "
-               "wrong arguments or configuration.",
+               "wrong arguments or configuration; 4 this replica was removed from the cluster.",
     };
     struct serve_options options = {0};
     (void)argp_parse(&argp, argc, argv, 0, NULL, &options);
@@ -151,5 +151,8 @@ int lks_serve_command(int argc, char **argv)
     if (rc != 0) {
         fprintf(stderr, "lockstep serve: %s\n", err.text);
     }
-    return rc == 0 ? LKS_EXIT_OK : rc == -LKS_ECONFIG ? LKS_EXIT_USAGE : LKS_EXIT_FAILURE;
+    return rc == 0               ? LKS_EXIT_OK
+           : rc == -LKS_ECONFIG  ? LKS_EXIT_USAGE
+           : rc == -LKS_EREMOVED ? LKS_EXIT_REMOVED
+                                 : LKS_EXIT_FAILURE;
 }

@@ -43,6 +43,26 @@ static void find_leader(struct lks_survey *survey, uint32_t replicas_count)
     }
 }
 
+/* Whether a majority of the voters, as the leader knows them, follows it. */
+static bool voters_follow(const struct lks_survey *survey)
+{
+    const struct lks_survey_replica *leader = &survey->replicas[survey->leader];
+    char voters[32];
+    uint32_t count = 0;
+    uint32_t follow = 0;
+    (void)lks_ask_value(leader->info, "voters", voters, sizeof voters);
+    for (const char *at = voters; *at != '\0'; at++) {
+        if (*at < '1' || *at > '7') {
+            continue; /* a comma */
+        }
+        const struct lks_survey_replica *voter = &survey->replicas[*at - '0'];
+        count++;
+        follow += voter->reachable && lks_ask_number(voter->info, "leader") == survey->leader &&
+                  lks_ask_number(voter->info, "term") == survey->term;
+    }
+    return follow > count / 2;
+}
+
 void lks_survey_take(struct lks_survey *survey, const struct lks_config *config,
                      uint64_t timeout_ns)
 {
@@ -59,5 +79,5 @@ void lks_survey_take(struct lks_survey *survey, const struct lks_config *config,
             survey->followers++;
         }
     }
-    survey->majority = survey->followers > config->replicas_count / 2;
+    survey->majority = survey->leader != 0 && voters_follow(survey);
 }

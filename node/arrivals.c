@@ -182,6 +182,7 @@ static void connected(struct lks_replica *replica, uint32_t p)
     peer->known =
         (struct lks_hello_known){.incarnation = hello.incarnation, .life = hello.life};
     peer->connected = true;
+    replica->connected |= 1u << p;
     peer->durability = (enum lks_durability)hello.durability;
     (void)strncpy(peer->medium, lks_medium_name((enum lks_medium_kind)hello.medium),
                   sizeof peer->medium - 1);
@@ -200,6 +201,8 @@ static void disconnected(struct lks_replica *replica, const struct lks_fabric_ev
         return;
     }
     peer->connected = false;
+    peer->word_due = 0;
+    replica->connected &= ~(1u << arrived->peer);
     peer->grant = 0;
     peer->offered_term = 0;
     lks_mailbox_disconnected(&peer->mailbox);
@@ -395,7 +398,8 @@ static void take_message(struct lks_replica *replica, uint32_t p, const struct e
 int lks_replica_poll_messages(struct lks_replica *replica)
 {
     int work = 0;
-    for (uint32_t p = 1; p <= replica->options.replicas; p++) {
+    LKS_QUORUM_EACH(p, replica->connected)
+    {
         struct lks_replica_peer *peer = &replica->peers[p];
         for (uint32_t i = 0; i < MESSAGES_PER_TURN_MAX && peer->connected; i++) {
             union {

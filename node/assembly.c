@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "node/hello.h"
+#include "node/members.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -93,7 +94,7 @@ static int open_fabric(struct lks_assembly *assembly, const struct lks_assembly_
     lks_snapshots_memory(assembly->snapshots, &area);
     struct lks_fabric_options fabric = {
         .replica = options->replica,
-        .replicas = config->replicas_count,
+        .replicas = LKS_REPLICAS_MAX,
         .incarnation = identity.incarnation,
         .directory = config->directory,
         .log = {memory.address, memory.bytes, memory.fd, memory.fd_offset},
@@ -146,13 +147,24 @@ static uint64_t random_seed(uint32_t replica)
     return seed ^ replica;
 }
 
+/* Before format version 2 the members were the replicas of the configuration. */
+static uint32_t old_members(const struct lks_assembly *assembly)
+{
+    struct lks_journal_facts facts;
+    struct lks_identity identity;
+    lks_journal_facts(assembly->journal, &facts);
+    lks_journal_identity(assembly->journal, &identity);
+    return facts.version < 2 && !identity.promise_lost ? lks_config_members(assembly->config) : 0;
+}
+
 static int make_replica(struct lks_assembly *assembly, const struct lks_assembly_options *options,
                         struct lks_error *err)
 {
     const struct lks_config *config = options->config;
     struct lks_replica_options replica = {
         .replica = options->replica,
-        .replicas = config->replicas_count,
+        .replicas = LKS_REPLICAS_MAX,
+        .bootstrap_voters = old_members(assembly),
         .journal = assembly->journal,
         .snapshots = assembly->snapshots,
         .fabric = assembly->fabric,
@@ -166,6 +178,7 @@ static int make_replica(struct lks_assembly *assembly, const struct lks_assembly
         .seed = random_seed(options->replica),
         .log_sink = options->log_sink,
         .on_reply = options->on_reply,
+        .on_member_change = options->on_member_change,
         .ctx = options->ctx,
     };
     if (assembly->flusher != NULL) {
@@ -178,14 +191,26 @@ static int make_replica(struct lks_assembly *assembly, const struct lks_assembly
     return lks_replica_new(&assembly->replica, &replica, err);
 }
 
+static int check_removed(const struct lks_assembly *assembly, struct lks_error *err)
+{
+    struct lks_identity identity;
+    lks_journal_identity(assembly->journal, &identity);
+    return identity.removed ? lks_error_set(err, -LKS_EREMOVED, LKS_REMOVED_TEXT,
+                                            assembly->replica_id, assembly->replica_id)
+                            : 0;
+}
+
 int lks_assembly_init(struct lks_assembly *assembly, const struct lks_assembly_options *options,
                       struct lks_error *err)
 {
     const struct lks_config *config = options->config;
     *assembly = (struct lks_assembly){.config = config, .replica_id = options->replica};
     if (options->replica < 1 || options->replica > config->replicas_count) {
-        return lks_error_set(err, -LKS_ECONFIG, "replica %u: this cluster has replicas 1 to %u",
-                             options->replica, config->replicas_count);
+        return lks_error_set(err, -LKS_ECONFIG,
+                             "replica %u: the configuration names replicas 1 to %u only: add a "
+                             "block with its id, journal and listen (`lockstep member add %u "
+                             "--journal FILE --listen ADDRESS:PORT` does)",
+                             options->replica, config->replicas_count, options->replica);
     }
     struct lks_journal_options journal;
     lks_assembly_journal_options(config, options->replica, &journal);
@@ -193,6 +218,9 @@ int lks_assembly_init(struct lks_assembly *assembly, const struct lks_assembly_o
     if (rc == 0) {
         rc = lks_durability_resolve(&assembly->durability, config->durability,
                                     lks_journal_medium(assembly->journal), journal.path, err);
+    }
+    if (rc == 0) {
+        rc = check_removed(assembly, err);
     }
     if (rc == 0) {
         rc = open_snapshots(assembly, options, err);

@@ -19,6 +19,7 @@ struct lks_assembly_options {
     bool shared_process; /* the peers are threads of this process (tests, thread sanitizer) */
     const struct lks_log *log_sink;
     void (*on_reply)(void *ctx, uint64_t cookie, const void *reply, size_t bytes);
+    void (*on_member_change)(void *ctx, uint64_t cookie, int status, const char *text);
     void *ctx;
 };
 
@@ -36,7 +37,8 @@ struct lks_assembly {
 };
 
 /* Errors: those of opening the journal, the fabric and the replica; -LKS_ECONFIG (no such
- * replica, durability that the medium cannot keep). err says the way out; nothing is left open. */
+ * replica, durability that the medium cannot keep), -LKS_EREMOVED (no member any more).
+ * err says the way out; nothing is left open. */
 int lks_assembly_init(struct lks_assembly *assembly, const struct lks_assembly_options *options,
                       struct lks_error *err);
 

@@ -484,10 +484,10 @@ static int check_replicas(const struct loader *loader, const struct raw_config *
 {
     const unsigned count = raw->replicas_count;
     if (raw->replicas == NULL || count == 0) {
-        return complain(loader, "", "replicas are missing: give 1, 3, 5 or 7");
+        return complain(loader, "", "replicas are missing: give 1 to %u", LKS_REPLICAS_MAX);
     }
-    if (count > LKS_REPLICAS_MAX || count % 2 == 0) {
-        return complain(loader, "replicas", "there are %u: a cluster has 1, 3, 5 or 7", count);
+    if (count > LKS_REPLICAS_MAX) {
+        return complain(loader, "replicas", "there are %u: at most %u", count, LKS_REPLICAS_MAX);
     }
     loader->config->replicas_count = count;
     for (unsigned i = 0; i < count; i++) {

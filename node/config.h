@@ -23,7 +23,9 @@
  *     election_timeout: 25ms     # a leader's counter unmoved this long is suspicious
  *     heartbeat: 5ms             # how often that counter moves at least
  *     silent_writer: 10ms        # a peer stopped inside a write this long is killed
- *   replicas:                    # 1, 3, 5 or 7; ids 1, 2, ...
+ *   replicas:                    # ids 1, 2, ... without gaps, at most 7; a new cluster begins with
+ *                                # all of them (1, 3, 5 or 7); of one that has run, this tells
+ *                                # where replicas are, its log tells which of them are members
  *     - id: 1
  *       journal: r1.journal      # relative to this file's folder
  *       listen: 127.0.0.1:7001   # clients connect here

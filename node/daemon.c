@@ -4,6 +4,7 @@
 #include "node/assembly.h"
 #include "node/info.h"
 #include "node/loop.h"
+#include "node/member_command.h"
 #include "server/server.h"
 
 #include <errno.h>
@@ -37,6 +38,23 @@ static int submit_read(void *ctx, const void *command, size_t bytes, uint64_t co
     return lks_replica_submit_ordered(daemon->assembly.replica, command, bytes, cookie, ordered);
 }
 
+static bool member(void *ctx, const struct lks_argument *args, size_t count, uint64_t cookie,
+                   struct lks_reply *reply)
+{
+    const struct daemon *daemon = ctx;
+    return lks_member_command(&daemon->assembly, args, count, cookie, reply);
+}
+
+static void on_member_change(void *ctx, uint64_t cookie, int status, const char *text)
+{
+    struct daemon *daemon = ctx;
+    struct lks_reply reply;
+    lks_reply_init(&reply);
+    lks_member_command_ended(status, text, &reply);
+    lks_server_reply(daemon->server, cookie, reply.data, reply.bytes);
+    lks_reply_fini(&reply);
+}
+
 static size_t info(void *ctx, const char *section, char *text, size_t bytes_max)
 {
     const struct daemon *daemon = ctx;
@@ -48,15 +66,15 @@ static size_t info(void *ctx, const char *section, char *text, size_t bytes_max)
 static uint32_t durable_followers(void *ctx)
 {
     const struct daemon *daemon = ctx;
-    const uint32_t replicas = daemon->options->config->replicas_count;
     struct lks_replica_status status;
     uint32_t count = 0;
     lks_replica_status(daemon->assembly.replica, &status);
-    for (uint32_t p = 1; p <= replicas && status.role == LKS_ROLE_LEADER; p++) {
-        const bool other = p != daemon->options->replica;
+    const uint32_t least = (uint32_t)__builtin_popcount(status.voters) / 2;
+    for (uint32_t p = 1; p <= LKS_REPLICAS_MAX && status.role == LKS_ROLE_LEADER; p++) {
+        const bool other = p != daemon->options->replica && status.peers[p].connected;
         count += other && status.peers[p].durable_offset >= status.applied_offset ? 1 : 0;
     }
-    return count > replicas / 2 ? count : replicas / 2;
+    return count > least ? count : least;
 }
 
 static int open_server(struct daemon *daemon, struct lks_error *err)
@@ -72,6 +90,7 @@ static int open_server(struct daemon *daemon, struct lks_error *err)
                     .info = info,
                     .durable_followers = durable_followers,
                     .read = submit_read,
+                    .member = member,
                     .ctx = daemon},
         .log_sink = daemon->options->log_sink,
     };
@@ -108,8 +127,8 @@ static void log_start(const struct daemon *daemon)
     const struct lks_medium *medium = lks_journal_medium(daemon->assembly.journal);
     struct lks_identity identity;
     lks_journal_identity(daemon->assembly.journal, &identity);
-    lks_log_info(options->log_sink, "replica %u of %u in cluster %s, clients at %s:%u, pid %ld",
-                 options->replica, options->config->replicas_count, options->config->name,
+    lks_log_info(options->log_sink, "replica %u in cluster %s, clients at %s:%u, pid %ld",
+                 options->replica, options->config->name,
                  replica->address, replica->port, (long)getpid());
     lks_log_info(options->log_sink, "journal %s: medium %s (%s), incarnation %" PRIu64 "%s%s",
                  replica->journal, lks_medium_name(medium->kind), medium->reason,
@@ -147,6 +166,7 @@ int lks_daemon_run(const struct lks_daemon_options *options, struct lks_error *e
         .shared_process = options->shared_process,
         .log_sink = options->log_sink,
         .on_reply = on_reply,
+        .on_member_change = on_member_change,
         .ctx = &daemon,
     };
     int rc = lks_assembly_init(&daemon.assembly, &assembly, err);
@@ -163,7 +183,9 @@ int lks_daemon_run(const struct lks_daemon_options *options, struct lks_error *e
     }
     log_start(&daemon);
     rc = run_loop(&daemon, err);
-    lks_log_info(options->log_sink, rc == 0 ? "ended in order" : "cannot go on");
+    lks_log_info(options->log_sink, rc == 0               ? "ended in order"
+                                    : rc == -LKS_EREMOVED ? "no member any more: ended"
+                                                          : "cannot go on");
     char path[LKS_CONFIG_PATH_MAX + 16];
     pid_path(options, path, sizeof path);
     (void)unlink(path);
@@ -171,6 +193,6 @@ int lks_daemon_run(const struct lks_daemon_options *options, struct lks_error *e
 end_server:
     lks_server_free(daemon.server);
 end_assembly:
-    lks_assembly_fini(&daemon.assembly, rc == 0);
+    lks_assembly_fini(&daemon.assembly, rc == 0 || rc == -LKS_EREMOVED);
     return rc;
 }

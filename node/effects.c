@@ -8,7 +8,6 @@
 
 #include <stddef.h>
 
-#include "consensus/quorum.h"
 
 /* A log that ends in disorder of the fabric must not look damaged (pmem/recovery.c). */
 _Static_assert(LKS_JOURNAL_DISORDER_BYTES >= LKS_FABRIC_DISORDER_BYTES, "disorder is bounded");
@@ -123,7 +122,7 @@ static void write_log(struct lks_replica *replica, const struct lks_effect *effe
  */
 static bool can_wait(const struct lks_replica *replica)
 {
-    const uint32_t others = lks_quorum_majority(replica->options.replicas) - 1;
+    const uint32_t others = lks_quorum_count(replica->view->members.voters) / 2;
     return replica->options.fabric->ops->writes_when_posted && replica->writes_now >= others &&
            replica->deferred_count < LKS_REPLICA_DEFERRED_MAX;
 }
@@ -167,7 +166,8 @@ void lks_replica_send_commit_words(struct lks_replica *replica)
         return;
     }
     replica->words_due = false;
-    for (uint32_t p = 1; p <= replica->options.replicas; p++) {
+    LKS_QUORUM_EACH(p, replica->connected)
+    {
         struct lks_replica_peer *peer = &replica->peers[p];
         if (peer->word_due == 0) {
             continue;

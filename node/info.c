@@ -1,6 +1,8 @@
 /* What a replica says of itself in INFO; see info.h. */
 #include "node/info.h"
 
+#include "node/member_command.h"
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -51,9 +53,9 @@ static void add_role(struct writer *out, const struct lks_assembly *assembly,
 {
     add(out, "role:%s", lks_role_name(status->role));
     add(out, "leader:%u", status->leader);
-    if (status->leader >= 1 && status->leader <= assembly->config->replicas_count) {
-        const struct lks_config_replica *leader = &assembly->config->replicas[status->leader];
-        add(out, "leader_address:%s:%u", leader->address, leader->port);
+    char address[LKS_ADDRESS_TEXT_MAX + 8];
+    if (lks_member_address(assembly, status->leader, address, sizeof address)) {
+        add(out, "leader_address:%s", address);
     }
     add(out, "term:%" PRIu64, status->term);
     add(out, "incarnation:%" PRIu64, status->incarnation);
@@ -61,6 +63,15 @@ static void add_role(struct writer *out, const struct lks_assembly *assembly,
     add(out, "serving:%d", status->serving);
     add(out, "amnesiac:%d", status->amnesiac);
     add(out, "pending:%" PRIu64, status->pending);
+}
+
+static void add_members(struct writer *out, const struct lks_replica_status *status)
+{
+    char text[32];
+    add(out, "members:%" PRIu64, status->members);
+    add(out, "members_committed:%d", status->members_committed);
+    add(out, "voters:%s", lks_member_mask_text(status->voters, text));
+    add(out, "learners:%s", lks_member_mask_text(status->learners, text));
 }
 
 static void add_log(struct writer *out, const struct lks_replica_status *status)
@@ -139,9 +150,10 @@ static void add_medium(struct writer *out, const struct lks_assembly *assembly)
 static void add_peers(struct writer *out, const struct lks_assembly *assembly,
                       const struct lks_replica_status *status)
 {
-    for (uint32_t id = 1; id <= assembly->config->replicas_count; id++) {
+    for (uint32_t id = 1; id <= LKS_REPLICAS_MAX; id++) {
         const struct lks_peer_status *peer = &status->peers[id];
-        if (id == assembly->replica_id) {
+        const bool named = id <= assembly->config->replicas_count || peer->voter || peer->learner;
+        if (id == assembly->replica_id || (!named && !peer->connected)) {
             continue;
         }
         if (status->role != LKS_ROLE_LEADER) {
@@ -150,10 +162,11 @@ static void add_peers(struct writer *out, const struct lks_assembly *assembly,
         }
         add(out,
             "peer%u:connected=%d,granted=%d,written=%" PRIu64 ",durable=%" PRIu64
-            ",applied_index=%" PRIu64 ",lag_bytes=%" PRIu64 ",durability=%s,medium=%.16s",
+            ",applied_index=%" PRIu64 ",lag_bytes=%" PRIu64 ",durability=%s,medium=%.16s"
+            ",member=%s",
             id, peer->connected, peer->granted, peer->written_offset, peer->durable_offset,
             peer->applied_index, peer->lag_bytes, lks_durability_name(peer->durability),
-            peer->medium);
+            peer->medium, peer->voter ? "voter" : peer->learner ? "learner" : "none");
     }
 }
 
@@ -183,6 +196,7 @@ size_t lks_info_text(const struct lks_assembly *assembly, const char *section, c
         lks_replica_status(assembly->replica, &status);
         add_identity(&out, assembly);
         add_role(&out, assembly, &status);
+        add_members(&out, &status);
         add_log(&out, &status);
         add_takeover(&out, &status.takeover);
         add_reads(&out, &status.reads);

@@ -28,8 +28,9 @@ static void finish(struct lks_replica *replica)
         read->cursor = read->start;
         read->runs = read->start_runs;
         read->members = read->start_members;
-        lks_replica_scan(replica, &(struct lks_log_walk){&read->cursor, &read->runs, &read->members},
-                         UINT64_MAX);
+        lks_replica_scan(
+            replica, &(struct lks_log_walk){&read->cursor, &read->runs, &read->members},
+            UINT64_MAX);
     }
     lks_replica_persist(replica, LKS_PERSIST_READ, read->start.offset, read->cursor.offset);
 }

@@ -285,25 +285,53 @@ static int promote_learners(struct lks_replica *replica)
     return 0;
 }
 
+/* It says so once more at each start, whoever is there to ask. */
 static void end_if_removed(struct lks_replica *replica)
 {
-    const struct lks_members *members = &replica->view->members;
+    if (!replica->view->removed || replica->fatal != 0) {
+        return;
+    }
     char voters[32];
     char learners[32];
-    if (replica->view->removed && replica->fatal == 0) {
-        lks_replica_fail(replica, -LKS_EREMOVED,
-                         "replica %u was removed from the cluster (last members known here, %" PRIu64
-                         ": voters%s, learners%s): it ends; its journal stays as it is. To bring "
-                         "replica %u back, add it anew: `lockstep member add %u --rejoin`",
-                         replica->options.replica, members->number,
-                         mask_text(members->voters, voters), mask_text(members->learners, learners),
-                         replica->options.replica, replica->options.replica);
+    const struct lks_members *seen = &replica->view->members;
+    const struct lks_members applied = lks_replica_applied_members(replica);
+    const struct lks_members *last = applied.number > seen->number ? &applied : seen;
+    const int rc = lks_journal_mark_removed(replica->options.journal);
+    if (rc != 0) {
+        lks_log_warn(replica->options.log_sink, "the journal cannot note the removal: %s",
+                     lks_error_text(rc));
+    }
+    lks_replica_fail(replica, -LKS_EREMOVED,
+                     LKS_REMOVED_TEXT " (last members that it knows, number %" PRIu64
+                     ": voters%s, learners%s)",
+                     replica->options.replica, replica->options.replica, last->number,
+                     mask_text(last->voters, voters), mask_text(last->learners, learners));
+}
+
+/* Who is no member is looked for seldom: it may want to be told so. */
+static void tell_fabric(struct lks_replica *replica)
+{
+    const uint32_t all = (2u << replica->options.replicas) - 2u;
+    const struct lks_members *members = &replica->view->members;
+    const uint32_t named = members->voters | members->learners;
+    const uint32_t expected = named != 0 ? named : all; /* (none is known: any may be one) */
+    const uint32_t changed = expected ^ replica->members.expected;
+    replica->members.expected = expected;
+    for (uint32_t p = 1; p <= replica->options.replicas; p++) {
+        if (lks_replica_is_peer(replica, p) && (changed >> p & 1u) != 0) {
+            lks_fabric_expect(replica->options.fabric, p, (expected >> p & 1u) != 0);
+        }
     }
 }
 
 int lks_replica_members_step(struct lks_replica *replica)
 {
     int work = 0;
+    const uint32_t named = replica->view->members.voters | replica->view->members.learners;
+    if (named != replica->members.named) {
+        replica->members.named = named;
+        tell_fabric(replica);
+    }
     end_if_removed(replica);
     if (replica->members.change.active) {
         work += end_of_change(replica) ? 1 : 0;

@@ -48,6 +48,8 @@ struct lks_replica_members {
     struct lks_members_record applied; /* number 0: the bootstrap members */
     uint64_t applied_end;              /* end of the entry that brought them, or of the snapshot */
     struct lks_member_change change;
+    uint32_t named;                    /* members when the fabric was last told whom to expect */
+    uint32_t expected;                 /* peers that the fabric was told to expect, as a mask */
     uint64_t promote_ns;               /* learners are looked at again then */
     uint32_t promoting_warned;         /* learner whose promotion was refused, said once */
 };
@@ -65,6 +67,11 @@ void lks_meta_encode(const struct lks_sessions *sessions, const struct lks_membe
 /* Also takes what was written before there were changes of members: sessions alone. -EBADMSG:
  * damaged or of an unknown form; *meta is untouched then. */
 int lks_meta_decode(struct lks_meta *meta, const void *bytes, size_t count);
+
+/* For the replica that it concerns; its id, twice. */
+#define LKS_REMOVED_TEXT \
+    "replica %u was removed from the cluster: it ends, and its journal stays as it is; to bring " \
+    "it back, add it with a new journal: `lockstep member add %u --rejoin`"
 
 /* As the core wants them. */
 struct lks_members lks_members_of(const struct lks_members_record *record, uint64_t end_offset);

@@ -320,10 +320,11 @@ static int take_from(struct lks_replica *replica, uint32_t p)
 bool lks_replica_offer_ingress(struct lks_replica *replica)
 {
     bool offered = false;
-    for (uint32_t p = 1; p <= replica->options.replicas; p++) {
+    const struct lks_members *members = &replica->view->members;
+    LKS_QUORUM_EACH(p, replica->connected & (members->voters | members->learners))
+    {
         struct lks_replica_peer *peer = &replica->peers[p];
-        if (!lks_replica_is_peer(replica, p) || !peer->connected ||
-            peer->offered_term == replica->view->term ||
+        if (peer->offered_term == replica->view->term ||
             replica->now_ns < peer->offer_after_ns) {
             continue;
         }
@@ -358,10 +359,9 @@ int lks_replica_propose(struct lks_replica *replica)
     (void)lks_replica_offer_ingress(replica);
     const uint64_t before = replica->appended.offset;
     int taken = take_own(replica);
-    for (uint32_t p = 1; p <= replica->options.replicas; p++) {
-        if (lks_replica_is_peer(replica, p) && replica->peers[p].connected) {
-            taken += take_from(replica, p);
-        }
+    LKS_QUORUM_EACH(p, replica->connected)
+    {
+        taken += take_from(replica, p);
     }
     taken += take_tick(replica);
     if (taken > 0) {

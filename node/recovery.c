@@ -33,8 +33,8 @@ static void fail(struct lks_replica *replica, int code, const char *reason)
 
 /* ---- beginning ------------------------------------------------------------------------------ */
 
-/* What the lowest snapshot says of its point. 0; -ENODATA: none was taken yet, the log begins at its
- * beginning; other: failed, and said so. */
+/* What the lowest snapshot says of its point. 0; -ENODATA: none was taken yet, the log begins at
+ * its beginning; other: failed, and said so. */
 static int read_lowest(struct lks_replica *replica, struct lks_snapshot_head *head,
                        struct lks_meta *meta)
 {

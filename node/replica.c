@@ -179,13 +179,15 @@ static int make_parts(struct lks_replica *replica, const struct lks_identity *id
 static void start_core(struct lks_replica *replica, const struct lks_identity *identity)
 {
     const struct lks_replica_options *options = &replica->options;
+    const uint32_t voters =
+        identity->bootstrap_voters != 0 ? identity->bootstrap_voters : options->bootstrap_voters;
     struct lks_promise promise;
     lks_journal_promise(options->journal, &promise);
     const struct lks_core_options core = {
         .replica = options->replica,
         .replicas = options->replicas,
-        .members_voters = (uint8_t)identity->bootstrap_voters,
-        .members_unknown = identity->bootstrap_voters == 0,
+        .members_voters = (uint8_t)voters,
+        .members_unknown = voters == 0,
         .incarnation = identity->incarnation,
         .promise_term = promise.term,
         .promise_candidate = promise.candidate,
@@ -247,6 +249,7 @@ int lks_replica_new(struct lks_replica **out, const struct lks_replica_options *
     replica->floor_target = identity.floor;
     replica->taker.check_offset = UINT64_MAX;
     replica->members.applied.version = LKS_MEMBERS_VERSION;
+    replica->members.expected = UINT32_MAX; /* as the fabric does, at the beginning */
     const int rc = make_parts(replica, &identity);
     if (rc != 0) {
         lks_replica_free(replica);
@@ -380,11 +383,10 @@ uint64_t lks_replica_deadline_ns(const struct lks_replica *replica)
 {
     uint64_t deadline = replica->view->deadline_ns;
     bool greeting = replica->ack.owed != 0;
-    for (uint32_t p = 1; p <= replica->options.replicas; p++) {
+    LKS_QUORUM_EACH(p, replica->connected)
+    {
         const struct lks_mailbox *mailbox = &replica->peers[p].mailbox;
-        greeting = greeting || (replica->peers[p].connected &&
-                                (!mailbox->peer_established ||
-                                 replica->peers[p].waiting_count != 0));
+        greeting = greeting || !mailbox->peer_established || replica->peers[p].waiting_count != 0;
     }
     if (greeting && replica->now_ns + HANDSHAKE_POLL_NS < deadline) {
         deadline = replica->now_ns + HANDSHAKE_POLL_NS;

@@ -45,7 +45,9 @@ struct lks_persister {
 
 struct lks_replica_options {
     uint32_t replica;
-    uint32_t replicas;
+    uint32_t replicas; /* slots: ids 1..replicas may exist, and the fabric has them */
+    uint32_t bootstrap_voters; /* the cluster's first members, where the journal is too old to know
+                                  them; else 0 */
     struct lks_journal *journal;        /* opened, not recovered; stays the caller's */
     struct lks_snapshots *snapshots;    /* opened, of as many partitions as the service has; stays
                                            the caller's. NULL: none are taken, the log's base does

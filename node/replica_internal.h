@@ -19,6 +19,7 @@
 
 #include "base/assert.h"
 #include "consensus/core.h"
+#include "consensus/quorum.h"
 #include "node/gateway.h"
 #include "node/hello.h"
 #include "node/ingress.h"
@@ -144,6 +145,7 @@ struct lks_replica {
     int fatal; /* negative: this replica must not go on; fatal_error says why */
     struct lks_error fatal_error;
     bool recovered;
+    uint32_t connected; /* peers, as a mask */
 
     struct lks_core_event events[LKS_REPLICA_EVENTS_MAX];
     uint64_t events_head;

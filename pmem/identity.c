@@ -171,6 +171,7 @@ void lks_journal_identity(const struct lks_journal *journal, struct lks_identity
         .clean_stop = journal->clean_stop,
         .same_boot = journal->same_boot,
         .floor = record->floor,
+        .removed = (record->marks & LKS_MARK_REMOVED) != 0,
         .bootstrap_voters = record->bootstrap_voters,
     };
     memcpy(identity->boot_id, journal->boot_id, sizeof identity->boot_id);
@@ -204,6 +205,13 @@ int lks_journal_set_amnesia(struct lks_journal *journal, bool promise_lost)
     if (promise_lost) {
         record.marks |= LKS_MARK_PROMISE_LOST;
     }
+    return store_identity(journal, &record);
+}
+
+int lks_journal_mark_removed(struct lks_journal *journal)
+{
+    struct lks_identity_record record = journal->record;
+    record.marks |= LKS_MARK_REMOVED;
     return store_identity(journal, &record);
 }
 

@@ -133,6 +133,7 @@ struct lks_identity {
     bool same_boot;       /* the host has not restarted since that life */
     uint64_t floor;       /* every entry below this offset was durable here */
     char boot_id[40];
+    bool removed;         /* its replica was removed from the cluster: it must not run again */
     uint32_t bootstrap_voters; /* the cluster's first members, bit p is replica p; 0: it does not
                                   know them. (In a journal of version 1 always 0.) */
 };
@@ -145,6 +146,9 @@ int lks_journal_clear_amnesia(struct lks_journal *journal, uint32_t bootstrap_vo
 
 /* Sets the amnesia mark durably, and the other one if promise_lost. Errors: errno of msync. */
 int lks_journal_set_amnesia(struct lks_journal *journal, bool promise_lost);
+
+/* Notes durably that the replica was removed from the cluster. Errors: errno of msync. */
+int lks_journal_mark_removed(struct lks_journal *journal);
 
 /* Raises the floor durably: bytes below offset are known to be durable here, and committed (what
  * may still be overwritten must never lie below it). Lower values are ignored. Errors: errno of

@@ -51,7 +51,8 @@ enum lks_identity_mark {
     LKS_MARK_AMNESIAC = 1,
     LKS_MARK_PROMISE_LOST = 2,
     LKS_MARK_CLEAN_STOP = 4,
-    LKS_MARK_FORGETFUL = 8 /* entries may have been acknowledged here without being durable */
+    LKS_MARK_FORGETFUL = 8, /* entries may have been acknowledged here without being durable */
+    LKS_MARK_REMOVED = 16   /* its replica was removed from the cluster */
 };
 
 #define LKS_BOOT_ID_BYTES 40u

@@ -110,6 +110,9 @@ void lks_local_reset(struct lks_server *server, struct lks_connection *connectio
                      const struct lks_argument *args, size_t count);
 void lks_local_wait(struct lks_server *server, struct lks_connection *connection,
                     const struct lks_argument *args, size_t count);
+/* connection.c: the backend answers, perhaps later. */
+void lks_local_member(struct lks_server *server, struct lks_connection *connection,
+                      const struct lks_argument *args, size_t count);
 /* HELP of any container: its subcommands with their summaries. */
 void lks_local_help(struct lks_server *server, struct lks_connection *connection,
                     const struct lks_argument *args, size_t count);

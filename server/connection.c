@@ -173,6 +173,24 @@ static bool submit(struct lks_server *server, struct lks_connection *connection,
     return false;
 }
 
+void lks_local_member(struct lks_server *server, struct lks_connection *connection,
+                      const struct lks_argument *args, size_t count)
+{
+    const struct lks_server_backend *backend = &server->options.backend;
+    if (backend->member == NULL) {
+        lks_reply_error(&server->reply, "ERR no cluster stands behind this port");
+        return;
+    }
+    const uint32_t ordered_before = connection->last_ordered;
+    const uint64_t cookie = make_cookie(server, connection, false);
+    connection->submitted++;
+    connection->last_ordered = connection->submitted;
+    if (backend->member(backend->ctx, args, count, cookie, &server->reply)) {
+        connection->submitted--;
+        connection->last_ordered = ordered_before;
+    }
+}
+
 /* Finds the command and checks the number of its arguments; NULL: server->reply says why not. */
 static const struct lks_command_row *find_row(struct lks_server *server)
 {
@@ -216,7 +234,9 @@ static enum verdict execute(struct lks_server *server, struct lks_connection *co
         connection->last_command = row->name;
         row->local(server, connection, server->args.items, server->args.count);
     }
-    answer_local(server, connection);
+    if (server->reply.bytes != 0) { /* else the backend answers later */
+        answer_local(server, connection);
+    }
     return VERDICT_DONE;
 }
 

@@ -8,6 +8,8 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "lockstep/argument.h"
+#include "lockstep/reply.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -33,6 +35,11 @@ struct lks_server_backend {
      * everything that was submitted before it; else only what was answered before must be seen.
      * Never may it see what is submitted after it. NULL: submit takes these too. */
     int (*read)(void *ctx, const void *command, size_t bytes, uint64_t cookie, bool ordered);
+    /* MEMBER: lists or changes the cluster's members. args: the command's, its name included. True:
+     * `reply` holds the answer; false: lks_server_reply with this cookie follows, exactly once,
+     * later. NULL: there are none. */
+    bool (*member)(void *ctx, const struct lks_argument *args, size_t count, uint64_t cookie,
+                   struct lks_reply *reply);
     void *ctx;
 };
 

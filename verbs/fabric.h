@@ -145,6 +145,7 @@ struct lks_fabric_ops {
     void (*disarm)(struct lks_fabric *fabric);
     bool (*peer_waits)(const struct lks_fabric *fabric, uint32_t peer); /* NULL: cannot tell */
     bool (*peer_ends)(const struct lks_fabric *fabric, uint32_t peer);  /* NULL: cannot tell */
+    void (*expect)(struct lks_fabric *fabric, uint32_t peer, bool expected); /* NULL: no matter */
 };
 
 /*
@@ -169,6 +170,15 @@ static inline void lks_fabric_free(struct lks_fabric *fabric)
 static inline int lks_fabric_connect(struct lks_fabric *fabric, uint32_t peer)
 {
     return fabric->ops->connect(fabric, peer);
+}
+
+/* A hint: whether peer is thought to run and to be needed. Where it is not, tries to be connected
+ * to it come seldom (seconds). At the beginning every peer is expected. */
+static inline void lks_fabric_expect(struct lks_fabric *fabric, uint32_t peer, bool expected)
+{
+    if (fabric->ops->expect != NULL) {
+        fabric->ops->expect(fabric, peer, expected);
+    }
 }
 
 /* The 64 bytes that the peer gave at its last connection; valid until it connects again. */

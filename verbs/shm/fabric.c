@@ -223,6 +223,7 @@ static const struct lks_fabric_ops shm_ops = {
     .disarm = lks_shm_disarm,
     .peer_waits = shm_peer_waits,
     .peer_ends = shm_peer_ends,
+    .expect = lks_shm_expect,
 };
 
 static int check_options(const struct lks_fabric_options *options, struct lks_error *err)

@@ -24,6 +24,7 @@
 
 #define MEETING_NS (UINT64_C(1) * LKS_NS_PER_S)        /* for each step of a meeting */
 #define DIAL_PAUSE_MAX_NS (UINT64_C(50) * LKS_NS_PER_MS)
+#define DIAL_PAUSE_UNEXPECTED_NS (UINT64_C(2) * LKS_NS_PER_S) /* most, for who is not needed */
 #define LISTEN_PAUSE_NS (UINT64_C(100) * LKS_NS_PER_MS) /* without free descriptors */
 #define EVENTS_AT_ONCE 16
 #define ACCEPTS_AT_ONCE 8
@@ -40,9 +41,10 @@ static void stop_coming(struct lks_shm_fabric *shm, uint32_t id)
 static void pause_dialing(struct lks_shm_peer *peer, uint64_t now_ns)
 {
     peer->dial_ns = now_ns + peer->dial_pause_ns;
+    const uint64_t most_ns = peer->unexpected ? DIAL_PAUSE_UNEXPECTED_NS : DIAL_PAUSE_MAX_NS;
     peer->dial_pause_ns *= 2;
-    if (peer->dial_pause_ns > DIAL_PAUSE_MAX_NS) {
-        peer->dial_pause_ns = DIAL_PAUSE_MAX_NS;
+    if (peer->dial_pause_ns > most_ns) {
+        peer->dial_pause_ns = most_ns;
     }
 }
 
@@ -444,6 +446,18 @@ int lks_shm_connect(struct lks_fabric *fabric, uint32_t peer)
     shm->peers[peer].wanted = true;
     shm->sockets_due = true;
     return 0;
+}
+
+void lks_shm_expect(struct lks_fabric *fabric, uint32_t peer, bool expected)
+{
+    struct lks_shm_fabric *shm = lks_shm_of(fabric);
+    LKS_ASSERT(lks_shm_is_peer(shm, peer));
+    if (expected && shm->peers[peer].unexpected) {
+        shm->peers[peer].dial_ns = 0;
+        shm->peers[peer].dial_pause_ns = LKS_SHM_DIAL_PAUSE_MIN_NS;
+        shm->sockets_due = true;
+    }
+    shm->peers[peer].unexpected = !expected;
 }
 
 void lks_shm_meeting_init(struct lks_shm_fabric *shm)

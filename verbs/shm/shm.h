@@ -80,6 +80,7 @@ struct lks_shm_peer {
     bool wanted;
     uint64_t dial_ns;
     uint64_t dial_pause_ns;
+    bool unexpected;         /* dialed seldom */
     int complained;          /* code of the last refusal logged, */
     uint64_t complained_ns;  /* and when: the same one is not repeated at once */
 };
@@ -209,6 +210,7 @@ void lks_shm_meeting_init(struct lks_shm_fabric *shm);
 /* Says goodbye to all and closes everything; no events. */
 void lks_shm_meeting_fini(struct lks_shm_fabric *shm);
 int lks_shm_connect(struct lks_fabric *fabric, uint32_t peer);
+void lks_shm_expect(struct lks_fabric *fabric, uint32_t peer, bool expected);
 /* Handles what the descriptors and the clock have for this side; bounded work. */
 void lks_shm_meeting_serve(struct lks_shm_fabric *shm, uint64_t now_ns);
 /* Earliest time at which _serve has something to do though no descriptor is ready. */

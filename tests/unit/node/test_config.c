@@ -141,7 +141,7 @@ static void parse__missing_keys__are_named(void **state)
     expect_error(ID THREE, "cluster.yaml:1: name is missing: write `name: demo`");
     expect_error("name: a\n" THREE, "cluster.yaml:1: id is missing: 32 hexadecimal digits, new for "
                                     "each cluster");
-    expect_error("name: a\n" ID, "cluster.yaml:1: replicas are missing: give 1, 3, 5 or 7");
+    expect_error("name: a\n" ID, "cluster.yaml:1: replicas are missing: give 1 to 7");
     expect_error("name: a\n" ID "replicas:\n  - id: 1\n    journal: x\n",
                  "cluster.yaml:4: replicas[0]: listen is missing");
     expect_error("name: a\n" ID "replicas:\n  - id: 1\n    listen: x\n",
@@ -254,7 +254,10 @@ static void parse__bad_replicas__name_which(void **state)
     const char *head = "name: a\n" ID "replicas:\n";
     char text[1024];
     (void)snprintf(text, sizeof text, "%s%s%s", head, REPLICA("1", "7001"), REPLICA("2", "7002"));
-    expect_error(text, "cluster.yaml:3: replicas: there are 2: a cluster has 1, 3, 5 or 7");
+    struct lks_config config;
+    struct lks_error err;
+    assert_int_equal(parse(text, &config, &err), 0); /* as members come and go */
+    assert_int_equal(config.replicas_count, 2);
     (void)snprintf(text, sizeof text, "%s%s", head, REPLICA("2", "7001"));
     expect_error(text, "cluster.yaml:4: replicas[0].id: '2': the ids of 1 replicas are 1 to 1");
     (void)snprintf(text, sizeof text, "%s%s%s%s", head, REPLICA("1", "7001"),

@@ -299,7 +299,8 @@ static void run__cannot_start__says_why_and_leaves_nothing_open(void **state)
     struct lks_daemon_options options = {
         .config = &cluster->config, .replica = 2, .service = &lks_kv_service, .stop_fd = -1};
     assert_int_equal(lks_daemon_run(&options, &err), -LKS_ECONFIG);
-    assert_string_equal(err.text, "replica 2: this cluster has replicas 1 to 1");
+    assert_non_null(strstr(err.text, "replica 2: the configuration names replicas 1 to 1 only"));
+    assert_non_null(strstr(err.text, "`lockstep member add 2 "));
 
     options.replica = 1;
     struct sockaddr_in address = {.sin_family = AF_INET,

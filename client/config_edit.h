@@ -1,0 +1,34 @@
+/*
+ * Changing a configuration that people write: adds a replica's block to the file and leaves every
+ * other byte as it is. Main thread.
+ */
+#ifndef LKS_CLIENT_CONFIG_EDIT_H
+#define LKS_CLIENT_CONFIG_EDIT_H
+
+#include "base/error.h"
+#include "node/config.h"
+
+/* As in the file; snapshots NULL: the default. */
+struct lks_config_addition {
+    uint32_t id; /* the next free one */
+    const char *journal;
+    const char *listen;
+    const char *snapshots;
+};
+
+/*
+ * Puts a block behind the last replica's, and loads the result. The file is replaced by a rename:
+ * whoever reads it sees the old one or the new one. If the block is there already, with the same
+ * values, nothing is changed. Errors: -LKS_ECONFIG (the values are refused as in any configuration;
+ * another block of that id; ids with a gap; a form that cannot be edited: err shows the block to be
+ * added by hand), errno.
+ */
+int lks_config_add_replica(struct lks_config *config, const char *path,
+                           const struct lks_config_addition *addition, struct lks_error *err);
+
+/* The same without files: the new text, to be freed. `at_end` of the old text stays what it was. */
+int lks_config_text_add(const char *text, size_t bytes, const char *file,
+                        const struct lks_config_addition *addition, char **changed,
+                        struct lks_error *err);
+
+#endif
