@@ -14,4 +14,6 @@ lks_test(unit/verbs/test_threads.c lks_verbs_actor Threads::Threads)
 # The RDMA backend: without a device its tests are skipped (soft-roce/lab brings one).
 if(TARGET lks_verbs_ibv)
   lks_test(conformance/fabric/test_rdma.c lks_fabric_suite lks_verbs_ibv)
+  lks_test(unit/verbs/test_ibv_device.c lks_verbs_ibv)
+  lks_test(unit/verbs/test_ibv_hammer.c lks_verbs_ibv)
 endif()

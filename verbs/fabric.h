@@ -18,6 +18,8 @@
  * in any order: within one write, and also between a write and those posted after it. But nothing
  * is seen LKS_FABRIC_DISORDER_BYTES or more behind a byte that is still missing.
  *
+ * A read of SNAPSHOTS may be overtaken by operations posted after it.
+ *
  * A read or a flush waits for the writes posted before it, not the other way round: a write may
  * land before a read, or a flush, that was posted earlier has taken effect. The read may then
  * return what that write wrote; a flush covers the writes before it, whatever else has landed.

@@ -18,7 +18,7 @@
 /* Where a replica listens: a numeric IPv4 or IPv6 address of an RDMA port, and a port of the
  * connection manager (a space of its own, beside those of TCP). */
 struct lks_rdma_place {
-    char address[LKS_RDMA_ADDRESS_MAX]; /* "" : not in use */
+    char address[LKS_RDMA_ADDRESS_MAX]; /* "": not in use, or not known: then it has to call */
     uint16_t port;
 };
 

@@ -86,8 +86,11 @@ static void on_message(struct lks_ibv_fabric *ibv, uint32_t id,
     case LKS_IBV_CREDIT:
         on_credit(ibv, id, message);
         break;
-    case LKS_IBV_GOODBYE:
-        lks_ibv_link_close(ibv, id);
+    case LKS_IBV_WANT:
+        lks_ibv_chunk_wanted(ibv, id, message);
+        break;
+    case LKS_IBV_CHUNK:
+        lks_ibv_chunk_answered(ibv, id, message);
         break;
     default:
         lks_ibv_complain(ibv, id, -EBADMSG, "connection given up", "a message out of turn");

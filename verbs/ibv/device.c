@@ -49,6 +49,9 @@ static int parse_places(struct lks_ibv_fabric *ibv, struct lks_error *err)
 {
     for (uint32_t id = 1; id <= ibv->replicas; id++) {
         const struct lks_rdma_place *place = &ibv->rdma.places[id];
+        if (id != ibv->self && place->address[0] == '\0') {
+            continue; /* not in use: it is not dialed, but may call */
+        }
         if (parse_place(place, &ibv->peers[id].place) != 0) {
             return lks_error_set(err, -EINVAL, "replica %u: \"%s\" port %u is no RDMA place: a "
                                  "numeric IPv4 or IPv6 address and a port above 0 are needed",
@@ -239,6 +242,14 @@ int lks_ibv_device_init(struct lks_ibv_fabric *ibv, struct lks_error *err)
     return code;
 }
 
+void lks_ibv_deafen(struct lks_ibv_fabric *ibv)
+{
+    if (ibv->listener != NULL) {
+        (void)rdma_destroy_id(ibv->listener);
+        ibv->listener = NULL;
+    }
+}
+
 void lks_ibv_device_fini(struct lks_ibv_fabric *ibv)
 {
     if (ibv->cq != NULL) {
@@ -250,9 +261,7 @@ void lks_ibv_device_fini(struct lks_ibv_fabric *ibv)
     if (ibv->pd != NULL) {
         (void)ibv_dealloc_pd(ibv->pd);
     }
-    if (ibv->listener != NULL) {
-        (void)rdma_destroy_id(ibv->listener);
-    }
+    lks_ibv_deafen(ibv);
     if (ibv->channel != NULL) {
         rdma_destroy_event_channel(ibv->channel);
     }

@@ -166,6 +166,7 @@ static void ibv_free(struct lks_fabric *fabric)
 {
     struct lks_ibv_fabric *ibv = lks_ibv_of(fabric);
     lks_ibv_helper_stop(&ibv->helper);
+    lks_ibv_deafen(ibv); /* peers that find their connection ended ask whether we still listen */
     for (uint32_t id = 1; id <= ibv->replicas; id++) {
         end_link(ibv, id);
     }

@@ -426,8 +426,12 @@ int lks_ibv_grants_init(struct lks_ibv_fabric *ibv, struct lks_error *err)
         }
         grant->ibv = ibv;
         grant->pd = ibv_alloc_pd(ibv->context);
-        grant->region = grant->pd != NULL ? lks_ibv_register_grant(ibv, grant->pd) : NULL;
-        if (grant->region == NULL) {
+        /* For who is not in use yet it is registered at the first grant. */
+        const bool used = ibv->rdma.places[id].address[0] != '\0';
+        if (grant->pd != NULL && used) {
+            grant->region = lks_ibv_register_grant(ibv, grant->pd);
+        }
+        if (grant->pd == NULL || (used && grant->region == NULL)) {
             const int code = last_error();
             return lks_ibv_explain(ibv, "the log, for one peer to write", ibv->options.log.bytes,
                                    code, err);

@@ -93,7 +93,10 @@ static bool send_hello(struct lks_ibv_fabric *ibv, uint32_t peer, enum lks_ibv_m
     regions[LKS_FABRIC_LOG] = describe(ibv->log_region);
     regions[LKS_FABRIC_WORDS] = describe(ibv->words_region);
     regions[LKS_FABRIC_INBOX] = describe(ibv->peers[peer].inbox_region);
-    regions[LKS_FABRIC_SNAPSHOTS] = describe(ibv->snapshots_region);
+    regions[LKS_FABRIC_SNAPSHOTS] = (struct lks_ibv_remote){
+        .address = (uintptr_t)ibv->snapshots.address,
+        .bytes = ibv->snapshots.bytes,
+        .rkey = ibv->snapshots.count == 1 ? ibv->snapshots.regions[0]->rkey : 0};
     prove(ibv, &ibv->peers[peer].link, &message, message.proof);
     return lks_ibv_send(ibv, peer, &message);
 }

@@ -30,6 +30,9 @@
 #define LKS_IBV_MESSAGE_BYTES 256u
 #define LKS_IBV_OWNER_DEPTH 8u
 #define LKS_IBV_PATHS 3u
+#define LKS_IBV_CHUNKS_MAX 256u     /* of a snapshot area */
+#define LKS_IBV_CHUNK_BYTES_MIN (UINT64_C(64) << 20)
+#define LKS_IBV_PARKED_MAX 32u      /* reads that wait for a chunk's key, a peer */
 #define LKS_IBV_NEVER UINT64_MAX
 #define LKS_IBV_KEY_MARK UINT64_C(0x6c6b6b31) /* upper half of a key's words[1]; [0]: incarnation */
 #define LKS_IBV_STEP_NS UINT64_C(3000000000) /* for each step of a meeting */
@@ -97,6 +100,7 @@ struct lks_ibv_link {
     bool together; /* after TOGETHER: its end is an event */
     bool probed;   /* no probe of the peer's life is to follow */
     bool peer_dead;
+    uint64_t probe_end_ns; /* 0: no probe yet */
     struct lks_ibv_job closing;
 };
 
@@ -175,7 +179,30 @@ enum lks_ibv_due {
     LKS_IBV_DUE_OFFER = 1,
     LKS_IBV_DUE_ANSWER = 2,
     LKS_IBV_DUE_CREDIT = 4,
-    LKS_IBV_DUE_WAKE = 8 /* a wake-up is owed */
+    LKS_IBV_DUE_WAKE = 8,   /* a wake-up is owed */
+    LKS_IBV_DUE_CHUNK = 16, /* keys of chunks that the peer wanted */
+    LKS_IBV_DUE_PARKED = 32 /* own reads that wait for keys */
+};
+
+/* A read of a peer's snapshots. */
+struct lks_ibv_parked {
+    uint64_t id;
+    uint64_t offset;
+    uint64_t bytes;
+    void *destination;
+    uint32_t lkey;
+};
+
+/* The own snapshot area. */
+struct lks_ibv_snapshots {
+    uint8_t *address;
+    uint64_t bytes; /* 0: none */
+    uint32_t count; /* of chunks */
+    struct ibv_pd *pd;
+    struct lks_ibv_job job; /* busy: chunk, its region and code are the helper's */
+    uint32_t chunk;
+    int code;
+    struct ibv_mr *regions[LKS_IBV_CHUNKS_MAX];
 };
 
 struct lks_ibv_peer {
@@ -188,6 +215,12 @@ struct lks_ibv_peer {
     bool offer_waits;
     struct lks_ibv_grant grant;
     uint32_t due; /* enum lks_ibv_due */
+    uint32_t chunk_keys[LKS_IBV_CHUNKS_MAX]; /* of the peer's snapshots; 0: not known */
+    uint64_t asked_chunks[LKS_IBV_CHUNKS_MAX / 64];
+    uint64_t wanted_chunks[LKS_IBV_CHUNKS_MAX / 64]; /* of the own, by the peer */
+    uint64_t due_chunks[LKS_IBV_CHUNKS_MAX / 64];    /* likewise; their keys are to be told */
+    struct lks_ibv_parked parked[LKS_IBV_PARKED_MAX];
+    uint32_t parked_count;
     uint64_t connection;
     bool farewell_pending; /* DISCONNECTED is not handed out yet */
     uint8_t hello[LKS_FABRIC_HELLO_BYTES];
@@ -249,7 +282,7 @@ struct lks_ibv_fabric {
     struct ibv_mr *words_region;
     struct ibv_mr *scratch_region;
     struct ibv_mr *local_region;
-    struct ibv_mr *snapshots_region;
+    struct lks_ibv_snapshots snapshots;
     /* Sleeping. */
     int epoll_fd;
     int timer_fd;
@@ -284,6 +317,8 @@ struct lks_ibv_event *lks_ibv_push(struct lks_ibv_fabric *ibv, enum lks_fabric_e
 
 int lks_ibv_device_init(struct lks_ibv_fabric *ibv, struct lks_error *err);
 void lks_ibv_device_fini(struct lks_ibv_fabric *ibv);
+/* Listens no more. */
+void lks_ibv_deafen(struct lks_ibv_fabric *ibv);
 /* Registers what peers may read and write, and what is sent from; after the device. */
 int lks_ibv_memory_init(struct lks_ibv_fabric *ibv, struct lks_error *err);
 void lks_ibv_memory_fini(struct lks_ibv_fabric *ibv);
@@ -399,6 +434,24 @@ int lks_ibv_read(struct lks_fabric *fabric, uint32_t peer, enum lks_fabric_regio
                  uint64_t offset, void *destination, uint64_t bytes, uint64_t id);
 /* Sends wake-ups that are owed; false: not all could be sent. */
 bool lks_ibv_ring_owed(struct lks_ibv_fabric *ibv, uint32_t peer);
+
+/* ---- snapshots.c ----------------------------------------------------------------------------- */
+
+int lks_ibv_snapshots_init(struct lks_ibv_fabric *ibv, struct lks_error *err);
+void lks_ibv_snapshots_fini(struct lks_ibv_fabric *ibv);
+/* Owner's side: a peer wants a chunk's key; keys that are due are told (false: later). */
+void lks_ibv_chunk_wanted(struct lks_ibv_fabric *ibv, uint32_t peer,
+                          const struct lks_ibv_message *message);
+bool lks_ibv_chunks_answer(struct lks_ibv_fabric *ibv, uint32_t peer);
+/* Reader's side: a new connection; a key has come; a read, within bounds; reads that waited go on
+ * (false: some still wait); all that wait end. */
+void lks_ibv_chunks_reset(struct lks_ibv_fabric *ibv, uint32_t peer);
+void lks_ibv_chunk_answered(struct lks_ibv_fabric *ibv, uint32_t peer,
+                            const struct lks_ibv_message *message);
+int lks_ibv_read_snapshots(struct lks_ibv_fabric *ibv, uint32_t peer,
+                           const struct lks_ibv_parked *read);
+bool lks_ibv_parked_go_on(struct lks_ibv_fabric *ibv, uint32_t peer);
+void lks_ibv_parked_end(struct lks_ibv_fabric *ibv, uint32_t peer);
 
 /* ---- arrival.c ------------------------------------------------------------------------------- */
 

@@ -82,6 +82,7 @@ void lks_ibv_link_join(struct lks_ibv_fabric *ibv, uint32_t id)
     peer->link.together = true;
     peer->link.bell = (struct lks_ibv_bell){0};
     peer->link.rung = (struct lks_ibv_rung){0};
+    lks_ibv_chunks_reset(ibv, id);
     peer->connected = true;
     peer->connection++;
     peer->dial_pause_ns = LKS_IBV_PAUSE_MIN_NS;
@@ -145,6 +146,12 @@ void lks_ibv_send_due(struct lks_ibv_fabric *ibv, uint32_t id)
     if ((peer->due & LKS_IBV_DUE_WAKE) != 0 && lks_ibv_ring_owed(ibv, id)) {
         peer->due &= ~(uint32_t)LKS_IBV_DUE_WAKE;
     }
+    if ((peer->due & LKS_IBV_DUE_CHUNK) != 0 && lks_ibv_chunks_answer(ibv, id)) {
+        peer->due &= ~(uint32_t)LKS_IBV_DUE_CHUNK;
+    }
+    if ((peer->due & LKS_IBV_DUE_PARKED) != 0 && lks_ibv_parked_go_on(ibv, id)) {
+        peer->due &= ~(uint32_t)LKS_IBV_DUE_PARKED;
+    }
     if ((peer->due & LKS_IBV_DUE_CREDIT) != 0 && send_credit(ibv, id)) {
         peer->due &= ~(uint32_t)LKS_IBV_DUE_CREDIT;
     }
@@ -184,6 +191,7 @@ static void closing_done(void *ctx, struct lks_ibv_job *job)
     peer->link.id = NULL;
     peer->link.state = LKS_IBV_LINK_NONE;
     lks_ibv_queue_abandon(ibv, &peer->link.queue);
+    lks_ibv_parked_end(ibv, id);
     lks_ibv_paths_gone(ibv, id);
     peer->dial_ns = lks_clock_monotonic_ns() + peer->dial_pause_ns;
     if (!peer->link.together) {
@@ -214,6 +222,7 @@ void lks_ibv_link_close(struct lks_ibv_fabric *ibv, uint32_t id)
         peer->offer_waits = false;
         link->probed = false;
         link->peer_dead = false;
+        link->probe_end_ns = 0;
         lks_ibv_paths_leave(ibv, id);
     }
     link->state = LKS_IBV_LINK_CLOSING;

@@ -17,9 +17,10 @@
 #define RESOLVE_MS 1000
 #define BACKLOG 16
 #define COMPLAIN_NS (UINT64_C(5) * LKS_NS_PER_S)
-#define PROBE_NS (UINT64_C(100) * LKS_NS_PER_MS) /* a host that is gone answers nothing */
-#define REJECT_NOBODY_LISTENS 8 /* "invalid service id" of the specification of communication
-                                   management, table of rejection reasons */
+#define PROBE_NS (UINT64_C(500) * LKS_NS_PER_MS) /* a host that is gone answers nothing */
+/* Of the specification of communication management, table of rejection reasons. */
+#define REJECT_NOBODY_LISTENS 8 /* "invalid service id" */
+#define REJECT_BY_CONSUMER 28
 #define RECEIVER_NOT_READY_FOREVER 7
 #define RETRIES 6
 #define ACK_TIMEOUT 13 /* 4.096 us << 13 is 34 ms, and seven of them a quarter of a second */
@@ -105,12 +106,15 @@ static void dial(struct lks_ibv_fabric *ibv, uint32_t id, uint64_t now_ns)
 bool lks_ibv_probe(struct lks_ibv_fabric *ibv, uint32_t id)
 {
     struct lks_ibv_link *link = &ibv->peers[id].link;
-    if (begin_call(ibv, id) != 0) {
+    if (ibv->peers[id].place.ss_family == 0 || begin_call(ibv, id) != 0) {
         return false;
+    }
+    if (link->probe_end_ns == 0) {
+        link->probe_end_ns = lks_clock_monotonic_ns() + PROBE_NS;
     }
     link->probed = true;
     link->state = LKS_IBV_LINK_PROBING;
-    link->deadline_ns = lks_clock_monotonic_ns() + PROBE_NS;
+    link->deadline_ns = link->probe_end_ns;
     return true;
 }
 
@@ -274,6 +278,9 @@ static void on_rejected(struct lks_ibv_fabric *ibv, uint32_t peer, int reason, c
     if (link->state == LKS_IBV_LINK_PROBING) {
         link->peer_dead = reason == REJECT_NOBODY_LISTENS ||
                           (known && why.replica == peer && why.incarnation > link->incarnation);
+        /* Without a reason of ours: a listener that was just ending. Ask once more. */
+        link->probed = known || reason != REJECT_BY_CONSUMER ||
+                       lks_clock_monotonic_ns() >= link->probe_end_ns;
     } else if (known) {
         lks_ibv_complain(ibv, peer, why.status, "it refuses this replica", "");
     }
@@ -348,7 +355,7 @@ static bool dials(const struct lks_ibv_fabric *ibv, uint32_t id)
 {
     const struct lks_ibv_peer *peer = &ibv->peers[id];
     return peer->wanted && id < ibv->self && peer->link.state == LKS_IBV_LINK_NONE &&
-           !peer->farewell_pending;
+           !peer->farewell_pending && peer->place.ss_family != 0;
 }
 
 static bool has_deadline(const struct lks_ibv_link *link)

@@ -47,7 +47,10 @@ int lks_ibv_explain(const struct lks_ibv_fabric *ibv, const char *what, uint64_t
 {
     struct rlimit limit = {0};
     (void)getrlimit(RLIMIT_MEMLOCK, &limit);
-    const uint64_t rings = ibv->replicas; /* once to read, once a peer to write */
+    uint64_t rings = 0; /* once to read, once a peer to write */
+    for (uint32_t id = 1; id <= ibv->replicas; id++) {
+        rings += ibv->rdma.places[id].address[0] != '\0';
+    }
     if (code == -ENOMEM) {
         return lks_error_set(err, code, "%s, %llu MiB, cannot be registered: locked memory is "
                              "limited to %llu MiB, and this replica needs %llu rings of %llu MiB; "
@@ -206,10 +209,8 @@ int lks_ibv_memory_init(struct lks_ibv_fabric *ibv, struct lks_error *err)
                                IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ, &ibv->log_region,
                                err);
     }
-    if (code == 0 && options->snapshots.address != NULL) {
-        code = register_region(ibv, "the snapshot area", options->snapshots.address,
-                               options->snapshots.bytes, IBV_ACCESS_REMOTE_READ,
-                               &ibv->snapshots_region, err);
+    if (code == 0) {
+        code = lks_ibv_snapshots_init(ibv, err);
     }
     return code;
 }
@@ -233,7 +234,7 @@ void lks_ibv_memory_fini(struct lks_ibv_fabric *ibv)
             lks_ibv_queue_fini(&peer->paths[i].queue);
         }
     }
-    deregister(&ibv->snapshots_region);
+    lks_ibv_snapshots_fini(ibv);
     deregister(&ibv->log_region);
     deregister(&ibv->scratch_region);
     deregister(&ibv->words_region);

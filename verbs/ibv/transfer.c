@@ -213,6 +213,14 @@ int lks_ibv_read(struct lks_fabric *fabric, uint32_t id, enum lks_fabric_region 
     if (unlikely(!has_room(ibv, peer, &peer->link.queue, bytes, operation))) {
         return -LKS_EBUSY;
     }
+    if (region == LKS_FABRIC_SNAPSHOTS) {
+        const struct lks_ibv_parked read = {.id = operation,
+                                            .offset = offset,
+                                            .bytes = bytes,
+                                            .destination = destination,
+                                            .lkey = local->lkey};
+        return lks_ibv_read_snapshots(ibv, id, &read);
+    }
     peer->outstanding[LKS_IBV_LANE_CONNECTION] += operation != 0;
     return post(ibv, &peer->link.queue,
                 (struct lks_ibv_work){.opcode = IBV_WR_RDMA_READ,

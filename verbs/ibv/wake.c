@@ -93,8 +93,9 @@ static bool something_due(const struct lks_ibv_fabric *ibv)
 {
     for (uint32_t id = 1; id <= ibv->replicas; id++) {
         const struct lks_ibv_peer *peer = &ibv->peers[id];
-        /* A wake-up that is owed waits for the peer's credit, which is a completion. */
-        if (peer->connected && (peer->due & ~(uint32_t)LKS_IBV_DUE_WAKE) != 0) {
+        /* What waits for the peer's word, a completion, is nothing to stay awake for. */
+        const uint32_t waits = LKS_IBV_DUE_WAKE | LKS_IBV_DUE_PARKED;
+        if (peer->connected && (peer->due & ~waits) != 0) {
             return true;
         }
     }

@@ -72,13 +72,14 @@ enum lks_ibv_message_kind {
     LKS_IBV_OFFER = 5,   /* owner to writer: here is a queue pair for this grant */
     LKS_IBV_ANSWER = 6,  /* writer to owner: and here is mine */
     LKS_IBV_CREDIT = 7,  /* that many wake-ups have been taken */
-    LKS_IBV_GOODBYE = 8  /* the connection ends in order */
+    LKS_IBV_WANT = 8,    /* the key of a chunk of your snapshots, please */
+    LKS_IBV_CHUNK = 9    /* here it is; or status says why not */
 };
 
 struct lks_ibv_remote {
     uint64_t address;
     uint64_t bytes; /* 0: none */
-    uint32_t rkey;
+    uint32_t rkey; /* snapshots: of their first chunk; 0: not registered yet */
     uint32_t reserved;
 };
 
@@ -102,6 +103,10 @@ struct lks_ibv_message {
             uint64_t grant;   /* and of this grant's queue pair */
             uint64_t path;
         } credit;
+        struct { /* WANT, CHUNK */
+            uint32_t number;
+            uint32_t rkey;
+        } chunk;
         uint8_t bytes[216];
     } body;
 };
