@@ -10,6 +10,7 @@
 #include "sim/kept.h"
 #include "sim/minimize.h"
 #include "sim/profile.h"
+#include "sim/record.h"
 #include "sim/summary.h"
 
 #include <argp.h>
@@ -32,6 +33,8 @@
 struct arguments {
     struct lks_sim_campaign campaign;
     const char *kept;
+    const char *record;
+    int record_fd;
     bool seeds_given;
     bool replay;
     bool minimize;
@@ -49,6 +52,7 @@ enum option_key {
     COMMANDS,
     TIME,
     KEEP_GOING,
+    RECORD,
     CRASH_POINTS
 };
 
@@ -64,6 +68,8 @@ static const struct argp_option g_options[] = {
      "no longer", 1},
     {"kept", KEPT, "FILE", 0, "Run the seeds that FILE lists", 1},
     {"keep-going", KEEP_GOING, NULL, 0, "Do not end at the first violation", 1},
+    {"record", RECORD, "FILE", 0,
+     "Add a line on these seeds to a book of campaigns (tab-separated values)", 1},
     {"crash-points", CRASH_POINTS, NULL, 0,
      "Something else: power cuts at every store; see --crash-points --help", 4},
     {"replay", 'r', "SEED", 0, "Run one seed", 2},
@@ -228,6 +234,9 @@ static void check_arguments(struct argp_state *state, struct arguments *argument
     if (seeds + arguments->replay + (arguments->kept != NULL) > 1) {
         argp_error(state, "only one of --seeds or --for, --replay and --kept can be given");
     }
+    if (arguments->record != NULL && (arguments->replay || arguments->kept != NULL)) {
+        argp_error(state, "--record %s: belongs to --seeds or --for", arguments->record);
+    }
     if (arguments->is_part && !arguments->replay) {
         argp_error(state, "--faults belongs to --replay");
     }
@@ -276,6 +285,9 @@ static error_t parse(int key, char *text, struct argp_state *state)
         return 0;
     case KEPT:
         arguments->kept = text;
+        return 0;
+    case RECORD:
+        arguments->record = text;
         return 0;
     case KEEP_GOING:
         campaign->keep_going = true;
@@ -382,6 +394,11 @@ static int run_campaign(const struct arguments *arguments)
     lks_sim_summary_print(campaign, &sums, stdout);
     int code = g_interrupted != 0 ? EXIT_INTERRUPTED : EXIT_SUCCESS;
     code = status < 0 ? EXIT_FAILURE : code;
+    if (arguments->record != NULL &&
+        lks_sim_record_add(arguments->record_fd, campaign, &sums, LKS_COMMIT, &err) < 0) {
+        (void)fprintf(stderr, "lockstep-sim: %s: %s\n", arguments->record, err.text);
+        code = EXIT_FAILURE;
+    }
     if (sums.violations > 0) {
         say_violation(&sums.first, &sums.verdict);
         code = explain(&sums.first, arguments->minimize ? THOROUGH_ATTEMPTS : QUICK_ATTEMPTS);
@@ -423,6 +440,14 @@ int main(int argc, char **argv)
             return EXIT_USAGE;
         }
         arguments.campaign.tasks = tasks;
+    }
+    if (arguments.record != NULL) {
+        struct lks_error err = {0};
+        arguments.record_fd = lks_sim_record_open(arguments.record, &err);
+        if (arguments.record_fd < 0) {
+            (void)fprintf(stderr, "lockstep-sim: %s\n", err.text);
+            return EXIT_USAGE;
+        }
     }
     const int code = run_campaign(&arguments);
     free(tasks);

@@ -20,7 +20,7 @@ struct times {
     const struct lks_sim_history *history;
     struct returned *returned;
     uint32_t returned_count;
-    uint64_t *least_from; /* by number: least index of this call and all later ones; or UINT64_MAX */
+    uint64_t *least_from; /* by number: least index of it and all later ones, or UINT64_MAX */
 };
 
 static int by_return(const void *a, const void *b)

@@ -69,6 +69,8 @@ static void arguments__wrong__one_clear_error(void **state)
         {"--replay 1 --faults 3-1", "--faults 3-1: a list as 3,7-9"},
         {"--verbose --jobs 2", "--verbose: the events of one process only"},
         {"--kept /nowhere/list", "/nowhere/list: No such file or directory"},
+        {"--record /nowhere/book", "--record /nowhere/book: No such file or directory"},
+        {"--record book --replay 1", "--record book: belongs to --seeds or --for"},
         {"more", "more: no such argument"},
         {"--nothing", "unrecognized option '--nothing'"},
     };
@@ -100,6 +102,33 @@ static void json__some_seeds__last_line_has_the_sums(void **state)
         assert_non_null(strstr(line, names[i]));
     }
     assert_string_equal(strstr(line, "}\n") != NULL ? "}" : line, "}");
+}
+
+/* Two campaigns: the names of the columns once, then a line each. */
+static void record__two_campaigns__a_line_each(void **state)
+{
+    (void)state;
+    char path[128];
+    char arguments[256];
+    char text[8192] = "";
+    (void)snprintf(path, sizeof path, "%s/lockstep-book-%ld", scratch_folder(), (long)getpid());
+    (void)snprintf(arguments, sizeof arguments, "--seeds 1:2 --record %s", path);
+    assert_int_equal(run(g_output, "", arguments), 0);
+    (void)snprintf(arguments, sizeof arguments, "--seeds 7:9 --profile crash --record %s", path);
+    assert_int_equal(run(g_output, "", arguments), 0);
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    const size_t bytes = fread(text, 1, sizeof text - 1, file);
+    assert_true(bytes > 0 && bytes < sizeof text - 1);
+    (void)fclose(file);
+    assert_int_equal(unlink(path), 0);
+    const char *first = strchr(text, '\n') + 1;
+    const char *second = strchr(first, '\n') + 1;
+    assert_int_equal(strncmp(text, "time\tcommit\tprofile\t", 20), 0);
+    assert_non_null(strstr(first, "\tall\t0\t1\t2\t0\t"));
+    assert_non_null(strstr(second, "\tcrash\t0\t7\t3\t0\t"));
+    assert_non_null(strstr(second, "\tcrash="));
+    assert_string_equal(strchr(second, '\n'), "\n");
 }
 
 static void sum_of(const char *output, char *hash)
@@ -227,6 +256,7 @@ int main(void)
         cmocka_unit_test(runs__other_addresses_environment_and_heap__same_hashes),
         cmocka_unit_test(violation__untrusted_fence__short_trace_and_how_to_repeat),
         cmocka_unit_test(kept__list__each_line_is_run_or_refused),
+        cmocka_unit_test(record__two_campaigns__a_line_each),
         cmocka_unit_test(for__a_second__first_seed_is_printed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
