@@ -17,6 +17,7 @@ struct client {
     struct lks_sim_clients *clients;
     uint32_t id; /* from 1 */
     uint32_t replica;
+    uint32_t connection; /* another one after each move, loss of patience or end of the replica */
     uint32_t under_way;
     bool open;
     bool ticking; /* the next call is on the timeline */
@@ -40,6 +41,7 @@ struct lks_sim_clients {
     uint64_t numbers; /* the last one used */
     uint64_t oldest;  /* every number below it is settled */
     uint32_t commands_max;
+    uint32_t connections; /* made so far */
     bool expecting;
     bool stopped;
     struct lks_sim_clients_counts counts;
@@ -64,8 +66,15 @@ static void tick_after(struct client *client, const struct lks_sim_delay *delay)
                           call_next, client, 0);
 }
 
+static void connect(struct client *client)
+{
+    client->clients->connections++;
+    client->connection = client->clients->connections;
+}
+
 static void move_elsewhere(struct client *client)
 {
+    connect(client);
     const uint32_t replicas = client->clients->options.replicas;
     if (replicas > 1) {
         const uint32_t step =
@@ -201,6 +210,7 @@ static uint64_t call_one(struct client *client)
         lks_sim_history_call(clients->options.history, &operation, now_of(clients));
     LKS_ASSERT(number == clients->numbers + 1);
     clients->numbers = number;
+    clients->options.history->calls[number].connection = client->connection;
     clients->calls[number] =
         (struct call){.client = client->id, .under_way = true, .late = clients->expecting};
     client->under_way++;
@@ -264,6 +274,7 @@ struct lks_sim_clients *lks_sim_clients_new(const struct lks_sim_clients_options
         client->id = id;
         client->open = lks_sim_random_chance(&clients->random, options->profile->open_ppm);
         client->replica = (id - 1) % options->replicas + 1;
+        connect(client);
         tick_after(client, &options->profile->think);
     }
     return clients;

@@ -21,6 +21,7 @@ struct lks_sim_call {
     uint64_t return_ns;
     uint64_t state_ns; /* of a read without an entry: the log's time in the state that answered it;
                           0: not known */
+    uint32_t connection; /* whose calls take effect in the order that they were made in; 0: none */
     bool refused; /* never took effect and never will */
     struct lks_sim_answer answer;
 };

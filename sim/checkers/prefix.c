@@ -2,6 +2,7 @@
 #include "sim/checkers/prefix.h"
 
 #include "base/assert.h"
+#include "node/sessions.h"
 
 #include <inttypes.h>
 
@@ -9,6 +10,19 @@ void lks_sim_prefix_restarted(struct lks_sim_prefix *prefix, uint32_t replica,
                               const struct lks_journal *journal)
 {
     lks_journal_base(journal, &prefix->cursors[replica]);
+}
+
+static void note_command(struct lks_sim_prefix *prefix, const struct lks_entry_header *header)
+{
+    if (header->kind == LKS_ENTRY_COMMAND) {
+        const struct lks_sim_logged_command command = {
+            .index = header->index,
+            .gateway = lks_session_replica(header->session),
+            .life = lks_session_incarnation(header->session),
+            .sequence = header->sequence,
+        };
+        lks_sim_logged_next(&prefix->logged, prefix->verdict, &command);
+    }
 }
 
 /* What lies below the base is gone from the ring: the base itself stands for it. */
@@ -54,6 +68,7 @@ void lks_sim_prefix_applied(struct lks_sim_prefix *prefix, uint32_t replica,
             prefix->last_index = index;
             prefix->chain[index] = cursor->chain;
             prefix->term[index] = cursor->term;
+            note_command(prefix, entry.header);
         }
         if (prefix->chain[index] != cursor->chain || prefix->term[index] != cursor->term) {
             lks_sim_verdict_break(prefix->verdict, "committed entries agree",

@@ -7,6 +7,7 @@
 #define LKS_SIM_CHECKERS_PREFIX_H
 
 #include "pmem/journal.h"
+#include "sim/checkers/logged.h"
 #include "sim/checkers/verdict.h"
 #include "verbs/fabric.h"
 
@@ -21,6 +22,7 @@ struct lks_sim_prefix {
     uint32_t chain[LKS_SIM_ENTRIES_MAX];                /* by index, once someone applied it */
     uint64_t term[LKS_SIM_ENTRIES_MAX];
     uint64_t last_index;
+    struct lks_sim_logged logged; /* the commands up to last_index */
 };
 
 /* A new life of a replica: its whole prefix is checked again. */

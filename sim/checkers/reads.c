@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* What had happened up to a moment, over all calls whose answers had come by then. */
 struct returned {
@@ -103,6 +104,42 @@ static uint32_t called_after(const struct times *times, uint64_t moment_ns)
     return low;
 }
 
+/* A connection's calls take effect in their order, whenever they return. */
+static void set_bounds_of_connections(struct lks_sim_reads *reads, const uint64_t *index_of)
+{
+    const struct lks_sim_history *history = reads->history;
+    uint32_t connections = 0;
+    for (uint32_t number = 1; number <= history->count; number++) {
+        const uint32_t connection = history->calls[number].connection;
+        connections = connection > connections ? connection : connections;
+    }
+    uint64_t *index = calloc((size_t)connections + 1, sizeof *index);
+    LKS_ASSERT(index != NULL);
+    uint32_t next = 0;
+    for (uint32_t number = 1; number <= history->count; number++) {
+        const uint32_t connection = history->calls[number].connection;
+        if (next < reads->count && reads->reads[next].number == number) {
+            struct lks_sim_read *read = &reads->reads[next++];
+            read->after = index[connection] > read->after ? index[connection] : read->after;
+        } else if (connection != 0 && index_of[number] > index[connection]) {
+            index[connection] = index_of[number];
+        }
+    }
+    memset(index, 0, ((size_t)connections + 1) * sizeof *index);
+    for (uint32_t number = history->count; number > 0; number--) {
+        const uint32_t connection = history->calls[number].connection;
+        if (next > 0 && reads->reads[next - 1].number == number) {
+            struct lks_sim_read *read = &reads->reads[--next];
+            const uint64_t later = index[connection];
+            read->before = later != 0 && later < read->before ? later : read->before;
+        } else if (connection != 0 && index_of[number] != 0 &&
+                   (index[connection] == 0 || index_of[number] < index[connection])) {
+            index[connection] = index_of[number];
+        }
+    }
+    free(index);
+}
+
 static void set_bounds(const struct lks_sim_reads *reads, struct lks_sim_read *read,
                        const struct times *times)
 {
@@ -137,6 +174,7 @@ void lks_sim_reads_init(struct lks_sim_reads *reads, const struct lks_sim_histor
         }
     }
     times_fini(&times);
+    set_bounds_of_connections(reads, index_of);
 }
 
 void lks_sim_reads_fini(struct lks_sim_reads *reads)

@@ -3,6 +3,7 @@
 #include "sim/checkers/commands.h"
 #include "sim/checkers/history.h"
 #include "sim/checkers/leaders.h"
+#include "sim/checkers/logged.h"
 #include "sim/checkers/order.h"
 #include "sim/checkers/prefix.h"
 #include "sim/checkers/progress.h"
@@ -213,6 +214,45 @@ static void progress__missing_after_the_bound__found(void **state)
         .verdict = &g_verdict, .healed_ns = 100, .bound_ns = 50};
     assert_true(lks_sim_progress_done(&progress, 150, "something"));
     assert_found("progress after faults");
+}
+
+struct logged_word {
+    uint32_t gateway;
+    uint64_t life;
+    uint64_t sequence;
+};
+
+static void log_all(const struct logged_word *words, size_t count)
+{
+    struct lks_sim_logged logged = {0};
+    for (size_t i = 0; i < count; i++) {
+        const struct lks_sim_logged_command command = {.index = i + 1,
+                                                       .gateway = words[i].gateway,
+                                                       .life = words[i].life,
+                                                       .sequence = words[i].sequence};
+        lks_sim_logged_next(&logged, &g_verdict, &command);
+    }
+}
+
+static void logged__each_life_in_its_order__silent(void **state)
+{
+    (void)state;
+    const struct logged_word words[] = {{1, 1, 1}, {2, 7, 1}, {1, 1, 2}, {1, 3, 1}, {2, 7, 2}};
+    log_all(words, sizeof words / sizeof *words);
+    assert_silent();
+}
+
+static void logged__twice_or_a_hole_or_a_former_life__found(void **state)
+{
+    const struct logged_word wrong[][2] = {
+        {{1, 1, 1}, {1, 1, 1}}, {{1, 1, 1}, {1, 1, 3}}, {{1, 1, 1}, {1, 2, 2}},
+        {{1, 2, 1}, {1, 1, 1}}, {{1, 1, 1}, {8, 1, 1}},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        reset(state);
+        log_all(wrong[i], 2);
+        assert_found("each command is logged once");
+    }
 }
 
 static void prefix__leader_without_a_committed_entry__found(void **state)
@@ -500,6 +540,32 @@ static void reads__concurrent_with_a_write__either_state_explains(void **state)
     free(history);
 }
 
+static void reads__out_of_their_connections_order__found(void **state)
+{
+    (void)state;
+    struct lks_sim_history *history = history_new();
+    const struct lks_sim_operation incr = operation_of(LKS_SIM_ADD_ONE, LKS_SIM_REGISTERS, 1);
+    const struct lks_sim_operation get = operation_of(LKS_SIM_GET, LKS_SIM_REGISTERS, 0);
+    call(history, &get, 20, "$1\r\n1\r\n"); /* all three are under way at once */
+    call(history, &incr, 21, ":1\r\n");
+    call(history, &get, 22, "_\r\n");
+    place_reads(history);
+    assert_silent();
+    history->calls[1].connection = 1;
+    history->calls[2].connection = 2;
+    history->calls[3].connection = 1;
+    place_reads(history);
+    assert_silent();
+    history->calls[2].connection = 1; /* the first read came before it, the last one behind it */
+    place_reads(history);
+    assert_found("linearizability");
+    reset(state);
+    history->calls[1].connection = 0;
+    place_reads(history);
+    assert_found("linearizability");
+    free(history);
+}
+
 static void reads__older_than_a_write_that_returned__found(void **state)
 {
     (void)state;
@@ -581,12 +647,15 @@ int main(void)
         TEST(progress__missing_after_the_bound__found),
         TEST(bounds__above_a_limit__found),
         TEST(heap__entered_and_left__counts_its_own),
+        TEST(logged__each_life_in_its_order__silent),
+        TEST(logged__twice_or_a_hole_or_a_former_life__found),
         TEST(prefix__leader_without_a_committed_entry__found),
         TEST(order__answer_that_the_log_denies__found),
         TEST(order__log_against_time__found),
         TEST(order__refused_and_executed__found),
         TEST(order__logged_time_goes_back__found),
         TEST(reads__concurrent_with_a_write__either_state_explains),
+        TEST(reads__out_of_their_connections_order__found),
         TEST(reads__older_than_a_write_that_returned__found),
         TEST(reads__one_after_another_go_back__found),
         TEST(reads__time_of_the_log_goes_back__found),
