@@ -2,9 +2,9 @@
  * Checks reads that were answered without an entry of their own, against the order of the log:
  * there is a place between two entries where the state gives the answer, not before anything that
  * had returned before the read was called (writes and other such reads), nor behind anything that
- * was called after it had returned; on its own connection, not before what was called before it, nor
- * behind what was called after it; and the state's time is one that the log had reached there,
- * and does not go back from one read to the next. Each read takes the first place that fits, which
+ * was called after it had returned; on its own connection, neither before what was called before
+ * it nor behind what was called after it; and the state's time is one that the log had reached
+ * there, and does not go back from one read to the next. Each read takes the first place that fits, which
  * leaves the others the most room: so all are explained, or none can be. One thread.
  */
 #ifndef LKS_SIM_CHECKERS_READS_H
