@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #define CHANGE_MAX_NS (30 * LKS_NS_PER_S) /* until the leader has taken a change */
+#define LIST_WAIT_NS (3 * LKS_NS_PER_S)
 #define RETRY_NS (100 * LKS_NS_PER_MS)
 #define LOOK_NS (200 * LKS_NS_PER_MS)
 #define SAY_EVERY_NS (2 * LKS_NS_PER_S)
@@ -147,6 +148,19 @@ static void pause_for(uint64_t ns)
     (void)nanosleep(&pause, NULL);
 }
 
+/* An election may be under way. */
+static int await_leader(struct member_command *command, uint64_t wait_ns, struct lks_error *err)
+{
+    const uint64_t deadline_ns = lks_clock_monotonic_ns() + wait_ns;
+    for (;;) {
+        const int rc = lks_members_find_leader(&command->seen, &command->config, err);
+        if (rc == 0 || lks_clock_monotonic_ns() > deadline_ns) {
+            return rc;
+        }
+        pause_for(RETRY_NS);
+    }
+}
+
 static bool begins(const char *text, const char *word)
 {
     return strncmp(text, word, strlen(word)) == 0;
@@ -228,7 +242,7 @@ static void print_json(const struct lks_members_seen *seen)
 
 static int run_list(struct member_command *command, struct lks_error *err)
 {
-    const int rc = lks_members_find_leader(&command->seen, &command->config, err);
+    const int rc = await_leader(command, LIST_WAIT_NS, err);
     if (rc == 0 && command->json) {
         print_json(&command->seen);
     } else if (rc == 0) {
@@ -371,7 +385,7 @@ static int run_transfer(struct member_command *command, uint32_t to, struct lks_
     const char *const args[] = {"MEMBER", "TRANSFER", to != 0 ? id : NULL, NULL};
     int rc = change(command, args, err);
     if (rc == 0) {
-        rc = lks_members_find_leader(&command->seen, &command->config, err);
+        rc = await_leader(command, CHANGE_MAX_NS, err);
     }
     if (rc == 0) {
         printf("replica %u leads term %" PRIu64 "\n", command->seen.leader, command->seen.term);
@@ -395,7 +409,7 @@ static int run_change(struct member_command *command, const char *word, const ch
 static int run_remove(struct member_command *command, struct lks_error *err)
 {
     static const char done[] = "is no member any more; it ends by itself, and its journal stays";
-    int rc = lks_members_find_leader(&command->seen, &command->config, err);
+    int rc = await_leader(command, CHANGE_MAX_NS, err);
     if (rc == 0 && command->seen.leader == command->id && command->seen.voters > 1) {
         rc = run_transfer(command, 0, err); /* a leader does not remove itself */
     }

@@ -125,7 +125,8 @@ int lks_process_cluster_init(struct lks_process_cluster *cluster,
 {
     memset(cluster, 0, sizeof(*cluster));
     cluster->replicas = options->replicas;
-    cluster->first_port = find_ports(options->replicas);
+    cluster->first_port =
+        find_ports(options->spare_ports ? LKS_PROCESS_REPLICAS_MAX : options->replicas);
     if (cluster->first_port < 0) {
         fprintf(stderr, "no %u free ports\n", options->replicas);
         return -1;

@@ -27,6 +27,7 @@ struct lks_process_cluster_options {
     const char *ring;       /* as for `lockstep init` */
     const char *durability; /* likewise; NULL: auto */
     const char *parent;     /* of the folder to make; NULL: as scratch.h says */
+    bool spare_ports;       /* ports up to replica 7's are free too: more replicas will come */
 };
 
 /* Makes a new cluster. Starts nothing. -1: printed why. */
