@@ -4,8 +4,8 @@
  * had returned before the read was called (writes and other such reads), nor behind anything that
  * was called after it had returned; on its own connection, neither before what was called before
  * it nor behind what was called after it; and the state's time is one that the log had reached
- * there, and does not go back from one read to the next. Each read takes the first place that fits, which
- * leaves the others the most room: so all are explained, or none can be. One thread.
+ * there, and does not go back from one read to the next. Each read takes the first place that
+ * fits, which leaves the others the most room: so all are explained, or none can be. One thread.
  */
 #ifndef LKS_SIM_CHECKERS_READS_H
 #define LKS_SIM_CHECKERS_READS_H
