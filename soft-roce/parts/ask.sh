@@ -4,8 +4,8 @@
 
 find_lab() {
     folder=${LKS_LAB:-}
-    [ -n "$folder" ] || folder=$(readlink "$cache/started" 2>/dev/null) || true
-    if [ -z "$folder" ] || [ ! -e "$folder/up" ]; then
+    [ -n "$folder" ] || folder=$(readlink "$(started_link)" 2>/dev/null) || true
+    if [ -z "$folder" ] || [ ! -O "$folder" ] || [ ! -e "$folder/up" ]; then
         die "$status_usage" "no lab runs: 'lab start', or use this in the command of 'lab session'"
     fi
     # shellcheck disable=SC1091 # written by make_folder
@@ -64,15 +64,16 @@ show_console() { # N
 
 # The guard in the background; it is up when the supervisor has set the link (start_work).
 start_in_background() { # OPTIONS...
-    local old guard
-    old=$(readlink "$cache/started" 2>/dev/null) || true
-    [ -z "$old" ] || [ ! -e "$old/up" ] || die "$status_usage" "a lab runs already: 'lab stop'"
-    rm -f "$cache/started"
-    setsid "$soft_roce/lab" --guard-start "$@" </dev/null >"$cache/started.log" 2>&1 &
+    local link guard
+    link=$(started_link)
+    [ ! -e "$link/up" ] || die "$status_usage" "a lab runs already: 'lab stop'"
+    rm -f "$link"
+    setsid "$soft_roce/lab" --guard-start "$@" </dev/null >"$link.log" 2>&1 &
     guard=$!
-    while [ ! -e "$cache/started" ]; do
+    while [ ! -e "$link" ]; do
         if ! kill -0 "$guard" 2>/dev/null; then
-            cat "$cache/started.log" >&2
+            cat "$link.log" >&2
+            rm -f "$link.log"
             die "$status_broken" 'the lab has not come up'
         fi
         sleep 0.1
@@ -86,5 +87,5 @@ stop_in_background() {
     guard=$(cat "$folder/guard")
     kill -TERM "$guard"
     tail --pid="$guard" -s 0.1 -f /dev/null
-    rm -f "$cache/started"
+    rm -f "$(started_link)" "$(started_link).log"
 }

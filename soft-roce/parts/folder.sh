@@ -1,8 +1,8 @@
 # The folder of a lab, and the process that guards it. The guard starts the supervisor in
 # namespaces of its own, passes signals on, and removes the folder when the supervisor has ended;
-# if the guard dies first, the supervisor is told by a signal and does the same. A lab's processes
-# all lie in one process namespace, so that they end with the supervisor, whatever happens; taps
-# and bridge go with the network namespace. Sourced by soft-roce/lab.
+# if the guard dies first, the supervisor sees the end of a pipe and does the same. A lab's
+# processes all lie in one process namespace, so that they end with the supervisor, whatever
+# happens; taps and bridge go with the network namespace. Sourced by soft-roce/lab.
 # shellcheck shell=bash disable=SC2034,SC2154 # the parts share their variables
 
 # Removes folders whose guard and supervisor have both been killed.
@@ -15,13 +15,24 @@ sweep_folders() { # PARENT
     done
 }
 
-make_folder() {
+# Where the folders of labs lie: in memory, if that may be written.
+folders_parent() {
     local parent=${LKS_LAB_PARENT:-/dev/shm}
-    [ -w "$parent" ] || parent=/tmp
+    if [ -w "$parent" ]; then echo "$parent"; else echo /tmp; fi
+}
+
+# The link to the folder of the lab that "lab start" has started.
+started_link() {
+    echo "$(folders_parent)/lockstep-lab-started.$(id -u)"
+}
+
+make_folder() {
+    local parent
+    parent=$(folders_parent)
     sweep_folders "$parent"
     folder=$(mktemp -d "$parent/lockstep-lab.$(id -u).XXXXXX")
     echo $$ >"$folder/guard"
-    mkfifo "$folder/control"
+    mkfifo "$folder/control" "$folder/alive"
     if [ -z "$out" ]; then
         out=$folder/out
         mkdir "$out"
@@ -33,12 +44,10 @@ make_folder() {
 # How a supervisor gets namespaces of its own; nothing at all where they are refused.
 namespaces() {
     local way=(unshare --net --pid --mount --fork --mount-proc --kill-child)
+    [ "${LKS_LAB_NAMESPACES:-yes}" = yes ] || return 0
     [ "$(id -u)" -eq 0 ] || way+=(--user --map-root-user)
     if "${way[@]}" true 2>/dev/null; then
         echo "${way[@]}"
-    elif [ "$guests" -gt 1 ]; then
-        die "$status_broken" "$guests guests need a network namespace, which this user must not" \
-            "have: run as root, or with --guests 1"
     fi
 }
 
@@ -46,14 +55,21 @@ namespaces() {
 launch() { # VERB
     local way
     way=$(namespaces)
-    [ -n "$way" ] && echo yes >"$folder/bridged"
+    [ -z "$way" ] || echo yes >"$folder/bridged"
+    if [ -z "$way" ] && [ "$guests" -gt 1 ]; then
+        die "$status_broken" "$guests guests need a network namespace, which this user must not" \
+            "have: run as root, or with --guests 1"
+    fi
+    # Held open by this process alone, so that its end is the end of the pipe.
+    exec {alive}<>"$folder/alive"
     # shellcheck disable=SC2086 # the words of the way
-    setpriv --pdeathsig TERM $way "$soft_roce/lab" --supervise "$1" "$folder" &
+    $way "$soft_roce/lab" --supervise "$1" "$folder" {alive}>&- &
     supervisor=$!
 }
 
 signal_supervisor() {
     local inside
+    # unshare blocks signals: they are for its child.
     inside=$(cat "/proc/$supervisor/task/$supervisor/children" 2>/dev/null) || true
     if [ -e "$folder/bridged" ]; then
         # shellcheck disable=SC2086 # a list of process ids

@@ -73,7 +73,7 @@ launch_guest() { # N
     (
         trap - TERM INT HUP
         exec 2>/dev/null # the shell's word on a QEMU that was cut
-        setpriv --pdeathsig KILL qemu-system-x86_64 "${words[@]}" \
+        setpriv --pdeathsig KILL setsid qemu-system-x86_64 "${words[@]}" \
             </dev/null >"$folder/$n/qemu.log" 2>&1 {control}>&- &
         echo $! >"$folder/$n/pid"
         wait $! && status=0 || status=$?

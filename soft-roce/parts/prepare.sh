@@ -128,19 +128,18 @@ build_programs() {
 # with virtual machines inside virtual machines: so it is tried, once for each start of this host.
 # If it is quick to find it of no use, that costs nothing; if it hangs, some seconds, once.
 kvm_works() {
-    local answer=$cache/kvm boot
+    local answer=$cache/kvm boot verdict=no
     [ -w /dev/kvm ] || return 1
     boot=$(cat /proc/sys/kernel/random/boot_id)
-    if [ "$(cut -d ' ' -f 1 "$answer" 2>/dev/null)" != "$boot" ]; then
-        if timeout -s KILL 6 qemu-system-x86_64 -accel kvm -cpu max -machine q35 -m 512 \
+    if [ "$(cut -d ' ' -f 1 "$answer" 2>/dev/null)" = "$boot" ]; then
+        verdict=$(cut -d ' ' -f 2 "$answer")
+    else
+        ! timeout -s KILL 6 qemu-system-x86_64 -accel kvm -cpu max -machine q35 -m 512 \
             -display none -no-reboot -nodefaults -kernel "$cache/vmlinux" \
-            -append 'panic=-1 quiet' </dev/null >/dev/null 2>&1; then
-            echo "$boot yes" >"$answer"
-        else
-            echo "$boot no" >"$answer"
-        fi
+            -append 'panic=-1 quiet' </dev/null >/dev/null 2>&1 || verdict=yes
+        [ ! -w "$cache" ] || echo "$boot $verdict" >"$answer"
     fi
-    [ "$(cut -d ' ' -f 2 "$answer")" = yes ]
+    [ "$verdict" = yes ]
 }
 
 accelerator() {
@@ -158,7 +157,8 @@ accelerator() {
 prepare() {
     need_programs
     mkdir -p "$cache"
-    exec {prepare_lock}>"$cache/lock"
+    # Who must not write there can use what is complete.
+    exec {prepare_lock}>>"$([ -w "$cache" ] && echo "$cache/lock" || echo /dev/null)"
     flock "$prepare_lock"
     fetch_kernel
     unpack_kernel

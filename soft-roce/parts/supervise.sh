@@ -9,6 +9,8 @@
 boot_limit_s=240 # a few seconds on an idle machine; on a loaded one much more
 
 declare -A state=()  # of each guest: down, booting, up
+declare -A since=()  # of each guest: when it was started, in this process's seconds
+work_since=0         # the same for the command of run or session; 0: not yet
 declare -A asker=()  # the pipe of who waits for a guest to boot or to end
 broken=no            # a guest ended that nobody had cut
 
@@ -20,11 +22,11 @@ supervise() { # VERB FOLDER
     export LKS_LAB=$folder LKS_LAB_OUT=$out LKS_LAB_GUESTS=$guests
     exec {control}<>"$folder/control"
     trap 'end_lab 143' TERM INT HUP
+    watch_guard
     [ ! -e "$folder/bridged" ] || make_network || end_lab "$status_broken"
     for ((n = 1; n <= guests; n++)); do
         [ ! -e "$folder/bridged" ] || make_tap "$n"
-        state[$n]=booting
-        launch_guest "$n"
+        start_guest "$n"
     done
     local started=no words
     while true; do
@@ -32,9 +34,34 @@ supervise() { # VERB FOLDER
             started=yes
             start_work "$verb"
         fi
-        read -r -a words -u "$control" || continue
-        "on_${words[0]}" "${words[@]:1}"
+        if read -r -t 5 -a words -u "$control"; then
+            "on_${words[0]}" "${words[@]:1}"
+        else
+            look_at_limits
+        fi
     done
+}
+
+# Ends the lab if its guard ends without a word (SIGKILL): the guard alone can write to that pipe.
+watch_guard() {
+    (
+        trap - TERM INT HUP
+        cat "$folder/alive" {control}>&- >/dev/null
+        kill -TERM $$
+    ) &
+}
+
+# The helpers that wait have limits of their own; this is for the case that one of them died.
+look_at_limits() {
+    local n
+    for ((n = 1; n <= guests; n++)); do
+        if [ "${state[$n]}" = booting ] && [ $((SECONDS - since[n])) -gt $((boot_limit_s + 10)) ]; then
+            on_ready "$n" 124
+        fi
+    done
+    if [ "$work_since" -gt 0 ] && [ $((SECONDS - work_since)) -gt $((timeout_s + 30)) ]; then
+        on_done 124
+    fi
 }
 
 all_up() {
@@ -42,6 +69,12 @@ all_up() {
     for ((n = 1; n <= guests; n++)); do
         [ "${state[$n]}" = up ] || return 1
     done
+}
+
+start_guest() { # N
+    state[$1]=booting
+    since[$1]=$SECONDS
+    launch_guest "$1"
 }
 
 # Ends the lab: all of its processes, then this one. Folders are the guard's, unless it is dead.
@@ -52,9 +85,22 @@ end_lab() { # STATUS
     for ((n = 1; n <= guests; n++)); do
         kill -KILL "$(cat "$folder/$n/pid" 2>/dev/null)" 2>/dev/null || true
     done
+    [ -e "$folder/bridged" ] || kill_by_environment
     jobs -p | xargs -r kill -KILL 2>/dev/null || true
     rm -rf -- "$folder"
     exit "$1"
+}
+
+# Without a process namespace: all that has inherited this lab's variable, but for this process.
+kill_by_environment() {
+    local file pid
+    for file in /proc/[0-9]*/environ; do
+        pid=${file#/proc/}
+        pid=${pid%/environ}
+        if [ "$pid" -ne $$ ] && grep -qzxF "LKS_LAB=$folder" "$file" 2>/dev/null; then
+            kill -KILL "$pid" 2>/dev/null || true
+        fi
+    done
 }
 
 reply() { # PIPE STATUS MESSAGE...
@@ -131,8 +177,7 @@ ask_of_guest() { # PIPE VERB N
     case $2:${state[$n]:-none} in
     boot:down)
         asker[$n]=$pipe
-        state[$n]=booting
-        launch_guest "$n"
+        start_guest "$n"
         ;;
     cut:up)
         asker[$n]=$pipe
@@ -152,6 +197,7 @@ answer_asker() { # N STATUS
 
 start_work() { # VERB
     touch "$folder/up"
+    [ "$1" = start ] || work_since=$((SECONDS + 1))
     case $1 in
     run)
         (
@@ -167,7 +213,7 @@ start_work() { # VERB
             echo "done $status" >"$folder/control"
         ) &
         ;;
-    start) ln -sfn "$folder" "$cache/started" ;;
+    start) ln -sfn "$folder" "$(started_link)" ;;
     esac
 }
 
