@@ -190,6 +190,8 @@ struct lks_core_view {
      * from this log. A base that passes it makes that follower install a snapshot. UINT64_MAX:
      * nobody needs anything. */
     uint64_t keep_offset;
+    bool braking;           /* append_limit rises slowly, so that a follower which installs catches
+                               up: the base is not to pass keep_offset meanwhile. Ends by itself */
     bool installing;        /* an INSTALL is under way */
     bool accepts;           /* leader: commands may be appended */
     bool established;       /* leader: an entry of the own term has committed */

@@ -87,6 +87,11 @@ struct peer {
     uint64_t install;     /* number of the INSTALL without an answer; 0: none */
     uint64_t install_ns;  /* when it was sent, or failed */
     uint64_t install_from; /* the base that it was told to reach */
+    uint64_t install_began_ns; /* when it was told that first */
+    uint64_t install_took_ns;  /* how long the last one took that came too late */
+    uint32_t missed;       /* installations in a row that did, as this base had passed meanwhile */
+    uint64_t brake_from;   /* the tail when the present one began ... */
+    uint64_t brake_ns;     /* ... and for how long this log grows slowly for it; 0: as fast as ever */
     bool install_elsewhere; /* the next donor is another follower, if there is one */
     uint64_t written;     /* posted on this path, or found equal at its grant */
     uint64_t durable;
@@ -267,6 +272,7 @@ void lks_install_ask(struct lks_core *core, uint32_t peer);
 void lks_install_answered(struct lks_core *core, uint32_t peer,
                           const struct lks_message *message);
 void lks_install_tick(struct lks_core *core, uint32_t peer);
+uint64_t lks_install_brake(const struct lks_core *core, uint32_t peer);
 
 /* reads.c */
 void lks_reads_begin(struct lks_core *core);

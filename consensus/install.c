@@ -12,6 +12,10 @@
 #include <string.h>
 
 #define RETRY_HEARTBEATS 2u
+#define BRAKES_MAX 4u       /* installations in a row for which the leader slows down */
+#define BRAKE_PART 8u       /* ... to this part of a ring ... */
+#define BRAKE_PERIODS 2u    /* ... in this many times what the last one took */
+#define BRAKE_STEPS 1024u
 #define REPEAT_TIMEOUTS 10u /* election timeouts after which an unanswered INSTALL is repeated */
 
 bool lks_core_ring_busy(const struct lks_core *core)
@@ -143,6 +147,41 @@ static void send_install(struct lks_core *core, uint32_t p, uint32_t donor)
     message->base = core->view.base;
 }
 
+/*
+ * A copy that takes longer than the ring takes to be written anew is of no use when it is there: the
+ * base has passed what it brings. So after one that came too late the log grows more slowly during
+ * the next, and its base waits. Bounded: for twice the time that the last one took, a few times in a
+ * row, then not for one. A matter of progress: nothing that is safe depends on it.
+ */
+static void begin_brake(const struct lks_core *core, struct peer *peer)
+{
+    peer->missed = peer->missed > BRAKES_MAX ? 0 : peer->missed;
+    peer->brake_from = core->view.tail.offset;
+    peer->brake_ns = peer->missed != 0 ? BRAKE_PERIODS * peer->install_took_ns : 0;
+}
+
+/* Up to which offset the log may grow now for the sake of this peer; UINT64_MAX: no matter. */
+uint64_t lks_install_brake(const struct lks_core *core, uint32_t p)
+{
+    const struct peer *peer = &core->peers[p];
+    const uint64_t passed = core->observed_ns - peer->install_began_ns;
+    if (!peer->path_open || !peer->behind || passed >= peer->brake_ns) {
+        return UINT64_MAX;
+    }
+    const uint64_t steps = passed * BRAKE_STEPS / peer->brake_ns;
+    return peer->brake_from + core->options.ring_bytes * steps / (BRAKE_PART * BRAKE_STEPS);
+}
+
+static void note_missed(const struct lks_core *core, struct peer *peer)
+{
+    if (core->view.base.offset > peer->install_from) {
+        peer->missed++;
+        peer->install_took_ns = core->observed_ns - peer->install_began_ns;
+    } else {
+        peer->missed = 0;
+    }
+}
+
 void lks_install_ask(struct lks_core *core, uint32_t p)
 {
     struct peer *peer = &core->peers[p];
@@ -153,6 +192,8 @@ void lks_install_ask(struct lks_core *core, uint32_t p)
     core->requests++;
     peer->install = core->requests;
     peer->install_from = core->view.base.offset;
+    peer->install_began_ns = core->observed_ns;
+    begin_brake(core, peer);
     peer->install_elsewhere = !peer->install_elsewhere; /* in turn, should one not be reached */
     send_install(core, p, donor);
 }
@@ -176,8 +217,10 @@ void lks_install_answered(struct lks_core *core, uint32_t p, const struct lks_me
     peer->report.commit_offset = message->commit_offset;
     peer->report.runs_count = message->runs_count;
     memcpy(peer->report.runs, message->runs, sizeof peer->report.runs);
+    note_missed(core, peer);
     if ((message->flags & LKS_MESSAGE_FAILED) == 0) {
         lks_leader_report(core, p);
+        peer->missed = peer->behind ? peer->missed : 0;
     }
 }
 

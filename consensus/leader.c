@@ -370,10 +370,12 @@ void lks_leader_limits(struct lks_core *core)
     if (core->view.role != LKS_CORE_LEADER) {
         core->view.append_limit = 0;
         core->view.keep_offset = UINT64_MAX;
+        core->view.braking = false;
         return;
     }
     uint64_t sources = core->view.base.offset;
     uint64_t keep = UINT64_MAX;
+    uint64_t brake = UINT64_MAX;
     LKS_QUORUM_EACH (p, core->met) {
         const struct peer *peer = &core->peers[p];
         if (peer->stale != 0) {
@@ -388,9 +390,11 @@ void lks_leader_limits(struct lks_core *core)
             sources = lower(sources, needed);
         }
         keep = lower(keep, needed);
+        brake = lower(brake, lks_install_brake(core, p));
     }
-    core->view.append_limit = sources + core->options.ring_bytes;
+    core->view.append_limit = lower(sources + core->options.ring_bytes, brake);
     core->view.keep_offset = keep;
+    core->view.braking = brake != UINT64_MAX;
 }
 
 void lks_leader_enter(struct lks_core *core)
@@ -414,6 +418,7 @@ void lks_leader_enter(struct lks_core *core)
     for (uint32_t p = 1; p <= core->options.replicas; p++) {
         struct peer *peer = &core->peers[p];
         peer->counted = false;
+        peer->missed = 0;
         peer->durable = 0;
         peer->commit_sent = 0;
         peer->written = 0;

@@ -14,6 +14,7 @@
  * read waits for that if it is even more. (It shows in what TTL says.) */
 #define STALE_NS UINT64_C(10000000)
 #define STALE_MAX_NS UINT64_C(100000000)
+#define SAY_EVERY_NS UINT64_C(10000000000)
 #define OFFER_BACK_OFF_NS UINT64_C(100000000) /* for a gateway that sends nonsense */
 
 /* A new leader's log may end in entries that are not applied yet: their sessions and times count
@@ -102,11 +103,25 @@ static void retry_noop(struct lks_replica *replica)
     }
 }
 
+static void say_slowed(struct lks_replica *replica)
+{
+    if (replica->slowed_ns == 0 || replica->now_ns - replica->slowed_ns >= SAY_EVERY_NS) {
+        replica->slowed_ns = replica->now_ns > 0 ? replica->now_ns : 1;
+        lks_log_info(replica->options.log_sink,
+                     "commands are slowed down: a replica that installs snapshots would never catch "
+                     "up; a larger ring would spare that");
+    }
+}
+
 /* Commands wait until the base has moved; only a ring that stays full makes the gateways refuse
  * them. */
 static __attribute__((noinline)) void wait_for_room(struct lks_replica *replica)
 {
     const uint64_t ring = lks_journal_ring_bytes(replica->options.journal);
+    if (replica->view->braking) {
+        say_slowed(replica);
+        return; /* the base waits, too; a bounded time */
+    }
     if (replica->full_since_ns == 0) {
         replica->full_since_ns = replica->now_ns;
     }

@@ -175,6 +175,7 @@ struct lks_replica {
     uint64_t appended_term;             /* term for which the three above were prepared */
     uint64_t noop_due;      /* term whose no-op waits for room in the ring; 0: none */
     uint64_t full_since_ns; /* commands wait for room in the ring; 0: there is some */
+    uint64_t slowed_ns;     /* when the log last said that they wait for a laggard's sake */
     bool ring_full;         /* they have waited for long: refused */
 
     /* own clients */

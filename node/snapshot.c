@@ -232,8 +232,8 @@ bool lks_replica_snapshots_stop(struct lks_replica *replica)
 
 /*
  * Whether it is too early. A leader keeps entries for followers that are granted but behind, up to
- * three quarters of its ring: they would need a snapshot otherwise. And a base costs a durable
- * write: it moves in steps.
+ * three quarters of its ring, or as long as it slows down for one: they would need a snapshot
+ * otherwise. And a base costs a durable write: it moves in steps.
  */
 static bool too_early(const struct lks_replica *replica, uint64_t offset)
 {
@@ -241,7 +241,7 @@ static bool too_early(const struct lks_replica *replica, uint64_t offset)
     const struct lks_core_view *view = replica->view;
     const bool leads = view->role == LKS_CORE_LEADER;
     if (leads && offset > view->keep_offset &&
-        view->tail.offset - replica->base_offset <= ring / 4 * 3) {
+        (view->braking || view->tail.offset - replica->base_offset <= ring / 4 * 3)) {
         return true;
     }
     return offset - replica->base_offset < ring / BASE_STEPS &&

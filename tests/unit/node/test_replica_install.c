@@ -155,6 +155,70 @@ static void install__under_load__catches_up(void **state)
     rig_free(rig);
 }
 
+/* As many commands as the leader takes, for one tick in eight of which the laggard steps. */
+static uint32_t press(struct rig *rig, uint32_t tick)
+{
+    uint32_t taken = 0;
+    rig->replicas[3].stalled = tick % 8 != 0;
+    while (taken < 4 && rig_status(rig, 1).pending < 40) {
+        rig_submit_many(rig, 1, COMMAND_BYTES, 1); /* none is refused */
+        taken++;
+    }
+    rig_tick(rig);
+    return taken;
+}
+
+/* Its copy takes longer than the ring takes to be written anew, and the load does not end. */
+static void install__ring_filled_faster_than_it_copies__catches_up_all_the_same(void **state)
+{
+    (void)state;
+    struct rig_options options = g_options;
+    options.record_bytes = 1000;
+    struct rig *rig = behind(&options, false);
+    rig_start(rig, 3);
+    bool caught_up = false;
+    for (uint32_t i = 0; i < 6000 && !caught_up; i++) {
+        (void)press(rig, i);
+        const struct lks_core_view *view = lks_core_view(rig->replicas[1].replica->core);
+        caught_up = view->peers[3].path_open && !view->peers[3].installing &&
+                    view->peers[3].durable_offset + RING / 8 > view->tail.offset;
+    }
+    assert_true(caught_up);
+    assert_true(installed(rig, 3) <= 4);
+    rig->replicas[3].stalled = false;
+    rig_settle(rig);
+    rig_free(rig);
+}
+
+/* Commands are slowed down for a follower that does not come to an end for a bounded time only. */
+static void install__slowed_down_in_vain__goes_on_as_before(void **state)
+{
+    (void)state;
+    struct rig_options options = g_options;
+    options.record_bytes = 1000;
+    struct rig *rig = behind(&options, false);
+    rig_start(rig, 3);
+    const struct lks_core_view *view = rig->replicas[1].replica->view;
+    for (uint32_t i = 0; i < 6000 && !view->braking; i++) {
+        (void)press(rig, i);
+    }
+    assert_true(view->braking);
+    uint32_t ticks = 0;
+    while (view->braking) {
+        assert_true(ticks < 2000);
+        (void)press(rig, 8 * ticks + 1); /* 3 does nothing any more */
+        ticks++;
+    }
+    const uint64_t base = rig_status(rig, 1).base_offset;
+    for (uint32_t i = 0; i < 2000; i++) {
+        (void)press(rig, 8 * i + 1);
+    }
+    assert_true(rig_status(rig, 1).base_offset > base + 4 * RING);
+    rig->replicas[3].stalled = false;
+    rig_settle(rig);
+    rig_free(rig);
+}
+
 static void install__slow_medium__by_the_flusher(void **state)
 {
     (void)state;
@@ -469,6 +533,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(install__too_far_behind__same_state_in_the_end),
         cmocka_unit_test(install__under_load__catches_up),
+        cmocka_unit_test(install__ring_filled_faster_than_it_copies__catches_up_all_the_same),
+        cmocka_unit_test(install__slowed_down_in_vain__goes_on_as_before),
         cmocka_unit_test(install__slow_medium__by_the_flusher),
         cmocka_unit_test(install__journal_replaced__rebuilt_from_the_peers),
         cmocka_unit_test(install__own_process_dies_at_any_moment__goes_on_after_the_restart),
