@@ -18,6 +18,7 @@
 #define SLOTS_DEFAULT (1u << 18)
 #define CLASSES_DEFAULT 64u
 #define SPIN_DEFAULT_NS (10 * LKS_NS_PER_US)
+#define STEPS_IN_VAIN 1000u /* of each worker, one after another: something was lost */
 #define SLEEP_NS (100 * LKS_NS_PER_US) /* of the dispatcher, at most */
 
 static const char *const kind_names[] = {
@@ -439,19 +440,23 @@ void lks_scheduler_wait(struct lks_scheduler *scheduler)
     (void)lks_scheduler_applied(scheduler);
 }
 
-static void step_next(struct lks_scheduler *scheduler)
+static bool step_next(struct lks_scheduler *scheduler)
 {
     scheduler->next_step = (scheduler->next_step + 1) % scheduler->executors;
-    (void)lks_scheduler_step(scheduler, scheduler->next_step);
+    return lks_scheduler_step(scheduler, scheduler->next_step);
 }
 
 void lks_scheduler_flush(struct lks_scheduler *scheduler)
 {
+    uint32_t in_vain = 0;
     while (lks_scheduler_applied(scheduler) + 1 != scheduler->head) {
-        if (scheduler->options.manual) {
-            step_next(scheduler);
-        } else {
+        if (!scheduler->options.manual) {
             lks_scheduler_wait(scheduler);
+        } else if (step_next(scheduler)) {
+            in_vain = 0;
+        } else {
+            in_vain++;
+            LKS_ASSERT(in_vain < STEPS_IN_VAIN * scheduler->executors);
         }
     }
 }

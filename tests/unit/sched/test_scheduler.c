@@ -1,4 +1,4 @@
-/* The scheduler as its users see it, with workers as steps: what happens when is the test's choice. */
+/* The scheduler as its users see it. Workers are steps: what happens when is the test's choice. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

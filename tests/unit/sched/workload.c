@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* So often there is no room: something was lost. With threads each wait is up to 100 us. */
+#define WAITS_IN_VAIN 300000u
+
 uint64_t workload_random(uint64_t *seed)
 {
     uint64_t value = (*seed += UINT64_C(0x9E3779B97F4A7C15));
@@ -110,6 +113,7 @@ void workload_init(struct workload *workload, const struct workload_options *opt
     workload->state_wanted = allocate(options->keys, sizeof *workload->state);
     workload->replies = allocate(options->commands, sizeof *workload->replies);
     workload->replies_wanted = allocate(options->commands, sizeof *workload->replies);
+    workload->finished = allocate(options->commands, sizeof *workload->finished);
     workload->guards = allocate(options->keys, sizeof *workload->guards);
     for (uint32_t i = 0; i < options->commands; i++) {
         draw_command(options, &random, &workload->commands[i]);
@@ -126,6 +130,7 @@ void workload_fini(struct workload *workload)
     free(workload->replies);
     free(workload->replies_wanted);
     free(workload->guards);
+    free(workload->finished);
 }
 
 /* Relaxed throughout: the guards must order nothing that the scheduler does not. */
@@ -190,6 +195,7 @@ void workload_execute(void *ctx, uint32_t worker, uint64_t number)
     if (!all) {
         for_each_key(workload, command, leave);
     }
+    atomic_store_explicit(&workload->finished[number], true, memory_order_relaxed);
     atomic_fetch_add_explicit(&workload->executed, 1, memory_order_relaxed);
 }
 
@@ -202,7 +208,10 @@ void workload_run(struct workload *workload, struct lks_scheduler *scheduler,
         if (between != NULL) {
             between(ctx, scheduler, i);
         }
+        uint32_t in_vain = 0;
         while (!lks_scheduler_submit(scheduler, i, command->words, command->count)) {
+            in_vain++;
+            LKS_ASSERT(in_vain < WAITS_IN_VAIN);
             if (between != NULL) {
                 between(ctx, scheduler, i);
             }
@@ -210,6 +219,19 @@ void workload_run(struct workload *workload, struct lks_scheduler *scheduler,
         }
     }
     lks_scheduler_flush(scheduler);
+}
+
+const char *workload_not_executed(const struct workload *workload, uint64_t ticket)
+{
+    static char text[80];
+    for (uint64_t i = ticket > 2048 ? ticket - 2048 : 0; i < ticket; i++) {
+        if (!atomic_load_explicit(&workload->finished[i], memory_order_relaxed)) {
+            (void)snprintf(text, sizeof text, "command %llu of %llu applied is not executed",
+                           (unsigned long long)i, (unsigned long long)ticket);
+            return text;
+        }
+    }
+    return NULL;
 }
 
 const char *workload_difference(const struct workload *workload)

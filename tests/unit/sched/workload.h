@@ -41,6 +41,7 @@ struct workload {
     uint64_t *replies_wanted;
     _Atomic int32_t *guards;   /* [keys]: readers inside, or -1 */
     _Atomic uint32_t overlaps; /* conflicting commands that were inside together */
+    _Atomic bool *finished;    /* [commands] */
     _Atomic uint32_t executed;
 };
 
@@ -60,6 +61,9 @@ void workload_execute(void *ctx, uint32_t worker, uint64_t command);
 void workload_run(struct workload *workload, struct lks_scheduler *scheduler,
                   void (*between)(void *ctx, struct lks_scheduler *scheduler, uint32_t command),
                   void *ctx);
+
+/* NULL if the commands of all tickets up to this one are executed; else what is not. */
+const char *workload_not_executed(const struct workload *workload, uint64_t ticket);
 
 /* NULL if state and replies are those of sequential execution and nothing overlapped; else what is
  * not, in static memory. */
