@@ -219,7 +219,8 @@ start_work() { # VERB
 
 # The variables that a command in guest N gets.
 variables() { # N
-    printf '%s\n' "LKS_LAB_GUEST=$1" "LKS_LAB_GUESTS=$guests" "LKS_LAB_OUT=$out"
+    printf '%s\n' "LKS_LAB_GUEST=$1" "LKS_LAB_GUESTS=$guests" "LKS_LAB_OUT=$out" \
+        "LKS_TEST_RDMA_ADDRESS=10.77.0.$1"
     env | grep -E '^(LKS_TEST_[A-Z_]*|[A-Z]*SAN_OPTIONS)=' || true
 }
 
