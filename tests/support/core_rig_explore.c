@@ -126,12 +126,23 @@ static uint32_t fresh(const struct rig *rig)
     return 0;
 }
 
-/* Who promised somebody newer forgets that, and comes back to the leader of before. */
+/* A replica stands still, and nobody hears it. */
+static void silence(struct rig *rig, uint32_t n, bool silent)
+{
+    rig->nodes[n].paused = silent;
+    for (uint32_t p = 1; p <= rig->n; p++) {
+        rig->nodes[p].sides[n].hold_ctl = silent;
+    }
+}
+
+/* Who promised somebody newer forgets that, and comes back to the leader of before: who may take it
+ * in at once, while the newer one sleeps. */
 static void forget_promise(struct rig *rig, uint32_t n)
 {
     const uint32_t old = deposed(rig);
-    if (old == 0 || n == old || !rig_may_lose(rig, n) ||
-        rig->nodes[n].promise_term <= rig_view(rig, old)->term) {
+    const uint32_t newer = rig->nodes[n].promise_candidate;
+    if (old == 0 || n == old || newer == 0 || newer == n || newer == old ||
+        rig->nodes[n].promise_term <= rig_view(rig, old)->term || !rig_may_lose(rig, n)) {
         return;
     }
     rig_lose_journal(rig, n);
@@ -139,6 +150,11 @@ static void forget_promise(struct rig *rig, uint32_t n)
     rig_unblock(rig, old, n);
     (void)rig_do_notice(rig, old, n);
     rig_connect(rig, old, n);
+    if (rig_random(rig, 2) == 0) {
+        silence(rig, newer, true);
+        rig_settle(rig);
+        silence(rig, newer, false);
+    }
 }
 
 static void fault(struct rig *rig, enum action action, uint32_t n, uint32_t p)
