@@ -118,6 +118,7 @@ struct lks_core {
     struct lks_members committed; /* the youngest known to have committed */
     bool was_member;        /* some members named this replica ... */
     uint64_t member_number; /* ... the youngest of them */
+    uint64_t no_member_number; /* the youngest known that have committed and do not */
 
     struct lks_runs runs;
     uint64_t own_durable;

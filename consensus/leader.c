@@ -484,6 +484,9 @@ void lks_leader_appended(struct lks_core *core, const struct lks_core_event *eve
         }
     }
     progress(core);
+    if (event->members.number != 0) {
+        lks_reads_progress(core); /* fewer may be a majority */
+    }
 }
 
 void lks_leader_persisted(struct lks_core *core, uint64_t offset, uint64_t term)

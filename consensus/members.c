@@ -25,6 +25,11 @@ static struct lks_members bootstrap(const struct lks_core *core)
     return members;
 }
 
+static uint64_t greater(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
 static uint8_t named(const struct lks_members *members)
 {
     return members->voters | members->learners;
@@ -47,17 +52,25 @@ void lks_members_tell(struct lks_core *core, uint32_t peer)
     message->members_number = (uint32_t)core->committed.number;
 }
 
-/* That members of this number name this replica, or do not. */
+/* Of members that may not have committed: others of the same number may commit instead. */
+static uint64_t at_least(uint64_t number)
+{
+    return number > 0 ? number - 1 : 0;
+}
+
+/*
+ * That members of this number name this replica, or do not. It is removed if the youngest that did
+ * are older than the youngest that do not. (One that joins hears first that it is no member.)
+ */
 static void note_own(struct lks_core *core, uint64_t number, bool member)
 {
     if (member) {
-        if (!core->was_member || number > core->member_number) {
-            core->member_number = number;
-        }
+        core->member_number = greater(core->member_number, number);
         core->was_member = true;
-    } else if (core->was_member && number > core->member_number) {
-        core->view.removed = true;
+    } else {
+        core->no_member_number = greater(core->no_member_number, number);
     }
+    core->view.removed = core->was_member && core->no_member_number > core->member_number;
 }
 
 static void note_committed(struct lks_core *core, const struct lks_members *members)
@@ -83,7 +96,7 @@ static void put_in_force(struct lks_core *core, const struct lks_members *member
 {
     core->view.members = *members;
     if ((named(members) & 1u << core->options.replica) != 0) {
-        note_own(core, members->number, true);
+        note_own(core, at_least(members->number), true);
     }
 }
 
@@ -198,7 +211,7 @@ void lks_members_told(struct lks_core *core, const struct lks_message *message)
         note_own(core, message->members_number, false);
     } else if (message->kind == LKS_MESSAGE_VOTE_REQUEST &&
                (message->flags & LKS_MESSAGE_ESTABLISHED) != 0) {
-        note_own(core, message->members_number, true); /* a leader asks its members only */
+        note_own(core, at_least(message->members_number), true); /* its members are asked only */
     }
 }
 

@@ -658,7 +658,8 @@ bool rig_do_read(struct rig *rig, uint32_t n, bool whole)
 bool rig_do_ack(struct rig *rig, uint32_t n)
 {
     struct rig_node *node = &rig->nodes[n];
-    if (rig->durability != RIG_ACK || !node->alive || node->paused || node->hold_local) {
+    if (rig->durability != RIG_ACK || !node->alive || node->paused || node->hold_local ||
+        node->hold_ack) {
         return false;
     }
     const struct lks_core_view *view = rig_view(rig, n);

@@ -116,6 +116,7 @@ struct rig_node {
     bool hold_read;
     bool hold_install;
     bool hold_word;
+    bool hold_ack;
     /* persistent */
     uint64_t incarnation;
     uint64_t promise_term;

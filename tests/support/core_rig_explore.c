@@ -245,7 +245,13 @@ static void change(struct rig *rig, uint32_t p, bool forward)
     const bool voter = (members->voters & bit) != 0;
     const bool learner = (members->learners & bit) != 0;
     struct rig_node *node = &rig->nodes[p];
-    if (!voter && !learner) {
+    if (rig_random(rig, 8) == 0) { /* whatever comes to somebody's mind */
+        const uint8_t slots = (uint8_t)((1u << (rig->n + 1)) - 2u);
+        const uint8_t voters = (uint8_t)rig_random(rig, 256) & slots;
+        if (rig_remembers(rig, voters)) {
+            rig_change(rig, n, voters, (uint8_t)rig_random(rig, 256) & slots);
+        }
+    } else if (!voter && !learner) {
         if (((rig->members.voters | rig->members.learners) & bit) == 0 && rig_may_lose(rig, p) &&
             rig_random(rig, 2) == 0) {
             rig_lose_journal(rig, p);

@@ -76,7 +76,8 @@ int rig_change(struct rig *rig, uint32_t n, uint8_t voters, uint8_t learners)
     if (rc != 0) {
         return rc;
     }
-    if (append_waits(&node->local) || proposed.number > RIG_MEMBERS_MAX ||
+    if (append_waits(&node->local) || node->disk_work.count > RIG_QUEUE / 2 ||
+        proposed.number > RIG_MEMBERS_MAX ||
         node->tail.offset + RIG_ENTRY + rig_reserve(rig) > rig_view(rig, n)->append_limit) {
         return RIG_NOT_NOW;
     }
