@@ -70,18 +70,21 @@ static uint32_t in_turn(struct lks_early *early, uint64_t workers)
 
 /* A command of one class. */
 static inline void place_one(struct lks_scheduler *scheduler, uint64_t command,
-                             const struct lks_class_plan *plan)
+                             uint32_t class_index)
 {
     struct lks_early *early = scheduler->early;
-    if (__builtin_expect(!single(plan->workers) && plan->synchronised, 0)) {
-        call_meeting(scheduler, plan->workers, command);
-        return;
+    const struct route *route = &early->routes[class_index];
+    uint32_t worker = route->worker;
+    if (__builtin_expect(worker == NO_WORKER, 0)) {
+        const struct lks_class_plan *plan = lks_class_map_at(early->map, class_index);
+        if (plan->synchronised) {
+            call_meeting(scheduler, plan->workers, command);
+            return;
+        }
+        worker = in_turn(early, plan->workers);
     }
-    const uint32_t worker = single(plan->workers) ? (uint32_t)__builtin_ctzll(plan->workers)
-                                                  : in_turn(early, plan->workers);
     add_item(early, worker, scheduler->head,
-             (struct item){.command = command,
-                           .what = plan->component | (plan->synchronised ? 0 : ITEM_SHARED)});
+             (struct item){.command = command, .what = route->what});
 }
 
 /* A command of several classes meets all that any of them names: whatever conflicts with it has a
@@ -90,18 +93,17 @@ static void place_several(struct lks_scheduler *scheduler, uint64_t command,
                           const lks_access *words, uint32_t count)
 {
     struct lks_early *early = scheduler->early;
-    const struct lks_class_plan *first = NULL;
+    const uint32_t first = count > 0 ? class_of(early, words[0]) : 0;
     uint64_t workers = 0;
-    bool same = true;
+    bool same = count > 0;
     for (uint32_t i = 0; i < count; i++) {
-        const struct lks_class_plan *plan = lks_class_map_at(early->map, class_of(early, words[i]));
-        first = first == NULL ? plan : first;
-        same &= plan == first;
-        workers |= plan->workers;
+        const uint32_t class_index = class_of(early, words[i]);
+        same &= class_index == first;
+        workers |= lks_class_map_at(early->map, class_index)->workers;
     }
-    if (same && first != NULL) {
+    if (same) {
         place_one(scheduler, command, first);
-    } else if (first == NULL) { /* it touches nothing: anywhere, at any time, but not out of turn */
+    } else if (count == 0) { /* it touches nothing: anywhere, at any time, but not out of turn */
         add_item(early, in_turn(early, (UINT64_C(1) << lks_scheduler_active(scheduler)) - 1),
                  scheduler->head, (struct item){.command = command, .what = ITEM_SEVERAL});
     } else if (single(workers)) {
@@ -123,7 +125,7 @@ static bool early_submit(struct lks_scheduler *scheduler, uint64_t command,
         }
     }
     if (__builtin_expect(count == 1, 1)) {
-        place_one(scheduler, command, lks_class_map_at(early->map, class_of(early, words[0])));
+        place_one(scheduler, command, class_of(early, words[0]));
     } else {
         place_several(scheduler, command, words, count);
     }
@@ -328,6 +330,21 @@ static int queue_new(struct early_queue *queue, uint32_t window, uint32_t compon
                : 0;
 }
 
+static int routes_new(struct lks_early *early)
+{
+    const uint32_t classes = lks_class_map_classes(early->map);
+    early->routes = calloc(classes, sizeof *early->routes);
+    for (uint32_t i = 0; early->routes != NULL && i < classes; i++) {
+        const struct lks_class_plan *plan = lks_class_map_at(early->map, i);
+        early->routes[i] = (struct route){
+            .what = plan->component | (plan->synchronised ? 0 : ITEM_SHARED),
+            .worker = single(plan->workers) ? (uint32_t)__builtin_ctzll(plan->workers)
+                                            : NO_WORKER,
+        };
+    }
+    return early->routes == NULL ? -ENOMEM : 0;
+}
+
 int lks_early_new(struct lks_early **early, const struct lks_scheduler *scheduler,
                   const struct lks_class_map *map)
 {
@@ -344,6 +361,10 @@ int lks_early_new(struct lks_early **early, const struct lks_scheduler *schedule
     made->shards = lks_class_map_classes(map) / 2;
     made->shard_mask = (made->shards & (made->shards - 1)) == 0 ? made->shards - 1 : 0;
     made->mask = window - 1;
+    rc = routes_new(made);
+    if (rc != 0) {
+        return rc;
+    }
     made->meetings = calloc(window, sizeof *made->meetings);
     made->queues = aligned_alloc(64, scheduler->executors * sizeof *made->queues);
     if (made->meetings == NULL || made->queues == NULL) {
@@ -370,6 +391,7 @@ void lks_early_free(struct lks_early *early)
         free(early->queues[i].packets);
     }
     free(early->queues);
+    free(early->routes);
     free(early->meetings);
     lks_class_map_free(early->map);
     free(early);

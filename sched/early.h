@@ -88,8 +88,16 @@ struct early_queue {
     _Atomic bool refused;                     /* likewise */
 };
 
+/* A class in short: what place_one needs. */
+struct route {
+    uint32_t what;   /* of an item of this class */
+    uint32_t worker; /* its only one; NO_WORKER: it has several */
+};
+#define NO_WORKER UINT32_MAX
+
 struct lks_early {
     struct lks_class_map *map;
+    struct route *routes; /* [classes] */
     uint32_t shard_mask; /* shards - 1 where that is a power of two; else 0 */
     uint32_t shards;
     uint32_t mask;       /* window - 1 */

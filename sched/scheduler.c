@@ -18,6 +18,8 @@
 #define SLOTS_DEFAULT (1u << 18)
 #define CLASSES_DEFAULT 64u
 #define SPIN_DEFAULT_NS (10 * LKS_NS_PER_US)
+#define PAUSES_FIRST 16u
+#define PAUSES_MOST 512u
 #define STEPS_IN_VAIN 1000u /* of each worker, one after another: something was lost */
 #define SLEEP_NS (100 * LKS_NS_PER_US) /* of the dispatcher, at most */
 
@@ -393,25 +395,28 @@ uint64_t lks_scheduler_submitted(const struct lks_scheduler *scheduler)
 
 /* ---- waiting ---- */
 
-static bool moved(struct lks_scheduler *scheduler, uint64_t before)
+/* Whether what the dispatcher waits for is executed: `until` is a ticket. */
+static bool reached(struct lks_scheduler *scheduler, uint64_t until)
 {
-    const uint64_t applied = lks_scheduler_applied(scheduler);
-    return applied > before || applied + 1 == scheduler->head;
+    return lks_scheduler_applied(scheduler) >= until;
 }
 
-/* Until something moves, or time is over. True: it moved. */
-static bool wait_awake(struct lks_scheduler *scheduler, uint64_t before)
+/* Until that is so, or time is over. Looking takes the workers' cache lines away from them, so it
+ * looks less and less often. */
+static bool wait_awake(struct lks_scheduler *scheduler, uint64_t until)
 {
     const struct lks_engine *engine = engine_now(scheduler);
     struct lks_worker *helper = lks_scheduler_helper(scheduler);
     const uint64_t until_ns = lks_clock_monotonic_ns() + scheduler->options.spin_ns;
+    uint32_t pauses = PAUSES_FIRST;
     bool worked = false;
     do {
         worked = scheduler->options.help && engine->work(scheduler, helper);
-        for (int i = 0; i < 16 && !worked; i++) {
+        for (uint32_t i = 0; i < pauses && !worked; i++) {
             lks_clock_relax();
         }
-        if (moved(scheduler, before)) {
+        pauses = pauses < PAUSES_MOST ? pauses * 2 : PAUSES_MOST;
+        if (reached(scheduler, until)) {
             return true;
         }
     } while (worked || lks_clock_monotonic_ns() < until_ns);
@@ -420,11 +425,12 @@ static bool wait_awake(struct lks_scheduler *scheduler, uint64_t before)
 
 void lks_scheduler_wait(struct lks_scheduler *scheduler)
 {
-    const uint64_t before = scheduler->low - 1;
-    if (moved(scheduler, before) || scheduler->options.manual) {
+    const uint64_t part = scheduler->low - 1 + scheduler->window / 8;
+    const uint64_t until = part < scheduler->head - 1 ? part : scheduler->head - 1;
+    if (reached(scheduler, until) || scheduler->options.manual) {
         return;
     }
-    const bool awake = wait_awake(scheduler, before);
+    const bool awake = wait_awake(scheduler, until);
     if (scheduler->options.help) {
         engine_now(scheduler)->leave(scheduler, lks_scheduler_helper(scheduler));
     }
@@ -432,7 +438,7 @@ void lks_scheduler_wait(struct lks_scheduler *scheduler)
         return;
     }
     lks_park_announce(&scheduler->dispatcher_parked);
-    if (moved(scheduler, before)) {
+    if (reached(scheduler, until)) {
         lks_park_cancel(&scheduler->dispatcher_parked);
         return;
     }

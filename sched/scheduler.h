@@ -106,9 +106,9 @@ uint64_t lks_scheduler_applied(struct lks_scheduler *scheduler);
 uint64_t lks_scheduler_submitted(const struct lks_scheduler *scheduler);
 
 /*
- * Waits until more commands are executed than when it was called, for at most about 100 us: helps
- * if the option says so, spins, then sleeps. Returns at once if nothing is under way, or with
- * `manual`.
+ * Waits until an eighth of a window more is executed than lks_scheduler_applied said last, or all
+ * is, or about 100 us have passed: helps if the option says so, spins, then sleeps. Returns at once
+ * with `manual`.
  */
 void lks_scheduler_wait(struct lks_scheduler *scheduler);
 

@@ -25,7 +25,7 @@ enum option_key {
     OPTION_COST = 256, OPTION_KEYS, OPTION_WRITES, OPTION_CONFLICT, OPTION_ZIPF, OPTION_SKEW,
     OPTION_SEVERAL, OPTION_ACCESSES, OPTION_COMMANDS, OPTION_LOG, OPTION_CLASSES, OPTION_REPEATS,
     OPTION_LIST, OPTION_WINDOW, OPTION_LANES, OPTION_HELP, OPTION_NO_STEAL, OPTION_PIN,
-    OPTION_JSON, OPTION_QUICK, OPTION_TOPOLOGY, OPTION_DRAW,
+    OPTION_IN_TURNS, OPTION_JSON, OPTION_QUICK, OPTION_TOPOLOGY, OPTION_DRAW,
 };
 
 static const struct argp_option options[] = {
@@ -35,6 +35,8 @@ static const struct argp_option options[] = {
     {"window", OPTION_WINDOW, "N", 0, "commands in flight (2048)", 0},
     {"dispatcher-helps", OPTION_HELP, NULL, 0, "the dispatcher executes while it waits", 0},
     {"no-steal", OPTION_NO_STEAL, NULL, 0, "no stealing", 0},
+    {"in-turns", OPTION_IN_TURNS, NULL, 0,
+     "one thread is dispatcher and workers in turns: what scheduling costs a processor", 0},
     {"pin", OPTION_PIN, NULL, 0, "pin workers by the plan that --topology prints", 0},
     {"cost", OPTION_COST, "NS", 0, "what a command burns (0)", 1},
     {"keys", OPTION_KEYS, "N", 0, "keys (4096)", 1},
@@ -114,6 +116,7 @@ static error_t parse(int key, char *text, struct argp_state *state)
     case OPTION_WINDOW: measure->window = number(state, "window", text, LKS_WINDOW_MAX); break;
     case OPTION_HELP: measure->help = true; break;
     case OPTION_NO_STEAL: measure->no_steal = true; break;
+    case OPTION_IN_TURNS: measure->in_turns = true; break;
     case OPTION_PIN: measure->pin = true; break;
     case OPTION_REPEATS:
         measure->repeats = number(state, "repeats", text, LKS_MEASURE_REPEATS_MAX);
@@ -152,7 +155,7 @@ static void print_json(FILE *to, const struct arguments *a, const struct lks_mea
                   "\"several\": %u, \"skew\": %u, \"zipf\": %.2f, \"list\": %u, "
                   "\"sequential_ns\": %.2f, \"ns_per_command\": %.2f, \"cpu_ns_per_command\": "
                   "%.2f, \"overhead_ns\": %.2f, \"wall_overhead_ns\": %.2f, \"speedup\": %.3f, "
-                  "\"stolen\": %llu, \"equal\": %s}",
+                  "\"best_ns\": %.2f, \"overhead_best_ns\": %.2f, \"stolen\": %llu, \"equal\": %s}",
                   first_in_json ? "[" : ",", a->measure.contestant->name,
                   a->measure.contestant->origin, a->workload, a->measure.workers,
                   a->measure.lanes == 0 ? 1 : a->measure.lanes, a->measure.help ? "true" : "false",
@@ -160,16 +163,17 @@ static void print_json(FILE *to, const struct arguments *a, const struct lks_mea
                   a->load.accesses, a->load.write_percent, a->load.conflict_percent,
                   a->load.several_percent, a->load.skew_percent, a->load.zipf, a->load.list,
                   m->sequential_ns, m->ns_per_command, m->cpu_ns_per_command, m->overhead_ns,
-                  m->wall_overhead_ns, m->speedup, (unsigned long long)m->stolen,
+                  m->wall_overhead_ns, m->speedup, m->best_ns, m->overhead_best_ns,
+                  (unsigned long long)m->stolen,
                   m->equal ? "true" : "false");
     first_in_json = false;
 }
 
 static void print_head(void)
 {
-    (void)printf("%-16s %-12s %-22s %3s %5s %10s %10s %10s %10s %8s %s\n", "scheduler", "origin",
-                 "workload", "w", "cost", "seq ns", "wall ns", "cpu ns", "overhead", "speedup",
-                 "equal");
+    (void)printf("%-16s %-12s %-22s %3s %5s %10s %10s %10s %10s %10s %8s %s\n", "scheduler",
+                 "origin", "workload", "w", "cost", "seq ns", "wall ns", "cpu ns", "overhead",
+                 "ovh best", "speedup", "equal");
 }
 
 static bool measure_one(const struct arguments *a, FILE *json)
@@ -181,9 +185,10 @@ static bool measure_one(const struct arguments *a, FILE *json)
     char name[24];
     (void)snprintf(name, sizeof name, "%s%s%s", a->measure.contestant->name,
                    a->measure.help ? "+help" : "", a->measure.no_steal ? "-steal" : "");
-    (void)printf("%-16s %-12s %-22s %3u %5u %10.1f %10.1f %10.1f %10.1f %8.2f %s\n", name,
+    (void)printf("%-16s %-12s %-22s %3u %5u %10.1f %10.1f %10.1f %10.1f %10.1f %8.2f %s\n", name,
                  a->measure.contestant->origin, a->workload, a->measure.workers, a->load.cost_ns,
-                 m.sequential_ns, m.ns_per_command, m.cpu_ns_per_command, m.overhead_ns, m.speedup,
+                 m.sequential_ns, m.ns_per_command, m.cpu_ns_per_command, m.overhead_ns,
+                 m.overhead_best_ns, m.speedup,
                  m.equal ? "yes" : "NO");
     (void)fflush(stdout);
     if (json != NULL) {

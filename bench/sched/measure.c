@@ -71,7 +71,8 @@ static struct run run_sequential(struct lks_load *load)
     return (struct run){wall_ns, cpu_now_ns() - cpu_ns, lks_load_digest(load)};
 }
 
-static void submit_all(struct lks_load *load, struct lks_scheduler *scheduler)
+/* turns: workers that this thread is as well, in turns; 0: they are threads. */
+static void submit_all(struct lks_load *load, struct lks_scheduler *scheduler, uint32_t turns)
 {
     const struct lks_load_options *options = lks_load_options_of(load);
     const struct lks_load_entry *log = lks_load_log(load);
@@ -79,7 +80,13 @@ static void submit_all(struct lks_load *load, struct lks_scheduler *scheduler)
     for (uint64_t i = 0; i < options->commands; i++) {
         const struct lks_load_entry *entry = &log[i & mask];
         while (!lks_scheduler_submit(scheduler, i, entry->words, entry->count)) {
-            lks_scheduler_wait(scheduler);
+            if (turns == 0) {
+                lks_scheduler_wait(scheduler);
+            }
+            for (uint32_t worker = 0; worker < turns; worker++) {
+                while (lks_scheduler_step(scheduler, worker)) {
+                }
+            }
         }
     }
     lks_scheduler_flush(scheduler);
@@ -99,6 +106,7 @@ static struct lks_scheduler *make_scheduler(struct lks_load *load,
         .classes = lks_load_options_of(load)->classes,
         .no_steal = options->no_steal,
         .help = options->help,
+        .manual = options->in_turns,
         .execute = lks_load_execute,
         .ctx = load,
     };
@@ -123,7 +131,7 @@ static struct run run_contestant(struct lks_load *load, const struct lks_measure
     if (options->contestant->rival != NULL) {
         options->contestant->rival(load, options->workers);
     } else {
-        submit_all(load, scheduler);
+        submit_all(load, scheduler, options->in_turns ? options->workers : 0);
     }
     const double wall_ns = (double)(lks_clock_monotonic_ns() - begun_ns);
     return (struct run){wall_ns, cpu_now_ns() - cpu_ns, lks_load_digest(load)};
@@ -144,7 +152,7 @@ static void note_statistics(struct lks_scheduler *scheduler, struct lks_measurem
 void lks_measure(struct lks_load *load, const struct lks_measure_options *options,
                  struct lks_measurement *measurement)
 {
-    enum { SEQUENTIAL, WALL, CPU, OVERHEAD, WALL_OVERHEAD, SPEEDUP, FIGURES };
+    enum { SEQUENTIAL, SEQUENTIAL_CPU, WALL, CPU, OVERHEAD, WALL_OVERHEAD, SPEEDUP, FIGURES };
     static double figures[FIGURES][LKS_MEASURE_REPEATS_MAX];
     const double commands = (double)lks_load_options_of(load)->commands;
     const bool ours = options->contestant->rival == NULL;
@@ -153,7 +161,8 @@ void lks_measure(struct lks_load *load, const struct lks_measure_options *option
     const double threads = options->workers + (options->contestant->kind == LKS_SEQUENTIAL && ours
                                                    ? 0
                                                    : 1);
-    const double cores = threads < (double)online ? threads : (double)online;
+    const double most = options->in_turns ? 1 : (double)online;
+    const double cores = threads < most ? threads : most;
     *measurement = (struct lks_measurement){.equal = true};
     for (uint32_t i = 0; i <= options->repeats; i++) {
         const struct run one = run_sequential(load);
@@ -161,6 +170,7 @@ void lks_measure(struct lks_load *load, const struct lks_measure_options *option
         measurement->equal &= one.digest == other.digest;
         if (i > 0) {
             figures[SEQUENTIAL][i - 1] = one.wall_ns / commands;
+            figures[SEQUENTIAL_CPU][i - 1] = one.cpu_ns / commands;
             figures[WALL][i - 1] = other.wall_ns / commands;
             figures[CPU][i - 1] = other.cpu_ns / commands;
             figures[OVERHEAD][i - 1] = (other.cpu_ns - one.cpu_ns) / commands;
@@ -173,6 +183,9 @@ void lks_measure(struct lks_load *load, const struct lks_measure_options *option
     measurement->cpu_ns_per_command = median(figures[CPU], options->repeats);
     measurement->overhead_ns = median(figures[OVERHEAD], options->repeats);
     measurement->wall_overhead_ns = median(figures[WALL_OVERHEAD], options->repeats);
+    measurement->best_ns = figures[WALL][0]; /* median() has sorted them */
+    (void)median(figures[SEQUENTIAL_CPU], options->repeats);
+    measurement->overhead_best_ns = figures[CPU][0] - figures[SEQUENTIAL_CPU][0];
     measurement->speedup = median(figures[SPEEDUP], options->repeats);
     if (ours) {
         note_statistics(scheduler, measurement);

@@ -29,12 +29,15 @@ struct lks_measure_options {
     bool help;
     bool no_steal;
     bool pin;
+    bool in_turns; /* one thread is dispatcher and workers in turns; ours only */
 };
 
 struct lks_measurement {
     double sequential_ns; /* wall time a command, one by one, without any scheduler */
     double ns_per_command; /* wall time */
     double cpu_ns_per_command; /* processor time, all threads */
+    double best_ns;       /* the shortest wall time of a run: what others disturbed least */
+    double overhead_best_ns; /* least processor time of all runs, less the least sequential one */
     double overhead_ns;   /* processor time of a pair's run less that of its sequential one */
     double wall_overhead_ns; /* wall time x cores used, less the sequential wall time */
     double speedup;       /* median of the pairs' ratios */
