@@ -1,6 +1,7 @@
 /*
- * Where the time of a failover goes: what the new leader says of its way to leadership (`takeover_*`
- * in INFO), between the loss of the old one and the answer that a client got. One thread.
+ * Where the time of a failover goes: what the new leader says of its way to leadership
+ * (`takeover_*` in INFO), between the loss of the old one and the answer that a client got. One
+ * thread.
  */
 #ifndef LKS_CLIENT_FAILOVER_PHASES_H
 #define LKS_CLIENT_FAILOVER_PHASES_H

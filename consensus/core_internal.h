@@ -91,7 +91,7 @@ struct peer {
     uint64_t install_took_ns;  /* how long the last one took that came too late */
     uint32_t missed;       /* installations in a row that did, as this base had passed meanwhile */
     uint64_t brake_from;   /* the tail when the present one began ... */
-    uint64_t brake_ns;     /* ... and for how long this log grows slowly for it; 0: as fast as ever */
+    uint64_t brake_ns;     /* ... and for how long this log grows slowly for it; 0: not at all */
     bool install_elsewhere; /* the next donor is another follower, if there is one */
     uint64_t written;     /* posted on this path, or found equal at its grant */
     uint64_t durable;

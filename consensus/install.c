@@ -148,10 +148,10 @@ static void send_install(struct lks_core *core, uint32_t p, uint32_t donor)
 }
 
 /*
- * A copy that takes longer than the ring takes to be written anew is of no use when it is there: the
- * base has passed what it brings. So after one that came too late the log grows more slowly during
- * the next, and its base waits. Bounded: for twice the time that the last one took, a few times in a
- * row, then not for one. A matter of progress: nothing that is safe depends on it.
+ * A copy that takes longer than the ring takes to be written anew is of no use when it is there:
+ * the base has passed what it brings. So after one that came too late the log grows more slowly
+ * during the next, and its base waits. Bounded: for twice the time that the last one took, a few
+ * times in a row, then not for one. A matter of progress: nothing that is safe depends on it.
  */
 static void begin_brake(const struct lks_core *core, struct peer *peer)
 {

@@ -108,8 +108,8 @@ static void say_slowed(struct lks_replica *replica)
     if (replica->slowed_ns == 0 || replica->now_ns - replica->slowed_ns >= SAY_EVERY_NS) {
         replica->slowed_ns = replica->now_ns > 0 ? replica->now_ns : 1;
         lks_log_info(replica->options.log_sink,
-                     "commands are slowed down: a replica that installs snapshots would never catch "
-                     "up; a larger ring would spare that");
+                     "commands are slowed down: a replica that installs snapshots would never "
+                     "catch up; a larger ring would spare that");
     }
 }
 
