@@ -131,20 +131,24 @@ static void print_reasons(const struct lks_survey *survey, const struct lks_conf
         const char *info = survey->replicas[id].info;
         char durability[256];
         char medium[256];
+        char detail[400];
         if (survey->replicas[id].reachable) {
             (void)lks_ask_value(info, "durability_reason", durability, sizeof durability);
             (void)lks_ask_value(info, "medium_reason", medium, sizeof medium);
             printf("  %u: durability: %s\n     medium: %s (survives a power cut: %s)\n", id,
                    durability, medium,
                    lks_ask_number(info, "medium_survives_power") == 1 ? "yes" : "no");
+            if (lks_ask_value(info, "fabric_detail", detail, sizeof detail)) {
+                printf("     fabric: %s\n", detail);
+            }
         }
     }
 }
 
 static void print_text(const struct lks_survey *survey, const struct lks_config *config)
 {
-    printf("cluster %s: %u replicas, fabric shm, term %" PRIu64 ", ", config->name,
-           config->replicas_count, survey->term);
+    printf("cluster %s: %u replicas, fabric %s, term %" PRIu64 ", ", config->name,
+           config->replicas_count, lks_config_fabric_name(config->fabric), survey->term);
     if (survey->leader != 0) {
         printf("leader %u, followed by %u%s\n", survey->leader, survey->followers,
                survey->majority ? "" : ": no majority");
@@ -195,10 +199,10 @@ static void print_json_info(const char *info)
 
 static void print_json(const struct lks_survey *survey, const struct lks_config *config)
 {
-    printf("{\"cluster\":\"%s\",\"fabric\":\"shm\",\"leader\":%u,\"term\":%" PRIu64
+    printf("{\"cluster\":\"%s\",\"fabric\":\"%s\",\"leader\":%u,\"term\":%" PRIu64
            ",\"followers\":%u,\"majority\":%s,\"replicas\":[",
-           config->name, survey->leader, survey->term, survey->followers,
-           survey->majority ? "true" : "false");
+           config->name, lks_config_fabric_name(config->fabric), survey->leader, survey->term,
+           survey->followers, survey->majority ? "true" : "false");
     for (uint32_t id = 1; id <= config->replicas_count; id++) {
         const struct lks_survey_replica *replica = &survey->replicas[id];
         printf("%s{\"id\":%u,\"address\":\"%s\",\"port\":%u,\"reachable\":%s", id > 1 ? "," : "",

@@ -120,7 +120,9 @@ static int open_fabric(struct lks_assembly *assembly, const struct lks_assembly_
     memcpy(hello.boot_id, identity.boot_id, sizeof hello.boot_id);
     hello.boot_id[sizeof hello.boot_id - 1] = '\0';
     memcpy(fabric.hello, &hello, sizeof hello);
-    return lks_fabric_shm_new(&assembly->fabric, &fabric, err);
+    return config->fabric == LKS_CONFIG_FABRIC_RDMA
+               ? lks_assembly_rdma(assembly, &fabric, err)
+               : lks_fabric_shm_new(&assembly->fabric, &fabric, err);
 }
 
 /* Persisting blocks only where the page cache stands before the medium. */
@@ -216,8 +218,11 @@ int lks_assembly_init(struct lks_assembly *assembly, const struct lks_assembly_o
     lks_assembly_journal_options(config, options->replica, &journal);
     int rc = lks_journal_open(&assembly->journal, &journal, err);
     if (rc == 0) {
-        rc = lks_durability_resolve(&assembly->durability, config->durability,
-                                    lks_journal_medium(assembly->journal), journal.path, err);
+        rc = (config->fabric == LKS_CONFIG_FABRIC_RDMA
+                  ? lks_durability_resolve_rdma
+                  : lks_durability_resolve)(&assembly->durability, config->durability,
+                                            lks_journal_medium(assembly->journal), journal.path,
+                                            err);
     }
     if (rc == 0) {
         rc = check_removed(assembly, err);

@@ -45,6 +45,11 @@ int lks_assembly_init(struct lks_assembly *assembly, const struct lks_assembly_o
 /* clean: everything ended in order; the journal notes it. */
 void lks_assembly_fini(struct lks_assembly *assembly, bool clean);
 
+/* The RDMA fabric, by what the configuration says beside `fabric`. Errors: those of
+ * lks_fabric_rdma_new; -ENOTSUP (a build without it). */
+int lks_assembly_rdma(struct lks_assembly *assembly, const struct lks_fabric_options *fabric,
+                      struct lks_error *err);
+
 /* What lks_journal_open and lks_journal_create need to know of a replica. */
 void lks_assembly_journal_options(const struct lks_config *config, uint32_t replica,
                                   struct lks_journal_options *options);

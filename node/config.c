@@ -26,6 +26,7 @@ struct raw_replica {
     char *journal;
     char *snapshots;
     char *listen;
+    char *rdma;
 };
 
 struct raw_timing {
@@ -39,6 +40,7 @@ struct raw_config {
     char *id;
     char *directory;
     char *fabric;
+    char *cluster_key;
     char *durability;
     char *ring;
     char *entry_max;
@@ -62,6 +64,7 @@ static const cyaml_schema_field_t replica_fields[] = {
     TEXT_FIELD(struct raw_replica, journal),
     TEXT_FIELD(struct raw_replica, snapshots),
     TEXT_FIELD(struct raw_replica, listen),
+    TEXT_FIELD(struct raw_replica, rdma),
     CYAML_FIELD_END,
 };
 
@@ -81,6 +84,7 @@ static const cyaml_schema_field_t config_fields[] = {
     TEXT_FIELD(struct raw_config, id),
     TEXT_FIELD(struct raw_config, directory),
     TEXT_FIELD(struct raw_config, fabric),
+    TEXT_FIELD(struct raw_config, cluster_key),
     TEXT_FIELD(struct raw_config, durability),
     TEXT_FIELD(struct raw_config, ring),
     TEXT_FIELD(struct raw_config, entry_max),
@@ -339,11 +343,18 @@ static int check_directory(const struct loader *loader, const char *text)
 static int check_modes(const struct loader *loader, const struct raw_config *raw)
 {
     struct lks_config *config = loader->config;
-    if (raw->fabric != NULL && strcmp(raw->fabric, "shm") != 0) {
-        if (strcmp(raw->fabric, "ibv") == 0) {
-            return complain(loader, "fabric", "'ibv' is not in this version: use shm");
-        }
-        return complain(loader, "fabric", "'%s' is unknown: use shm", raw->fabric);
+    if (raw->fabric != NULL && lks_config_fabric_parse(raw->fabric, &config->fabric) != 0) {
+        return complain(loader, "fabric", "'%s' is unknown: use shm or rdma", raw->fabric);
+    }
+    if (raw->cluster_key != NULL &&
+        lks_config_key_parse(raw->cluster_key, config->cluster_key) != 0) {
+        return complain(loader, "cluster_key", "it is not %u hexadecimal digits",
+                        2 * LKS_CONFIG_KEY_BYTES);
+    }
+    if (config->fabric == LKS_CONFIG_FABRIC_RDMA && raw->cluster_key == NULL) {
+        return complain(loader, "", "cluster_key is missing: with `fabric: rdma` give %u "
+                        "hexadecimal digits, the same for all replicas and secret (`openssl rand "
+                        "-hex 32` makes some)", 2 * LKS_CONFIG_KEY_BYTES);
     }
     if (raw->durability != NULL &&
         lks_durability_parse(raw->durability, &config->durability) != 0) {
@@ -351,7 +362,8 @@ static int check_modes(const struct loader *loader, const struct raw_config *raw
                         "'%s' is unknown: use auto, memory, writer-flush or pmem-ack",
                         raw->durability);
     }
-    if (config->durability == LKS_DURABILITY_PMEM_READ) {
+    if (config->durability == LKS_DURABILITY_PMEM_READ &&
+        config->fabric != LKS_CONFIG_FABRIC_RDMA) {
         return complain(loader, "durability",
                         "'pmem-read' needs an RDMA fabric: use auto, memory, writer-flush or "
                         "pmem-ack");
@@ -369,10 +381,10 @@ static int check_modes(const struct loader *loader, const struct raw_config *raw
     return 0;
 }
 
-static int check_listen(const struct loader *loader, const char *path, const char *text,
-                        struct lks_config_replica *replica)
+static int check_address(const struct loader *loader, const char *path, const char *text,
+                         char address[LKS_ADDRESS_TEXT_MAX], uint16_t *port)
 {
-    switch (lks_value_address(text, replica->address, &replica->port)) {
+    switch (lks_value_address(text, address, port)) {
     case 0:
         return 0;
     case -ERANGE:
@@ -433,6 +445,21 @@ static int check_files(const struct loader *loader, unsigned at, uint32_t id)
     return 0;
 }
 
+/* Where the replica's peers reach it by RDMA. */
+static int check_rdma(const struct loader *loader, const struct raw_replica *raw, unsigned at,
+                      struct lks_config_replica *replica)
+{
+    char path[40];
+    (void)snprintf(path, sizeof path, "replicas[%u].rdma", at);
+    if (raw->rdma != NULL) {
+        return check_address(loader, path, raw->rdma, replica->rdma_address, &replica->rdma_port);
+    }
+    return loader->config->fabric != LKS_CONFIG_FABRIC_RDMA
+               ? 0
+               : complain(loader, path, "it is missing: with `fabric: rdma` give the address of "
+                          "an RDMA port, and a port of its own");
+}
+
 static int check_replica(const struct loader *loader, const struct raw_replica *raw, unsigned at)
 {
     struct lks_config *config = loader->config;
@@ -468,7 +495,7 @@ static int check_replica(const struct loader *loader, const struct raw_replica *
         return rc;
     }
     (void)snprintf(path, sizeof path, "replicas[%u].listen", at);
-    rc = check_listen(loader, path, raw->listen, replica);
+    rc = check_address(loader, path, raw->listen, replica->address, &replica->port);
     for (uint32_t other = 1; rc == 0 && other <= config->replicas_count; other++) {
         const struct lks_config_replica *taken = &config->replicas[other];
         if (other != id && taken->port == replica->port &&
@@ -477,7 +504,7 @@ static int check_replica(const struct loader *loader, const struct raw_replica *
                             raw->listen, other);
         }
     }
-    return rc;
+    return rc == 0 ? check_rdma(loader, raw, at, replica) : rc;
 }
 
 static int check_replicas(const struct loader *loader, const struct raw_config *raw)

@@ -7,7 +7,9 @@
  *   name: demo                   # [a-z0-9-]{1,32}
  *   id: 4f6e0c1e-...             # 16 bytes in hexadecimal: one cluster's journals and peers
  *   directory: .                 # sockets and pid files; relative to this file's folder
- *   fabric: shm                  # processes of one host
+ *   fabric: shm                  # shm: processes of one host; rdma: RoCE or InfiniBand
+ *   cluster_key: 64 digits       # rdma: 32 secret bytes in hexadecimal, by which replicas know
+ *                                # one another
  *   durability: auto             # auto | memory | writer-flush | pmem-ack
  *   ring: 64M                    # bytes of log that each replica keeps
  *   entry_max: 512K              # greatest command, at most 512K and ring / 8
@@ -29,6 +31,7 @@
  *     - id: 1
  *       journal: r1.journal      # relative to this file's folder
  *       listen: 127.0.0.1:7001   # clients connect here
+ *       rdma: 10.0.0.1:7101      # rdma: an address of an RDMA port, and a port of its own
  *       snapshots: r1.snapshots  # default: the journal's name and .snapshots; a journal that is a
  *                                # device needs it
  *
@@ -48,6 +51,7 @@
 
 #define LKS_CONFIG_PATH_MAX 1024u
 #define LKS_CONFIG_NAME_MAX 33u
+#define LKS_CONFIG_KEY_BYTES 32u
 #define LKS_CONFIG_FILE_BYTES_MAX (64u << 10)
 #define LKS_CONFIG_SPIN_AUTO UINT64_MAX
 #define LKS_CONFIG_ENTRY_BYTES_MAX LKS_INGRESS_COMMAND_MAX /* any command can be forwarded */
@@ -57,12 +61,18 @@ struct lks_config_replica {
     char snapshots[LKS_CONFIG_PATH_MAX]; /* for lks_config_write empty: the default */
     char address[LKS_ADDRESS_TEXT_MAX]; /* numeric */
     uint16_t port;
+    char rdma_address[LKS_ADDRESS_TEXT_MAX]; /* numeric; "": none */
+    uint16_t rdma_port;
 };
+
+enum lks_config_fabric { LKS_CONFIG_FABRIC_SHM, LKS_CONFIG_FABRIC_RDMA };
 
 struct lks_config {
     char name[LKS_CONFIG_NAME_MAX];
     uint8_t cluster_id[LKS_CLUSTER_ID_BYTES];
     char directory[LKS_CONFIG_PATH_MAX];
+    enum lks_config_fabric fabric;
+    uint8_t cluster_key[LKS_CONFIG_KEY_BYTES]; /* RDMA */
     enum lks_durability durability; /* as wished; see node/durability.h */
     uint64_t ring_bytes;
     uint64_t entry_bytes_max;
@@ -95,6 +105,13 @@ static inline uint32_t lks_config_members(const struct lks_config *config)
 {
     return (2u << config->replicas_count) - 2u;
 }
+
+/* "shm", "rdma". -EINVAL. */
+int lks_config_fabric_parse(const char *name, enum lks_config_fabric *fabric);
+const char *lks_config_fabric_name(enum lks_config_fabric fabric);
+
+/* 64 hexadecimal digits. -EINVAL. */
+int lks_config_key_parse(const char *text, uint8_t key[LKS_CONFIG_KEY_BYTES]);
 
 /* The snapshot area's place beside the journal. False: the path would be too long. */
 bool lks_config_default_snapshots(struct lks_config_replica *replica);

@@ -95,6 +95,13 @@ static void write_path(FILE *out, const char *path)
     fputs("'\n", out);
 }
 
+static void write_address(FILE *out, const char *key, const char *address, uint16_t port)
+{
+    const bool bracket = strchr(address, ':') != NULL;
+    fprintf(out, "    %s: '%s%s%s:%u'\n", key, bracket ? "[" : "", address, bracket ? "]" : "",
+            port);
+}
+
 static void write_all(FILE *out, const struct lks_config *config)
 {
     char id[LKS_CLUSTER_ID_TEXT];
@@ -104,7 +111,14 @@ static void write_all(FILE *out, const struct lks_config *config)
     fprintf(out, "name: %s\nid: %s\n", config->name, id);
     fprintf(out, "directory: ");
     write_path(out, config->directory);
-    fprintf(out, "fabric: shm\n");
+    fprintf(out, "fabric: %s\n", lks_config_fabric_name(config->fabric));
+    if (config->fabric == LKS_CONFIG_FABRIC_RDMA) {
+        fprintf(out, "cluster_key: ");
+        for (unsigned i = 0; i < LKS_CONFIG_KEY_BYTES; i++) {
+            fprintf(out, "%02x", config->cluster_key[i]);
+        }
+        fputc('\n', out);
+    }
     fprintf(out, "durability: %s\n", lks_durability_name(config->durability));
     fprintf(out, "ring: %s\n", lks_value_size_text(config->ring_bytes, text, sizeof text));
     fprintf(out, "entry_max: %s\n",
@@ -113,15 +127,16 @@ static void write_all(FILE *out, const struct lks_config *config)
     fprintf(out, "replicas:\n");
     for (uint32_t id_number = 1; id_number <= config->replicas_count; id_number++) {
         const struct lks_config_replica *replica = &config->replicas[id_number];
-        const bool bracket = strchr(replica->address, ':') != NULL;
         fprintf(out, "  - id: %u\n    journal: ", id_number);
         write_path(out, replica->journal);
         if (replica->snapshots[0] != '\0') {
             fprintf(out, "    snapshots: ");
             write_path(out, replica->snapshots);
         }
-        fprintf(out, "    listen: '%s%s%s:%u'\n", bracket ? "[" : "", replica->address,
-                bracket ? "]" : "", replica->port);
+        write_address(out, "listen", replica->address, replica->port);
+        if (replica->rdma_port != 0) {
+            write_address(out, "rdma", replica->rdma_address, replica->rdma_port);
+        }
     }
 }
 

@@ -24,6 +24,12 @@ int lks_durability_resolve(struct lks_durability_choice *choice, enum lks_durabi
                            const struct lks_medium *medium, const char *journal_path,
                            struct lks_error *err);
 
+/* The same for a medium behind the RDMA fabric. pmem-read that would promise too much becomes
+ * pmem-ack, with the reason. -LKS_ECONFIG: writer-flush, which only shm has. */
+int lks_durability_resolve_rdma(struct lks_durability_choice *choice, enum lks_durability wish,
+                                const struct lks_medium *medium, const char *journal_path,
+                                struct lks_error *err);
+
 /* "devdax", "fsdax", "memory", "file". */
 const char *lks_medium_name(enum lks_medium_kind kind);
 

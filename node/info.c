@@ -138,7 +138,11 @@ static void add_snapshots(struct writer *out, const struct lks_snapshots_status 
 static void add_medium(struct writer *out, const struct lks_assembly *assembly)
 {
     const struct lks_medium *medium = lks_journal_medium(assembly->journal);
+    char detail[400];
     add(out, "fabric:%s", assembly->fabric->ops->name);
+    if (lks_fabric_describe(assembly->fabric, detail, sizeof detail)) {
+        add(out, "fabric_detail:%s", detail);
+    }
     add(out, "durability:%s", lks_durability_name(assembly->durability.durability));
     add(out, "durability_reason:%s", assembly->durability.reason);
     add(out, "medium:%s", lks_medium_name(medium->kind));

@@ -35,6 +35,7 @@
 #include "base/log.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define LKS_REPLICAS_MAX 7u
@@ -145,6 +146,8 @@ struct lks_fabric_ops {
     int (*wake_fd)(const struct lks_fabric *fabric);
     int (*arm)(struct lks_fabric *fabric);
     void (*disarm)(struct lks_fabric *fabric);
+    void (*describe)(const struct lks_fabric *fabric, char *text,
+                     size_t bytes); /* NULL: nothing to say */
     bool (*peer_waits)(const struct lks_fabric *fabric, uint32_t peer); /* NULL: cannot tell */
     bool (*peer_ends)(const struct lks_fabric *fabric, uint32_t peer);  /* NULL: cannot tell */
     void (*expect)(struct lks_fabric *fabric, uint32_t peer, bool expected); /* NULL: no matter */
@@ -292,6 +295,17 @@ static inline int lks_fabric_arm(struct lks_fabric *fabric)
 {
     return fabric->ops->arm(fabric);
 }
+/* One line for people: on what this fabric works, and why its fences are trusted. False: nothing
+ * beyond its name; text is then untouched. */
+static inline bool lks_fabric_describe(const struct lks_fabric *fabric, char *text, size_t bytes)
+{
+    if (fabric->ops->describe == NULL) {
+        return false;
+    }
+    fabric->ops->describe(fabric, text, bytes);
+    return true;
+}
+
 /* A hint: true if the peer is known to be ready to run and to wait for a processor (or its disk);
  * so it is slow, not stopped. Costs a system call; never needed for safety. */
 static inline bool lks_fabric_peer_waits(const struct lks_fabric *fabric, uint32_t peer)

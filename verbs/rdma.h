@@ -9,7 +9,6 @@
 #include "base/error.h"
 #include "verbs/fabric.h"
 
-#include <stddef.h>
 #include <stdint.h>
 
 #define LKS_RDMA_ADDRESS_MAX 64u
@@ -40,11 +39,5 @@ struct lks_rdma_options {
  */
 int lks_fabric_rdma_new(struct lks_fabric **fabric, const struct lks_fabric_options *options,
                         const struct lks_rdma_options *rdma, struct lks_error *err);
-
-/*
- * One line for people: device, driver, how permission is taken away and why that is trusted, what
- * the retries amount to. fabric must be one of lks_fabric_rdma_new. Always ends with a NUL.
- */
-void lks_fabric_rdma_describe(const struct lks_fabric *fabric, char *text, size_t bytes);
 
 #endif

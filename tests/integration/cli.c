@@ -259,7 +259,7 @@ static void serve__wrong_configuration__names_line_and_key(void **state)
     } cases[] = {
         {"name: x\n" ID "strange: 1\n" REPLICA, "strange"},
         {"name: x\n" ID "ring: 10Q\n" REPLICA, "cluster.yaml:3: ring"},
-        {"name: x\n" ID "fabric: ibv\n" REPLICA, "cluster.yaml:3: fabric"},
+        {"name: x\n" ID "fabric: tcp\n" REPLICA, "cluster.yaml:3: fabric"},
         {"name: x\n" ID "durability: maybe\n" REPLICA, "cluster.yaml:3: durability"},
         {"name: x\n" ID "timing:\n  heartbeat: soon\n" REPLICA, "cluster.yaml:4: timing.heartbeat"},
         {"name: x\n" REPLICA, "id"},

@@ -20,6 +20,9 @@
 #define CONNECTION_EVENTS_MAX 2u /* CONNECTED and DISCONNECTED not handed out, a peer */
 #define POLLS_BETWEEN_CLOCKS 16u
 #define LOOK_INTERVAL_NS (UINT64_C(500) * LKS_NS_PER_US)
+#define RETRIES 6
+#define ACK_TIMEOUT 13 /* 4.096 us << 13 is 34 ms, and seven of them a quarter of a second */
+#define DESCRIPTION_BYTES 400u
 #define HEAD_OFFSET 2048u /* in the log's first page, behind the shm backend's gates */
 #define HEAD_MAGIC UINT64_C(0x6c6b732d72646d61) /* "lks-rdma" */
 
@@ -182,11 +185,29 @@ static void ibv_free(struct lks_fabric *fabric)
     free(ibv);
 }
 
+/* How long a peer that answers nothing stays connected at least. */
+static uint64_t patience_ms(const struct lks_ibv_fabric *ibv)
+{
+    const uint64_t wait_ns = UINT64_C(4096) << ibv->rdma.ack_timeout_exponent;
+    return wait_ns * (ibv->rdma.retry_count + 1u) / LKS_NS_PER_MS;
+}
+
+static void ibv_describe(const struct lks_fabric *fabric, char *text, size_t bytes)
+{
+    const struct lks_ibv_fabric *ibv = lks_ibv_of_const(fabric);
+    (void)snprintf(text, bytes, "RDMA device %s, driver %s; a silent peer is given up after "
+                   "%" PRIu64 " ms or more; permission ends by: %s (%s)",
+                   ibv_get_device_name(ibv->context->device),
+                   ibv->driver[0] != '\0' ? ibv->driver : "without hardware", patience_ms(ibv),
+                   ibv->fence->name, ibv->fence->evidence);
+}
+
 static const struct lks_fabric_ops ibv_ops = {
     .name = "rdma",
     .writes_when_posted = false,
     .free = ibv_free,
     .connect = lks_ibv_connect,
+    .expect = lks_ibv_expect,
     .hello = ibv_hello,
     .words = ibv_words,
     .inbox = ibv_inbox,
@@ -202,10 +223,16 @@ static const struct lks_fabric_ops ibv_ops = {
     .wake_fd = ibv_wake_fd,
     .arm = lks_ibv_arm,
     .disarm = lks_ibv_disarm,
+    .describe = ibv_describe,
 };
 
-static int check_options(const struct lks_fabric_options *options, struct lks_error *err)
+static int check_options(const struct lks_fabric_options *options,
+                         const struct lks_rdma_options *rdma, struct lks_error *err)
 {
+    if (rdma->ack_timeout_exponent > 31 || rdma->retry_count > 7) {
+        return lks_error_set(err, -EINVAL, "RDMA acknowledgement timeout 2^%u and %u retries: at "
+                             "most 2^31 and 7", rdma->ack_timeout_exponent, rdma->retry_count);
+    }
     if (options->replicas < 1 || options->replicas > LKS_REPLICAS_MAX || options->replica < 1 ||
         options->replica > options->replicas) {
         return lks_error_set(err, -EINVAL, "replica %u of %u: ids are 1 to the number of "
@@ -294,7 +321,7 @@ static int init(struct lks_ibv_fabric *ibv, struct lks_error *err)
 int lks_fabric_rdma_new(struct lks_fabric **fabric, const struct lks_fabric_options *options,
                         const struct lks_rdma_options *rdma, struct lks_error *err)
 {
-    int code = check_options(options, err);
+    int code = check_options(options, rdma, err);
     if (code != 0) {
         return code;
     }
@@ -308,6 +335,12 @@ int lks_fabric_rdma_new(struct lks_fabric **fabric, const struct lks_fabric_opti
     ibv->outstanding_max = options->outstanding_max;
     ibv->options = *options;
     ibv->rdma = *rdma;
+    if (ibv->rdma.ack_timeout_exponent == 0) {
+        ibv->rdma.ack_timeout_exponent = ACK_TIMEOUT;
+    }
+    if (ibv->rdma.retry_count == 0) {
+        ibv->rdma.retry_count = RETRIES;
+    }
     ibv->depth = 64;
     while (ibv->depth < 2 * ibv->outstanding_max + 2 * LKS_IBV_MESSAGES_MAX) {
         ibv->depth *= 2; /* as many without an id, and own messages */
@@ -322,19 +355,9 @@ int lks_fabric_rdma_new(struct lks_fabric **fabric, const struct lks_fabric_opti
         ibv_free(&ibv->base);
         return code;
     }
-    char text[256];
-    lks_fabric_rdma_describe(&ibv->base, text, sizeof text);
+    char text[DESCRIPTION_BYTES];
+    ibv_describe(&ibv->base, text, sizeof text);
     lks_log_info(options->log_sink, "%s", text);
     *fabric = &ibv->base;
     return 0;
-}
-
-void lks_fabric_rdma_describe(const struct lks_fabric *fabric, char *text, size_t bytes)
-{
-    const struct lks_ibv_fabric *ibv = lks_ibv_of_const(fabric);
-    LKS_ASSERT(ibv->base.ops == &ibv_ops);
-    (void)snprintf(text, bytes, "RDMA device %s, driver %s; permission ends by: %s (%s)",
-                   ibv_get_device_name(ibv->context->device),
-                   ibv->driver[0] != '\0' ? ibv->driver : "without hardware", ibv->fence->name,
-                   ibv->fence->evidence);
 }

@@ -38,6 +38,7 @@
 #define LKS_IBV_STEP_NS UINT64_C(3000000000) /* for each step of a meeting */
 #define LKS_IBV_PAUSE_MIN_NS UINT64_C(2000000)
 #define LKS_IBV_PAUSE_MAX_NS UINT64_C(200000000)
+#define LKS_IBV_PAUSE_UNEXPECTED_NS UINT64_C(2000000000)
 
 enum lks_ibv_lane {
     LKS_IBV_LANE_NONE,
@@ -227,6 +228,7 @@ struct lks_ibv_peer {
     struct ibv_mr *inbox_region;
     /* Dialing. */
     bool wanted;
+    bool unexpected; /* dialed seldom */
     uint64_t dial_ns;
     uint64_t dial_pause_ns;
     struct sockaddr_storage place;
@@ -341,6 +343,7 @@ void lks_ibv_device_events(struct lks_ibv_fabric *ibv);
 
 int lks_ibv_listen(struct lks_ibv_fabric *ibv, struct lks_error *err);
 int lks_ibv_connect(struct lks_fabric *fabric, uint32_t peer);
+void lks_ibv_expect(struct lks_fabric *fabric, uint32_t peer, bool expected);
 /* Handles what the connection manager and the clock have; bounded work. */
 void lks_ibv_meeting_serve(struct lks_ibv_fabric *ibv, uint64_t now_ns);
 /* Earliest time at which _serve has something to do though no descriptor is ready. */

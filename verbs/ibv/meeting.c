@@ -22,8 +22,6 @@
 #define REJECT_NOBODY_LISTENS 8 /* "invalid service id" */
 #define REJECT_BY_CONSUMER 28
 #define RECEIVER_NOT_READY_FOREVER 7
-#define RETRIES 6
-#define ACK_TIMEOUT 13 /* 4.096 us << 13 is 34 ms, and seven of them a quarter of a second */
 
 void lks_ibv_complain(struct lks_ibv_fabric *ibv, uint32_t id, int code, const char *what,
                       const char *detail)
@@ -46,15 +44,16 @@ static void pause_dialing(struct lks_ibv_peer *peer, uint64_t now_ns)
 {
     peer->dial_ns = now_ns + peer->dial_pause_ns;
     peer->dial_pause_ns *= 2;
-    if (peer->dial_pause_ns > LKS_IBV_PAUSE_MAX_NS) {
-        peer->dial_pause_ns = LKS_IBV_PAUSE_MAX_NS;
+    const uint64_t most_ns =
+        peer->unexpected ? LKS_IBV_PAUSE_UNEXPECTED_NS : LKS_IBV_PAUSE_MAX_NS;
+    if (peer->dial_pause_ns > most_ns) {
+        peer->dial_pause_ns = most_ns;
     }
 }
 
 static void set_options(const struct lks_ibv_fabric *ibv, struct rdma_cm_id *id)
 {
-    uint8_t timeout = ibv->rdma.ack_timeout_exponent != 0 ? ibv->rdma.ack_timeout_exponent
-                                                          : ACK_TIMEOUT;
+    uint8_t timeout = ibv->rdma.ack_timeout_exponent;
     uint8_t traffic = ibv->rdma.traffic_class;
     /* A kernel that does not know an option keeps its own, slower one. */
     (void)rdma_set_option(id, RDMA_OPTION_ID, RDMA_OPTION_ID_ACK_TIMEOUT, &timeout,
@@ -127,7 +126,7 @@ static struct rdma_conn_param parameters(const struct lks_ibv_fabric *ibv, const
         .responder_resources = ibv->read_depth,
         .initiator_depth = ibv->read_depth,
         .flow_control = 1,
-        .retry_count = ibv->rdma.retry_count != 0 ? ibv->rdma.retry_count : RETRIES,
+        .retry_count = ibv->rdma.retry_count,
         .rnr_retry_count = RECEIVER_NOT_READY_FOREVER,
     };
 }
@@ -403,6 +402,18 @@ int lks_ibv_connect(struct lks_fabric *fabric, uint32_t peer)
     ibv->peers[peer].wanted = true;
     ibv->look = true;
     return 0;
+}
+
+void lks_ibv_expect(struct lks_fabric *fabric, uint32_t peer, bool expected)
+{
+    struct lks_ibv_fabric *ibv = lks_ibv_of(fabric);
+    LKS_ASSERT(lks_ibv_is_peer(ibv, peer));
+    if (expected && ibv->peers[peer].unexpected) {
+        ibv->peers[peer].dial_ns = 0;
+        ibv->peers[peer].dial_pause_ns = LKS_IBV_PAUSE_MIN_NS;
+        ibv->look = true;
+    }
+    ibv->peers[peer].unexpected = !expected;
 }
 
 int lks_ibv_listen(struct lks_ibv_fabric *ibv, struct lks_error *err)

@@ -177,9 +177,8 @@ static void parse__bad_identity__says_what_is_allowed(void **state)
 static void parse__bad_modes__say_what_is_allowed(void **state)
 {
     (void)state;
-    expect_error(GOOD "fabric: ibv\n",
-                 "cluster.yaml:13: fabric: 'ibv' is not in this version: use shm");
-    expect_error(GOOD "fabric: tcp\n", "cluster.yaml:13: fabric: 'tcp' is unknown: use shm");
+    expect_error(GOOD "fabric: tcp\n",
+                 "cluster.yaml:13: fabric: 'tcp' is unknown: use shm or rdma");
     expect_error(GOOD "durability: pmem-read\n",
                  "cluster.yaml:13: durability: 'pmem-read' needs an RDMA fabric: use auto, memory, "
                  "writer-flush or pmem-ack");
@@ -190,6 +189,37 @@ static void parse__bad_modes__say_what_is_allowed(void **state)
                  "cluster.yaml:13: log: 'loud' is unknown: use error, warn, info or debug");
     expect_error(GOOD "busy_poll: 2\n",
                  "cluster.yaml:13: busy_poll: '2' is neither yes nor no");
+}
+
+#define KEY_TEXT "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1EfF"
+
+static void parse__rdma__needs_a_key_and_addresses(void **state)
+{
+    (void)state;
+    struct lks_config config;
+    struct lks_error err;
+    expect_error(GOOD "fabric: rdma\n",
+                 "cluster.yaml:1: cluster_key is missing: with `fabric: rdma` give 64 hexadecimal "
+                 "digits, the same for all replicas and secret (`openssl rand -hex 32` makes "
+                 "some)");
+    expect_error(GOOD "fabric: rdma\ncluster_key: 12\n",
+                 "cluster.yaml:14: cluster_key: it is not 64 hexadecimal digits");
+    expect_error(GOOD "fabric: rdma\ncluster_key: " KEY_TEXT "\n",
+                 "cluster.yaml:4: replicas[0].rdma: it is missing: with `fabric: rdma` give the "
+                 "address of an RDMA port, and a port of its own");
+    assert_int_equal(parse("name: demo\n" ID "fabric: rdma\ncluster_key: " KEY_TEXT "\n"
+                           "durability: pmem-read\n"
+                           "replicas:\n  - {id: 1, journal: a, listen: '127.0.0.1:7001', "
+                           "rdma: '10.0.0.1:7101'}\n",
+                           &config, &err),
+                     0);
+    assert_int_equal(config.fabric, LKS_CONFIG_FABRIC_RDMA);
+    assert_int_equal(config.durability, LKS_DURABILITY_PMEM_READ);
+    assert_int_equal(config.cluster_key[1], 1);
+    assert_int_equal(config.cluster_key[30], 0x1e);
+    assert_int_equal(config.cluster_key[31], 0xff);
+    assert_string_equal(config.replicas[1].rdma_address, "10.0.0.1");
+    assert_int_equal(config.replicas[1].rdma_port, 7101);
 }
 
 static void parse__values_out_of_limits__name_value_and_limits(void **state)
@@ -353,6 +383,13 @@ static void write__then_load__gives_the_same_and_never_overwrites(void **state)
     }
     (void)snprintf(config.replicas[2].snapshots, sizeof config.replicas[2].snapshots,
                    "/snapshots/two");
+    config.fabric = LKS_CONFIG_FABRIC_RDMA;
+    memset(config.cluster_key, 0xa5, sizeof config.cluster_key);
+    for (uint32_t id = 1; id <= 3; id++) {
+        (void)snprintf(config.replicas[id].rdma_address, sizeof config.replicas[id].rdma_address,
+                       "fe80::%u", id);
+        config.replicas[id].rdma_port = (uint16_t)(7100 + id);
+    }
     assert_int_equal(lks_config_write(&config, path, &err), 0);
     assert_int_equal(lks_config_load(&loaded, path, &err), 0);
     assert_string_equal(loaded.name, config.name);
@@ -366,6 +403,10 @@ static void write__then_load__gives_the_same_and_never_overwrites(void **state)
     assert_string_equal(loaded.replicas[3].snapshots, "/data/r3.snapshots");
     assert_int_equal(loaded.snapshots_bytes_max, config.snapshots_bytes_max);
     assert_int_equal(loaded.replicas[3].port, 7003);
+    assert_int_equal(loaded.fabric, LKS_CONFIG_FABRIC_RDMA);
+    assert_memory_equal(loaded.cluster_key, config.cluster_key, sizeof config.cluster_key);
+    assert_string_equal(loaded.replicas[2].rdma_address, "fe80::2");
+    assert_int_equal(loaded.replicas[2].rdma_port, 7102);
     assert_int_equal(lks_config_write(&config, path, &err), -EEXIST);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(rmdir(folder), 0);
@@ -383,6 +424,7 @@ int main(void)
         cmocka_unit_test(parse__missing_keys__are_named),
         cmocka_unit_test(parse__bad_identity__says_what_is_allowed),
         cmocka_unit_test(parse__bad_modes__say_what_is_allowed),
+        cmocka_unit_test(parse__rdma__needs_a_key_and_addresses),
         cmocka_unit_test(parse__values_out_of_limits__name_value_and_limits),
         cmocka_unit_test(spin__auto__needs_a_core_for_each_replica),
         cmocka_unit_test(parse__small_ring__lowers_the_default_entry_limit),

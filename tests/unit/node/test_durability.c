@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct lks_medium media[] = {
@@ -44,6 +45,51 @@ static void resolve__wish_that_the_medium_keeps__is_taken(void **state)
         expect(LKS_DURABILITY_PMEM_ACK, i, LKS_DURABILITY_PMEM_ACK);
     }
     expect(LKS_DURABILITY_WRITER_FLUSH, 0, LKS_DURABILITY_WRITER_FLUSH);
+}
+
+static void expect_rdma(enum lks_durability wish, const struct lks_medium *medium,
+                        enum lks_durability expected, const char *reason)
+{
+    struct lks_durability_choice choice;
+    struct lks_error err = {0};
+    assert_int_equal(lks_durability_resolve_rdma(&choice, wish, medium, "j", &err), 0);
+    assert_int_equal(choice.durability, expected);
+    assert_non_null(strstr(choice.reason, reason));
+}
+
+static void resolve_rdma__read_only_where_it_is_enough__else_ack_with_the_reason(void **state)
+{
+    (void)state;
+    static const struct lks_medium cached = {LKS_MEDIUM_DEVDAX, LKS_DOMAIN_CPU_CACHE, true, true,
+                                             "device DAX"};
+    static const struct lks_medium unknown = {LKS_MEDIUM_DEVDAX, LKS_DOMAIN_UNKNOWN, true, true,
+                                              "device DAX"};
+    static const enum lks_durability wishes[] = {LKS_DURABILITY_AUTO, LKS_DURABILITY_PMEM_READ};
+    for (size_t i = 0; i < sizeof wishes / sizeof wishes[0]; i++) {
+        assert_int_equal(unsetenv("PMEM_IS_PMEM_FORCE"), 0);
+        expect_rdma(wishes[i], &cached, LKS_DURABILITY_PMEM_READ, "cpu_cache");
+        expect_rdma(wishes[i], &media[0], LKS_DURABILITY_PMEM_ACK, "memory_controller");
+        expect_rdma(wishes[i], &media[1], LKS_DURABILITY_PMEM_ACK, "on-demand paging");
+        expect_rdma(wishes[i], &media[2], LKS_DURABILITY_PMEM_ACK, "not lie on device DAX");
+        expect_rdma(wishes[i], &media[3], LKS_DURABILITY_PMEM_ACK, "not lie on device DAX");
+        expect_rdma(wishes[i], &unknown, LKS_DURABILITY_PMEM_ACK, "not known");
+        assert_int_equal(setenv("PMEM_IS_PMEM_FORCE", "1", 1), 0);
+        expect_rdma(wishes[i], &cached, LKS_DURABILITY_PMEM_ACK, "PMEM_IS_PMEM_FORCE");
+        assert_int_equal(unsetenv("PMEM_IS_PMEM_FORCE"), 0);
+    }
+    expect_rdma(LKS_DURABILITY_MEMORY, &media[2], LKS_DURABILITY_MEMORY, "configured");
+    expect_rdma(LKS_DURABILITY_PMEM_ACK, &cached, LKS_DURABILITY_PMEM_ACK, "configured");
+}
+
+static void resolve_rdma__writer_flush__refused_with_the_way_out(void **state)
+{
+    (void)state;
+    struct lks_durability_choice choice;
+    struct lks_error err = {0};
+    assert_int_equal(lks_durability_resolve_rdma(&choice, LKS_DURABILITY_WRITER_FLUSH, &media[0],
+                                                 "/j", &err),
+                     -LKS_ECONFIG);
+    assert_non_null(strstr(err.text, "journal /j: durability writer-flush is for `fabric: shm`"));
 }
 
 static void resolve__wish_that_cannot_be_kept__is_refused_with_the_way_out(void **state)
@@ -135,6 +181,8 @@ static void hello_is_outlived__older_or_the_same_in_another_life(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(resolve_rdma__read_only_where_it_is_enough__else_ack_with_the_reason),
+        cmocka_unit_test(resolve_rdma__writer_flush__refused_with_the_way_out),
         cmocka_unit_test(resolve__auto__takes_the_best_of_the_medium),
         cmocka_unit_test(resolve__wish_that_the_medium_keeps__is_taken),
         cmocka_unit_test(resolve__wish_that_cannot_be_kept__is_refused_with_the_way_out),
