@@ -98,6 +98,26 @@ static void elect__two_changes_behind__counts_by_the_adopted_members(void **stat
     rig_free(rig);
 }
 
+/* Among three bootstrap voters the proof of an older leader needs the candidate itself; once
+ * members have changed it may not. */
+static void elect__three_voters_that_changed__grants_are_seen_to_stand(void **state)
+{
+    (void)state;
+    struct rig *rig = members_cluster(4, VOTERS_123);
+    members_add(rig, 1, 4);
+    rig_advance(rig, 2 * RIG_HEARTBEAT);
+    rig_crash(rig, 1);
+    rig->nodes[2].sides[3].hold_path = true;
+    rig_coup(rig, 2);
+    rig_settle(rig);
+    assert_int_equal(rig_view(rig, 2)->role, LKS_CORE_ADOPTING);
+    assert_true(rig_view(rig, 2)->peers[3].path_open);
+    rig->nodes[2].sides[3].hold_path = false;
+    rig_settle(rig);
+    assert_int_equal(rig_leader(rig), 2);
+    rig_free(rig);
+}
+
 static void elect__adopted_log_names_it_no_voter__gives_up(void **state)
 {
     (void)state;
@@ -316,6 +336,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(check__two_leaders_change_the_same_members__second_waits_for_own_term),
         cmocka_unit_test(elect__two_changes_behind__counts_by_the_adopted_members),
+        cmocka_unit_test(elect__three_voters_that_changed__grants_are_seen_to_stand),
         cmocka_unit_test(elect__adopted_log_names_it_no_voter__gives_up),
         cmocka_unit_test(vote__promoted_learner_that_does_not_know_it__grants),
         cmocka_unit_test(prevote__members_not_heard_of__stands_in_the_end),
