@@ -5,6 +5,7 @@
  */
 #include "tests/unit/node/replica_rig.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -198,6 +199,57 @@ static void log__grows_during_recovery__what_waits_is_not_overwritten(void **sta
     rig_free(rig);
 }
 
+/* The next command's number is one that touches all partitions, each by itself. */
+static void aim_at_all(struct rig *rig)
+{
+    for (;; rig->submitted++) {
+        uint16_t touched[RIG_PARTITIONS_MAX];
+        bool tied = false;
+        if (rig_service_touches(rig->submitted + 1, touched, &tied) == PARTITIONS && !tied) {
+            return;
+        }
+        rig->answered[rig->submitted + 1] = 0;
+    }
+}
+
+/* Commands on all partitions stand in the queue once for each of them: it is full long before the
+ * log ends. */
+static void entries__more_than_may_wait__the_rest_is_dispatched_later(void **state)
+{
+    (void)state;
+    struct rig_options options = g_alone;
+    options.entry_bytes_max = 512;
+    struct rig *rig = rig_new(&options);
+    (void)rig_lead(rig);
+    load(rig, 1, 400);
+    rig_settle(rig);
+    for (uint32_t i = 0; i < 160; i++) {
+        int code = 0;
+        rig->replicas[1].service.write_fails = -ENOSPC; /* no newer snapshot holds them */
+        aim_at_all(rig);
+        assert_int_not_equal(rig_submit(rig, 1, sizeof(uint64_t), &code), 0);
+        rig_tick(rig);
+    }
+    rig_settle(rig);
+    rig->replicas[1].service.write_fails = 0;
+    const uint32_t executed = rig_executed(rig, 1);
+    rig_crash(rig, 1, false);
+    rig_start(rig, 1);
+    bool was_full = false;
+    while (!rig->replicas[1].replica->view->established || recovery_of(rig)->active) {
+        rig_tick(rig);
+        was_full = was_full || (recovery_of(rig)->active &&
+                                !lks_waiting_has_room(recovery_of(rig)->waiting));
+    }
+    assert_true(was_full);
+    while (rig_status(rig, 1).applied_offset < rig_status(rig, 1).commit_offset) {
+        rig_tick(rig);
+    }
+    rig_settle(rig);
+    assert_int_equal(rig_executed(rig, 1), executed);
+    rig_free(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -206,6 +258,7 @@ int main(void)
         cmocka_unit_test(entries__known_to_some_partitions__executed_in_the_others_alone),
         cmocka_unit_test(recovery__cut_short_at_every_step__begins_again),
         cmocka_unit_test(log__grows_during_recovery__what_waits_is_not_overwritten),
+        cmocka_unit_test(entries__more_than_may_wait__the_rest_is_dispatched_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
