@@ -1,8 +1,9 @@
 /*
  * How many workers are worth it, found by measuring: stretches of commands are timed at the present
  * level (0: inline on the dispatcher's thread; k: k workers), now and then another level is tried
- * for one stretch, and the better one is kept. A trial that loses is not repeated soon: the time
- * until the next one doubles. Runs on the dispatcher's thread, between two commands.
+ * for some stretches, and the better one is kept. A trial that loses is not repeated soon: the time
+ * until the next one doubles. Others on the machine only make stretches longer, so the shortest
+ * ones tell what a level costs. Runs on the dispatcher's thread, between two commands.
  *
  * Only time in which commands were at hand counts. Where the caller has nothing more to submit and
  * all is executed, the clock stands still.
@@ -16,7 +17,8 @@
 #define PATIENCE_MOST 512u
 #define SETTLING 1u       /* stretches after a change that say nothing */
 #define WORTH_CHANGING 0.93 /* a new level has to be this much better */
-#define SMOOTHING 0.5
+#define TRIAL 3u            /* stretches of a trial; the shortest one counts */
+#define DRIFT 1.05          /* what is known of a level grows by this where no stretch is shorter */
 
 static void start_epoch(struct lks_adaptive *a, uint64_t now_ns)
 {
@@ -80,14 +82,18 @@ static void end_epoch(struct lks_scheduler *scheduler)
     }
     const double cost = (double)a->busy_ns / (double)a->commands;
     double *known = &a->cost_ns[a->level];
-    *known = *known == 0 || a->trial ? cost : *known + (cost - *known) * SMOOTHING;
-    if (a->trial) {
+    *known = *known == 0 || cost < *known * DRIFT ? cost : *known * DRIFT;
+    if (a->trial && --a->stretches == 0) {
         judge_trial(a);
+    } else if (a->trial) {
+        return;
     } else if (a->patience > 0) {
         a->patience--;
     } else {
         a->trial = true;
+        a->stretches = TRIAL;
         a->wanted = neighbour(scheduler);
+        a->cost_ns[a->wanted] = 0;
     }
 }
 

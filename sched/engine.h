@@ -68,6 +68,7 @@ struct lks_adaptive {
     bool idle;         /* nothing is under way, and the caller has nothing: no time counts */
     uint32_t patience; /* stretches until the next trial */
     uint32_t backoff;  /* what patience becomes */
+    uint32_t stretches; /* that the trial still takes */
     uint32_t settling; /* stretches to be ignored after a change */
     uint32_t commands; /* of this stretch */
     uint64_t busy_ns;  /* of this stretch */
@@ -77,7 +78,7 @@ struct lks_adaptive {
 
 struct lks_scheduler {
     struct lks_scheduler_options options;
-    enum lks_scheduler_kind kind;
+    _Atomic uint32_t kind; /* written by the dispatcher, read by anybody for figures: relaxed */
     /* Written by the dispatcher when nothing is under way, read by workers. */
     const struct lks_engine *_Atomic engine;
     _Atomic bool stop;

@@ -202,6 +202,8 @@ bool lks_graph_walk(struct lks_graph *graph, uint32_t lane, struct lks_worker *w
     /* Release: with the acquire above. */
     atomic_store_explicit(&of->busy, false, memory_order_release);
     lks_ring_publish(ready);
+    lks_wake_fence();
+    lks_worker_wake(worker->scheduler, worker->id, lks_ring_depth(ready));
     return count > 0;
 }
 

@@ -103,6 +103,11 @@ static const struct lks_engine *engine_now(const struct lks_scheduler *scheduler
     return atomic_load_explicit(&scheduler->engine, memory_order_relaxed);
 }
 
+static enum lks_scheduler_kind kind_now(const struct lks_scheduler *scheduler)
+{
+    return (enum lks_scheduler_kind)atomic_load_explicit(&scheduler->kind, memory_order_relaxed);
+}
+
 static void set_engine(struct lks_scheduler *scheduler, const struct lks_engine *engine)
 {
     LKS_ASSERT(scheduler->low == scheduler->head);
@@ -128,7 +133,7 @@ void lks_scheduler_set_level(struct lks_scheduler *scheduler, uint32_t level)
 static void begin_kind(struct lks_scheduler *scheduler, enum lks_scheduler_kind kind)
 {
     const struct lks_scheduler_options *options = &scheduler->options;
-    scheduler->kind = kind;
+    atomic_store_explicit(&scheduler->kind, (uint32_t)kind, memory_order_relaxed);
     if (options->workers == 0 || kind == LKS_SEQUENTIAL) {
         set_engine(scheduler, &lks_inline_engine);
     } else if (kind == LKS_EARLY) {
@@ -353,7 +358,7 @@ static inline bool submit_to(struct lks_scheduler *scheduler, uint64_t command,
 bool lks_scheduler_submit(struct lks_scheduler *scheduler, uint64_t command,
                           const lks_access *words, uint32_t count)
 {
-    const bool adaptive = scheduler->kind == LKS_ADAPTIVE && scheduler->options.workers > 0;
+    const bool adaptive = kind_now(scheduler) == LKS_ADAPTIVE && scheduler->options.workers > 0;
     if (__builtin_expect(adaptive && !lks_adaptive_submit(scheduler), 0)) {
         lks_counter_add(&scheduler->refused, 1);
         return false; /* it waits for the end of what is under way, to go on at another level */
@@ -382,7 +387,7 @@ uint64_t lks_scheduler_applied(struct lks_scheduler *scheduler)
     engine->advance(scheduler);
     LKS_ASSERT(scheduler->low <= scheduler->head);
     atomic_store_explicit(&scheduler->applied, scheduler->low - 1, memory_order_relaxed);
-    if (scheduler->low == scheduler->head && scheduler->kind == LKS_ADAPTIVE) {
+    if (scheduler->low == scheduler->head && kind_now(scheduler) == LKS_ADAPTIVE) {
         lks_adaptive_idle(scheduler);
     }
     return scheduler->low - 1;
@@ -509,7 +514,7 @@ void lks_scheduler_statistics(const struct lks_scheduler *scheduler,
     const struct lks_engine *engine =
         atomic_load_explicit(&scheduler->engine, memory_order_relaxed);
     *statistics = (struct lks_scheduler_statistics){
-        .kind = scheduler->kind,
+        .kind = kind_now(scheduler),
         .workers = scheduler->options.workers,
         .active = engine == &lks_inline_engine ? 0 : lks_scheduler_active(scheduler),
         .submitted = read_counter(&scheduler->submitted),

@@ -12,7 +12,7 @@
 #define SLEEP_LONGEST_NS (50 * LKS_NS_PER_MS)
 #define SPINS_PER_LOOK 32
 /* A queue that is longer than this is worth waking somebody who may steal from it. */
-#define BACKLOG_WORTH_A_THIEF 32u
+#define BACKLOG_WORTH_A_THIEF 8u
 
 static bool work_once(struct lks_worker *worker)
 {

@@ -12,10 +12,15 @@ struct accumulator {
     _Alignas(64) uint64_t replies;
 };
 
+/* A line of its own, as an object of a service has: neighbours do not disturb each other. */
+struct object {
+    _Alignas(64) uint64_t value;
+};
+
 struct lks_load {
     struct lks_load_options options;
     struct lks_load_entry *log;
-    uint64_t *state;
+    struct object *state;
     uint32_t *list; /* next element of each */
     uint64_t burn_rounds;
     struct accumulator accumulators[LKS_WORKERS_MAX + 1];
@@ -179,7 +184,7 @@ void lks_load_execute(void *ctx, uint32_t worker, uint64_t command)
     const struct lks_load_entry *entry = &load->log[command & lks_load_mask(&load->options)];
     uint64_t reply = command;
     for (uint32_t i = 0; i < entry->count; i++) {
-        reply = reply * 31 + load->state[entry->keys[i]];
+        reply = reply * 31 + load->state[entry->keys[i]].value;
     }
     if (load->burn_rounds > 0) {
         reply = burn(load->burn_rounds, reply);
@@ -191,10 +196,20 @@ void lks_load_execute(void *ctx, uint32_t worker, uint64_t command)
     reply += element;
     for (uint32_t i = 0; i < entry->count; i++) {
         if (lks_access_writes(entry->words[i])) {
-            load->state[entry->keys[i]] += reply;
+            load->state[entry->keys[i]].value += reply;
         }
     }
     load->accumulators[worker].replies += reply * UINT64_C(0x9E3779B97F4A7C15);
+}
+
+uint64_t lks_load_burn(const struct lks_load *load, uint64_t command)
+{
+    uint64_t value = burn(load->burn_rounds, command);
+    uint32_t element = 0;
+    for (uint32_t i = 0; i < load->options.list; i++) {
+        element = load->list[element];
+    }
+    return value + element;
 }
 
 void lks_load_reset(struct lks_load *load)
@@ -210,7 +225,7 @@ uint64_t lks_load_digest(const struct lks_load *load)
         digest += load->accumulators[i].replies;
     }
     for (uint32_t i = 0; i < load->options.keys; i++) {
-        digest = digest * 31 + load->state[i];
+        digest = digest * 31 + load->state[i].value;
     }
     return digest;
 }

@@ -48,6 +48,9 @@ const struct lks_load_entry *lks_load_log(const struct lks_load *load);
 /* The callback of a scheduler; ctx is the load. worker <= LKS_WORKERS_MAX. */
 void lks_load_execute(void *ctx, uint32_t worker, uint64_t command);
 
+/* What a command burns, without touching anything: for the floor. */
+uint64_t lks_load_burn(const struct lks_load *load, uint64_t command);
+
 /* Before a run, and after one: what state and replies come to. */
 void lks_load_reset(struct lks_load *load);
 uint64_t lks_load_digest(const struct lks_load *load);

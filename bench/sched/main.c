@@ -39,7 +39,7 @@ static const struct argp_option options[] = {
      "one thread is dispatcher and workers in turns: what scheduling costs a processor", 0},
     {"pin", OPTION_PIN, NULL, 0, "pin workers by the plan that --topology prints", 0},
     {"cost", OPTION_COST, "NS", 0, "what a command burns (0)", 1},
-    {"keys", OPTION_KEYS, "N", 0, "keys (4096)", 1},
+    {"keys", OPTION_KEYS, "N", 0, "keys (1024)", 1},
     {"accesses", OPTION_ACCESSES, "N", 0, "keys of a command, up to 12 (1)", 1},
     {"writes", OPTION_WRITES, "PERCENT", 0, "commands that write (100)", 1},
     {"conflict", OPTION_CONFLICT, "PERCENT", 0, "commands that write one and the same key (0)", 1},
@@ -209,7 +209,7 @@ struct row {
 };
 
 #define EVERY \
-    " early late hybrid adaptive cbase lock-free-graph early-barriers openmp tbb-flow-graph "
+    " early late hybrid adaptive cbase lock-free-graph early-barriers openmp tbb-flow-graph floor "
 
 static const struct row suite[] = {
     {"single class", " early late hybrid adaptive ", 1, false, false, {.commands = 4000000}},
@@ -224,13 +224,13 @@ static const struct row suite[] = {
      {.commands = 200000, .cost_ns = 1000, .conflict_percent = 100}},
     {"100% conflict", " adaptive late ", 2, false, false,
      {.commands = 2000000, .conflict_percent = 100}},
-    {"5 us", " early late hybrid adaptive openmp ", 2, false, false,
+    {"5 us", " early late hybrid adaptive openmp floor ", 2, false, false,
      {.commands = 60000, .cost_ns = 5000}},
-    {"50 us", " early late hybrid adaptive openmp ", 2, false, false,
+    {"50 us", " early late hybrid adaptive openmp floor ", 2, false, false,
      {.commands = 6000, .cost_ns = 50000}},
     {"several classes 20%", " early late hybrid early-barriers ", 2, false, false,
      {.commands = 200000, .cost_ns = 1000, .several_percent = 20}},
-    {"zipf 0.99, 50% reads", " early late hybrid adaptive openmp ", 2, false, false,
+    {"zipf 0.99, 50% reads", " early late hybrid adaptive openmp floor ", 2, false, false,
      {.commands = 200000, .cost_ns = 1000, .zipf = 0.99, .write_percent = 50}},
     {"4 keys", " late hybrid openmp ", 2, false, false,
      {.commands = 200000, .cost_ns = 1000, .accesses = 4}},
@@ -238,9 +238,9 @@ static const struct row suite[] = {
      {.commands = 200000, .cost_ns = 1000, .skew_percent = 90, .write_percent = 2}},
     {"90% in one's, 2% writes", " early ", 2, false, true,
      {.commands = 200000, .cost_ns = 1000, .skew_percent = 90, .write_percent = 2}},
-    {"list 1k, 5% writes", " early late adaptive openmp ", 2, false, false,
+    {"list 1k, 5% writes", " early late adaptive openmp floor ", 2, false, false,
      {.commands = 60000, .list = 1000, .write_percent = 5}},
-    {"list 10k, 5% writes", " early late adaptive openmp ", 2, false, false,
+    {"list 10k, 5% writes", " early late adaptive openmp floor ", 2, false, false,
      {.commands = 3000, .list = 10000, .write_percent = 5}},
     {"1M keys, cold", " early late hybrid ", 2, false, false,
      {.commands = 1000000, .keys = 1u << 20, .log_entries = 1u << 18}},
@@ -314,7 +314,7 @@ int main(int argc, char **argv)
         "Measures the schedulers alone, from a prepared log, in pairs with sequential execution.",
         NULL, NULL, NULL};
     struct arguments arguments = {
-        .load = {.commands = 200000, .log_entries = 1024, .keys = 4096, .accesses = 1,
+        .load = {.commands = 200000, .log_entries = 1024, .keys = 1024, .accesses = 1,
                  .write_percent = 100, .classes = 64},
         .measure = {.workers = 2, .repeats = 9},
         .workload = "given",

@@ -25,6 +25,10 @@ void lks_rival_barriers(struct lks_load *load, uint32_t workers);
 /* OpenMP tasks with `depend`. */
 void lks_rival_openmp(struct lks_load *load, uint32_t workers);
 
+/* No rival but the floor: the commands' own cost, dealt out to the workers without looking at what
+ * they touch. No scheduler can be faster; state and replies mean nothing. */
+void lks_rival_floor(struct lks_load *load, uint32_t workers);
+
 /* Whether two commands conflict, word by word, as the papers' graphs compare them. */
 static inline bool lks_rival_conflict(const struct lks_load_entry *a,
                                       const struct lks_load_entry *b)
