@@ -66,6 +66,11 @@ void lks_sim_area_close(struct lks_sim_area *area)
     area->store = NULL;
 }
 
+void lks_sim_area_abandon(struct lks_sim_area *area)
+{
+    area->store = NULL;
+}
+
 struct lks_snapshots *lks_sim_area_store(const struct lks_sim_area *area)
 {
     return area->store;

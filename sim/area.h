@@ -28,6 +28,9 @@ int lks_sim_area_create(struct lks_sim_area *area, struct lks_error *err);
 int lks_sim_area_open(struct lks_sim_area *area, struct lks_error *err);
 void lks_sim_area_close(struct lks_sim_area *area);
 
+/* The process has ended inside a call: the open area is forgotten, not closed. */
+void lks_sim_area_abandon(struct lks_sim_area *area);
+
 /* NULL while closed. */
 struct lks_snapshots *lks_sim_area_store(const struct lks_sim_area *area);
 

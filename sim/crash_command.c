@@ -293,6 +293,28 @@ static int run_jobs(const struct arguments *arguments, struct result *results)
     return failures;
 }
 
+static uint32_t count_scripts(void)
+{
+    struct lks_sim_script script;
+    uint32_t count = 0;
+    while (lks_sim_script_at(count, &script)) {
+        count++;
+    }
+    return count;
+}
+
+/* What all cases of the scripts that were run would cost, those left out too, in hours of a
+ * processor; 0: nothing was run. */
+static double whole_hours(const struct lks_sim_crash_sums *sums)
+{
+    if (sums->scripts == 0 || sums->runs == 0) {
+        return 0;
+    }
+    const double run_us = (double)sums->runs_us / (double)sums->runs;
+    const double us = (double)sums->own_us + run_us * (double)(sums->runs + sums->skipped);
+    return us / 3.6e9;
+}
+
 static void print_sums(const struct arguments *arguments, const struct lks_sim_crash_sums *sums,
                        double seconds)
 {
@@ -307,17 +329,25 @@ static void print_sums(const struct arguments *arguments, const struct lks_sim_c
                  ", at most %" PRIu64 " lines\n",
                  sums->subsets, sums->same, sums->skipped, sums->runs, sums->runs_twice,
                  LKS_SIM_SUBSET_LINES_MAX, sums->points_partial, sums->lines_max);
+    (void)printf("snapshots of partitions %" PRIu64 ", of a peer's installed %" PRIu64
+                 "; a run costs %.1f ms of a processor, every case of these scripts %.2f hours "
+                 "(%" PRIu64 " of all %" PRIu32 ")\n",
+                 sums->snapshots, sums->installs,
+                 sums->runs > 0 ? (double)sums->runs_us / 1e3 / (double)sums->runs : 0.0,
+                 whole_hours(sums), sums->scripts, count_scripts());
     if (arguments->json) {
         (void)printf("{\"crash_points\":\"%s\",\"scripts\":%" PRIu64 ",\"points\":%" PRIu64
                      ",\"stores\":%" PRIu64 ",\"write_backs\":%" PRIu64 ",\"fences\":%" PRIu64
                      ",\"steps\":%" PRIu64 ",\"subsets\":%" PRIu64 ",\"same\":%" PRIu64
                      ",\"skipped\":%" PRIu64 ",\"runs\":%" PRIu64 ",\"runs_twice\":%" PRIu64
                      ",\"points_partial\":%" PRIu64 ",\"lines_max\":%" PRIu64
-                     ",\"violations\":%" PRIu64 ",\"seconds\":%.1f}\n",
+                     ",\"snapshots\":%" PRIu64 ",\"installs\":%" PRIu64
+                     ",\"violations\":%" PRIu64 ",\"seconds\":%.1f,\"whole_hours\":%.2f}\n",
                      arguments->which, sums->scripts, sums->points, sums->stores,
                      sums->write_backs, sums->fences, sums->remote, sums->subsets, sums->same,
                      sums->skipped, sums->runs, sums->runs_twice, sums->points_partial,
-                     sums->lines_max, sums->violations, seconds);
+                     sums->lines_max, sums->snapshots, sums->installs, sums->violations, seconds,
+                     whole_hours(sums));
     }
 }
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -52,6 +53,8 @@ struct run {
     uint32_t second_cut; /* copy: accesses until the power goes once more; 0: it does not */
     uint32_t accessing;  /* copy: the replica whose access that was */
     int status;    /* fork failed */
+    bool started;
+    uint64_t snapshots_before; /* taken until then */
     uint64_t changes; /* of storages by the network, and answers, at the last point */
     uint64_t known[KNOWN_MAX]; /* hashes of worlds tried in this step; 0: free */
     uint32_t known_count;
@@ -340,7 +343,9 @@ static bool given_up(const struct run *run)
 static void run_subsets(struct run *run, uint32_t mask)
 {
     const uint32_t all = run->lines_count;
-    const uint32_t chosen = all < LKS_SIM_SUBSET_LINES_MAX ? all : LKS_SIM_SUBSET_LINES_MAX;
+    const uint32_t most = all > LKS_SIM_SUBSET_LINES_MANY ? LKS_SIM_SUBSET_LINES_MAX / 2
+                                                          : LKS_SIM_SUBSET_LINES_MAX;
+    const uint32_t chosen = all < most ? all : most;
     uint32_t product = 1;
     for (uint32_t i = 0; i < chosen; i++) {
         product = product <= SUBSETS_MAX ? product * run->lines[i].values : product;
@@ -423,8 +428,23 @@ static uint64_t count_changes(struct run *run)
     return changes;
 }
 
+static uint64_t snapshots_taken(const struct run *run)
+{
+    const struct lks_sim_cluster *cluster = lks_sim_world_cluster(run->world);
+    uint64_t taken = 0;
+    for (uint32_t replica = 1; replica <= run->options->replicas; replica++) {
+        taken += lks_sim_process_snapshots(cluster->processes[replica]);
+    }
+    return taken;
+}
+
 static void after_step(struct run *run)
 {
+    if (!run->started && lks_sim_world_started(run->world)) {
+        run->started = true;
+        run->snapshots_before = snapshots_taken(run);
+    }
+
     const uint64_t changes = count_changes(run);
     if (run->known_count > 0) {
         memset(run->known, 0, sizeof run->known);
@@ -455,6 +475,8 @@ static void run_world(struct run *run)
     }
     lks_sim_storage_watch(NULL);
     const struct lks_sim_verdict *verdict = &lks_sim_world_cluster(run->world)->verdict;
+    run->sums->snapshots += run->started ? snapshots_taken(run) - run->snapshots_before : 0;
+    run->sums->installs += lks_sim_world_cluster(run->world)->installs;
     if (verdict->broken) {
         run->outcome->verdict = *verdict;
         run->sums->violations++;
@@ -479,8 +501,12 @@ void lks_sim_crash_sums_add(struct lks_sim_crash_sums *sums,
     sums->points_partial += added->points_partial;
     sums->lines_max =
         added->lines_max > sums->lines_max ? added->lines_max : sums->lines_max;
+    sums->snapshots += added->snapshots;
+    sums->installs += added->installs;
     sums->violations += added->violations;
     sums->real_us += added->real_us;
+    sums->own_us += added->own_us;
+    sums->runs_us += added->runs_us;
 }
 
 static uint64_t real_us(void)
@@ -490,12 +516,23 @@ static uint64_t real_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
+/* Of a processor: RUSAGE_SELF or RUSAGE_CHILDREN, of those that have ended. */
+static uint64_t used_us(int whose)
+{
+    struct rusage used = {0};
+    (void)getrusage(whose, &used);
+    return (uint64_t)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000000 +
+           (uint64_t)(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
+}
+
 int lks_sim_crash_points(const struct lks_sim_crash_options *options,
                          const struct lks_sim_script *script, struct lks_sim_crash_sums *sums,
                          struct lks_error *err)
 {
     LKS_ASSERT(options->every > 0 && g_run == NULL);
     const uint64_t start_us = real_us();
+    const uint64_t own_us = used_us(RUSAGE_SELF);
+    const uint64_t runs_us = used_us(RUSAGE_CHILDREN);
     struct run *run = calloc(1, sizeof *run);
     LKS_ASSERT(run != NULL);
     run->options = options;
@@ -526,5 +563,7 @@ int lks_sim_crash_points(const struct lks_sim_crash_options *options,
     free(run);
     sums->scripts++;
     sums->real_us += real_us() - start_us;
+    sums->own_us += used_us(RUSAGE_SELF) - own_us;
+    sums->runs_us += used_us(RUSAGE_CHILDREN) - runs_us;
     return status;
 }

@@ -17,6 +17,7 @@
 #include <stdio.h>
 
 #define LKS_SIM_SUBSET_LINES_MAX 6u /* all subsets of so many lines; of more, of the newest ones */
+#define LKS_SIM_SUBSET_LINES_MANY 24u /* of still more, as while snapshots are copied, of half as many */
 
 struct lks_sim_crash_options {
     uint32_t replicas;
@@ -44,8 +45,12 @@ struct lks_sim_crash_sums {
     uint64_t runs_twice;  /* of them: with a second cut while recovering */
     uint64_t points_partial; /* more than LKS_SIM_SUBSET_LINES_MAX lines: not all subsets */
     uint64_t lines_max;   /* uncertain lines at one point */
+    uint64_t snapshots;   /* of partitions, taken while the power was cut at every step */
+    uint64_t installs;    /* of a peer's snapshots, likewise */
     uint64_t violations;
     uint64_t real_us;     /* time it took */
+    uint64_t own_us;      /* of a processor: the scripts themselves, up to each point */
+    uint64_t runs_us;     /* of a processor: the runs after the cuts */
 };
 
 void lks_sim_crash_sums_add(struct lks_sim_crash_sums *sums,

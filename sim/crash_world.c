@@ -24,8 +24,11 @@
 #define PROGRESS_NS (5000 * MS) /* a leader that is asked to stop may take 2 s */
 #define DRAWS_MAX 100000u
 #define WRITTEN_KEY 0u
+#define AREA_BYTES (UINT64_C(12) << 20)
+#define FILL_BYTES 1400u      /* of a long value: a few of the shares in which snapshots are due */
+#define WARM_FILLS_MAX 400u   /* the base has moved everywhere long before */
 
-enum phase { STARTING, READY, WAITING, CHANGING, SETTLING, OVER };
+enum phase { STARTING, WARMING, READY, WAITING, CHANGING, SETTLING, OVER };
 
 struct lks_sim_world {
     struct lks_sim_cluster cluster; /* first: observers are given the cluster */
@@ -37,6 +40,9 @@ struct lks_sim_world {
     uint32_t operation; /* the next one, or the one under way */
     uint32_t number;    /* under way; 0: none */
     uint32_t gateway;
+    uint32_t away;       /* left behind until the log has gone past it; 0: none */
+    uint64_t away_offset; /* what it had applied */
+    uint32_t fills;
     uint32_t old_leader; /* that the script has taken away; 0: none */
     bool changed;
     uint64_t answers;
@@ -63,12 +69,12 @@ uint64_t lks_sim_world_answers(const struct lks_sim_world *world)
 
 bool lks_sim_world_started(const struct lks_sim_world *world)
 {
-    return world->phase != STARTING;
+    return world->phase > WARMING;
 }
 
 /* ---- making ------------------------------------------------------------------------------- */
 
-static void make_profile(struct lks_sim_profile *profile, enum lks_durability durability)
+static void make_profile(struct lks_sim_profile *profile, const struct lks_sim_script *script)
 {
     *profile = (struct lks_sim_profile){
         .process = {.spin = {.min_ns = US, .max_ns = 3 * US},
@@ -76,13 +82,14 @@ static void make_profile(struct lks_sim_profile *profile, enum lks_durability du
                     .persist = {.min_ns = 5 * US, .max_ns = 40 * US},
                     .outstanding_max = 256,
                     .election_timeout_ns = 4 * MS,
-                    .heartbeat_ns = 600 * US},
+                    .heartbeat_ns = 600 * US,
+                    .area_bytes = script->area != LKS_SIM_SCRIPT_NO_AREA ? AREA_BYTES : 0},
         .progress_ns = PROGRESS_NS,
         .ring_bytes = RING_BYTES,
         .entry_bytes_max = ENTRY_BYTES_MAX,
     };
     for (uint32_t replica = 1; replica <= LKS_REPLICAS_MAX; replica++) {
-        profile->process.media[replica].durability = durability;
+        profile->process.media[replica].durability = script->durability;
     }
     lks_sim_network_profile_default(&profile->network);
     struct lks_sim_network_profile *network = &profile->network;
@@ -232,7 +239,7 @@ int lks_sim_world_new(struct lks_sim_world **made, const struct lks_sim_world_op
     cluster->options.replicas = options->replicas;
     cluster->options.seed = options->seed;
     world->script = options->script;
-    make_profile(&cluster->profile, options->script->durability);
+    make_profile(&cluster->profile, options->script);
     make_checkers(cluster);
     lks_sim_random_init(&cluster->random, options->seed);
     lks_sim_random_fork(&world->random, &cluster->random, 0x736372);
@@ -280,13 +287,16 @@ static void word(struct lks_sim_world *world, enum lks_sim_script_operation want
 {
     static const enum lks_sim_model_kind kinds[] = {[LKS_SIM_SCRIPT_WRITE] = LKS_SIM_SET,
                                                     [LKS_SIM_SCRIPT_COUNT] = LKS_SIM_ADD_ONE,
-                                                    [LKS_SIM_SCRIPT_READ] = LKS_SIM_GET};
+                                                    [LKS_SIM_SCRIPT_READ] = LKS_SIM_GET,
+                                                    [LKS_SIM_SCRIPT_FILL] = LKS_SIM_SET};
     for (uint32_t draws = 0; draws < DRAWS_MAX; draws++) {
         lks_sim_operation_draw(operation, &world->random,
                                (int64_t)world->cluster.history.count + 1, 0);
         if (lks_sim_operation_kind(operation) == kinds[wanted] &&
             !lks_sim_operation_is_double(operation) &&
-            (wanted == LKS_SIM_SCRIPT_COUNT || operation->key == WRITTEN_KEY)) {
+            (wanted == LKS_SIM_SCRIPT_COUNT || wanted == LKS_SIM_SCRIPT_FILL ||
+             operation->key == WRITTEN_KEY)) {
+            operation->filler_bytes = wanted == LKS_SIM_SCRIPT_FILL ? FILL_BYTES : 0;
             return;
         }
     }
@@ -396,15 +406,72 @@ static void go_on(struct lks_sim_world *world)
     }
 }
 
+/* A leader stands: the log is written, or the script begins. */
+static void begin(struct lks_sim_world *world)
+{
+    const uint32_t leader = world->leader(world);
+    const uint32_t replicas = world->cluster.options.replicas;
+    /* The client is at a replica that does not lead, and stays there. */
+    world->gateway = leader == 1 ? 2 : 1;
+    world->gateway = replicas == 1 ? 1 : world->gateway;
+    world->phase = world->script->area == LKS_SIM_SCRIPT_NO_AREA ? READY : WARMING;
+    if (world->script->area != LKS_SIM_SCRIPT_INSTALL || replicas < 3) {
+        return;
+    }
+    world->away = replicas;
+    while (world->away == leader || world->away == world->gateway) {
+        world->away--;
+    }
+    struct lks_replica_status status;
+    struct lks_sim_process *process = world->cluster.processes[world->away];
+    lks_replica_status(lks_sim_process_replica(process), &status);
+    world->away_offset = status.applied_offset;
+    lks_sim_process_crash(process);
+    world->ended(world, world->away);
+}
+
+/* Every replica has given up the beginning of the log, and whoever is away would need that. */
+static bool is_warm(struct lks_sim_world *world)
+{
+    for (uint32_t replica = 1; replica <= world->cluster.options.replicas; replica++) {
+        struct lks_replica_status status;
+        if (replica == world->away) {
+            continue;
+        }
+        lks_replica_status(lks_sim_process_replica(world->cluster.processes[replica]), &status);
+        if (status.base_offset <= world->away_offset) {
+            return false;
+        }
+    }
+    return world->leader(world) != 0;
+}
+
+/* One long value after another, until the script may begin. */
+static void warm(struct lks_sim_world *world)
+{
+    if (world->number != 0 && now_of(world) < world->deadline_ns) {
+        return;
+    }
+    world->number = 0;
+    if (is_warm(world)) {
+        start_process(world, world->away != 0 ? world->away : 1);
+        world->phase = READY;
+    } else if (submit(world, LKS_SIM_SCRIPT_FILL)) {
+        world->fills++;
+        LKS_ASSERT(world->fills < WARM_FILLS_MAX);
+    }
+}
+
 static void advance(struct lks_sim_world *world)
 {
     switch (world->phase) {
     case STARTING:
         if (all_well(world)) {
-            /* The client is at a replica that does not lead, and stays there. */
-            world->gateway = world->leader(world) == 1 ? 2 : 1;
-            world->phase = READY;
+            begin(world);
         }
+        return;
+    case WARMING:
+        warm(world);
         return;
     case READY:
         go_on(world);
@@ -456,7 +523,7 @@ void lks_sim_world_cut(struct lks_sim_world *world, uint32_t mask)
         }
         if (lks_sim_process_state(process) == LKS_SIM_DOWN) {
             /* It was starting or ending. */
-            lks_sim_storage_abandon(lks_sim_process_storage(process));
+            lks_sim_process_abandon(process);
         }
         lks_sim_process_power_cut(process);
         world->ended(world, replica);

@@ -20,6 +20,7 @@ enum lks_sim_script_operation {
     LKS_SIM_SCRIPT_WRITE, /* of one key: the second one overwrites the first */
     LKS_SIM_SCRIPT_COUNT, /* an increment: done twice it would show */
     LKS_SIM_SCRIPT_READ,  /* of the key that is written */
+    LKS_SIM_SCRIPT_FILL,  /* a write of a long value to any key: only with snapshots */
     LKS_SIM_SCRIPT_OPERATIONS
 };
 
@@ -32,7 +33,18 @@ enum lks_sim_script_change {
     LKS_SIM_SCRIPT_CHANGES
 };
 
+/* What lies beside the journals. */
+enum lks_sim_script_area {
+    LKS_SIM_SCRIPT_NO_AREA,
+    LKS_SIM_SCRIPT_SNAPSHOTS, /* areas; the log is so long already that each share of it is a reason
+                                 for a snapshot, and the base moves with every few of them */
+    LKS_SIM_SCRIPT_INSTALL,   /* as well, and one follower was away for so long that it has to
+                                 install another's snapshots: it comes back as the script begins */
+    LKS_SIM_SCRIPT_AREAS
+};
+
 struct lks_sim_script {
+    enum lks_sim_script_area area;
     uint32_t operations_count;
     enum lks_sim_script_operation operations[LKS_SIM_SCRIPT_OPERATIONS_MAX];
     enum lks_sim_script_change change;
@@ -42,7 +54,7 @@ struct lks_sim_script {
 };
 
 /* "ack:write,count/crash@1": durability, operations, change and the operation it comes before; with
- * ~ instead of @, with that operation under way. */
+ * ~ instead of @, with that operation under way. "ack+snapshots:fill/none": with an area. */
 void lks_sim_script_print(const struct lks_sim_script *script, char *text, size_t bytes);
 
 /* Script number `place` of all there are, shortest first; false behind the last. */
@@ -62,7 +74,7 @@ int lks_sim_world_new(struct lks_sim_world **world, const struct lks_sim_world_o
                       struct lks_error *err);
 void lks_sim_world_free(struct lks_sim_world *world);
 
-/* The cluster started and established a leader. */
+/* The cluster has established a leader, and its log is as long as the script wants it. */
 bool lks_sim_world_started(const struct lks_sim_world *world);
 
 /* Runs one action. False: the script has ended and everything works, or the verdict is broken. */

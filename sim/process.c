@@ -512,6 +512,15 @@ void lks_sim_process_crash(struct lks_sim_process *process)
     take_down(process, false);
 }
 
+void lks_sim_process_abandon(struct lks_sim_process *process)
+{
+    LKS_ASSERT(process->state == LKS_SIM_DOWN);
+    lks_sim_storage_abandon(process->storage);
+    if (process->area != NULL) {
+        lks_sim_area_abandon(process->area);
+    }
+}
+
 void lks_sim_process_power_cut(struct lks_sim_process *process)
 {
     lks_sim_network_lose_power(process->options.network, process->options.replica);

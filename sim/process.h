@@ -96,6 +96,8 @@ uint64_t lks_sim_process_snapshots(const struct lks_sim_process *process);
 int lks_sim_process_start(struct lks_sim_process *process);
 /* Up: ends at once; what it had posted may still land. */
 void lks_sim_process_crash(struct lks_sim_process *process);
+/* Down, but left in the middle of a call that starts or ends it: its open files are forgotten. */
+void lks_sim_process_abandon(struct lks_sim_process *process);
 /* Any state: as a crash, and what was not durable may be lost. */
 void lks_sim_process_power_cut(struct lks_sim_process *process);
 /* Running: takes no step until resumed. */

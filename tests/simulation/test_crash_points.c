@@ -69,6 +69,25 @@ static void cut__around_a_transfer__nothing_lost(void **state)
     (void)run("flush:write,read,count/transfer~2", 2 * EVERY, false);
 }
 
+/* Stores of snapshots, of manifests, of the base that follows them. */
+static void cut__while_snapshots_are_taken__nothing_lost(void **state)
+{
+    (void)state;
+    const struct lks_sim_crash_sums sums = run("flush+snapshots:fill/none", 40 * EVERY, false);
+    assert_true(sums.runs > 4);
+    assert_true(sums.snapshots > 5);
+    assert_int_equal(sums.installs, 0);
+}
+
+/* A follower that was away for long copies another's snapshots, and the copying is cut. */
+static void cut__while_a_peers_snapshots_are_installed__nothing_lost(void **state)
+{
+    (void)state;
+    const struct lks_sim_crash_sums sums = run("flush+install:/none", 80 * EVERY, false);
+    assert_true(sums.runs > 4);
+    assert_int_equal(sums.installs, 1);
+}
+
 /* Also while journals are opened for the first time and the first leader is elected. */
 static void cut__from_the_start__nothing_lost(void **state)
 {
@@ -91,7 +110,10 @@ static void script_at__all__different_names(void **state)
         assert_true(script.change == LKS_SIM_SCRIPT_NO_CHANGE ||
                     script.change_at <= script.operations_count);
     }
-    assert_int_equal(count, 2 * (4 + 3 * 10 + 9 * 16 + 27 * 22));
+    const uint32_t journals_alone = 2 * (4 + 3 * 10 + 9 * 16 + 27 * 22);
+    const uint32_t snapshots = 2 * (4 + 2 * 10 + 4 * 16);
+    const uint32_t installs = 2 * (4 + 2 * 10);
+    assert_int_equal(count, journals_alone + snapshots + installs);
     for (uint32_t a = 0; a < count; a++) {
         for (uint32_t b = 0; b < a; b++) {
             assert_string_not_equal(names[a], names[b]);
@@ -105,6 +127,8 @@ int main(void)
         cmocka_unit_test(cut__around_a_crash_of_the_leader__nothing_lost),
         cmocka_unit_test(cut__around_a_pause_of_the_leader__nothing_lost),
         cmocka_unit_test(cut__around_a_transfer__nothing_lost),
+        cmocka_unit_test(cut__while_snapshots_are_taken__nothing_lost),
+        cmocka_unit_test(cut__while_a_peers_snapshots_are_installed__nothing_lost),
         cmocka_unit_test(cut__from_the_start__nothing_lost),
         cmocka_unit_test(script_at__all__different_names),
     };
