@@ -418,6 +418,33 @@ static int check_snapshots(const struct loader *loader, const struct raw_replica
                           LKS_CONFIG_PATH_MAX - 1);
 }
 
+/* Where the replica's peers reach it by RDMA. */
+static int check_rdma(const struct loader *loader, const struct raw_replica *raw, unsigned at,
+                      uint32_t id)
+{
+    struct lks_config *config = loader->config;
+    struct lks_config_replica *replica = &config->replicas[id];
+    char path[40];
+    (void)snprintf(path, sizeof path, "replicas[%u].rdma", at);
+    if (raw->rdma == NULL) {
+        return config->fabric != LKS_CONFIG_FABRIC_RDMA
+                   ? 0
+                   : complain(loader, path, "it is missing: with `fabric: rdma` give the address "
+                              "of an RDMA port, and a port of its own");
+    }
+    const int rc =
+        check_address(loader, path, raw->rdma, replica->rdma_address, &replica->rdma_port);
+    for (uint32_t other = 1; rc == 0 && other <= config->replicas_count; other++) {
+        const struct lks_config_replica *taken = &config->replicas[other];
+        if (other != id && taken->rdma_port == replica->rdma_port &&
+            strcmp(taken->rdma_address, replica->rdma_address) == 0) {
+            return complain(loader, path, "'%s' is replica %u's address too: give each its own",
+                            raw->rdma, other);
+        }
+    }
+    return rc;
+}
+
 /* Every file serves one purpose of one replica. */
 static int check_files(const struct loader *loader, unsigned at, uint32_t id)
 {
@@ -426,6 +453,9 @@ static int check_files(const struct loader *loader, unsigned at, uint32_t id)
     char path[40];
     for (uint32_t other = 1; other <= config->replicas_count; other++) {
         const struct lks_config_replica *taken = &config->replicas[other];
+        if (!lks_config_share_host(config, id, other)) {
+            continue;
+        }
         (void)snprintf(path, sizeof path, "replicas[%u].journal", at);
         if (other != id && strcmp(taken->journal, replica->journal) == 0) {
             return complain(loader, path, "'%s' is replica %u's journal too: give each its own",
@@ -443,21 +473,6 @@ static int check_files(const struct loader *loader, unsigned at, uint32_t id)
         }
     }
     return 0;
-}
-
-/* Where the replica's peers reach it by RDMA. */
-static int check_rdma(const struct loader *loader, const struct raw_replica *raw, unsigned at,
-                      struct lks_config_replica *replica)
-{
-    char path[40];
-    (void)snprintf(path, sizeof path, "replicas[%u].rdma", at);
-    if (raw->rdma != NULL) {
-        return check_address(loader, path, raw->rdma, replica->rdma_address, &replica->rdma_port);
-    }
-    return loader->config->fabric != LKS_CONFIG_FABRIC_RDMA
-               ? 0
-               : complain(loader, path, "it is missing: with `fabric: rdma` give the address of "
-                          "an RDMA port, and a port of its own");
 }
 
 static int check_replica(const struct loader *loader, const struct raw_replica *raw, unsigned at)
@@ -489,6 +504,9 @@ static int check_replica(const struct loader *loader, const struct raw_replica *
     }
     rc = check_snapshots(loader, raw, at, replica);
     if (rc == 0) {
+        rc = check_rdma(loader, raw, at, (uint32_t)id);
+    }
+    if (rc == 0) {
         rc = check_files(loader, at, (uint32_t)id);
     }
     if (rc != 0) {
@@ -504,7 +522,7 @@ static int check_replica(const struct loader *loader, const struct raw_replica *
                             raw->listen, other);
         }
     }
-    return rc == 0 ? check_rdma(loader, raw, at, replica) : rc;
+    return rc;
 }
 
 static int check_replicas(const struct loader *loader, const struct raw_config *raw)

@@ -110,6 +110,9 @@ static inline uint32_t lks_config_members(const struct lks_config *config)
 int lks_config_fabric_parse(const char *name, enum lks_config_fabric *fabric);
 const char *lks_config_fabric_name(enum lks_config_fabric fabric);
 
+/* Replicas of different hosts may have files of the same names. */
+bool lks_config_share_host(const struct lks_config *config, uint32_t a, uint32_t b);
+
 /* 64 hexadecimal digits. -EINVAL. */
 int lks_config_key_parse(const char *text, uint8_t key[LKS_CONFIG_KEY_BYTES]);
 

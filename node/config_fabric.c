@@ -53,3 +53,9 @@ int lks_config_key_parse(const char *text, uint8_t key[LKS_CONFIG_KEY_BYTES])
     }
     return 0;
 }
+
+bool lks_config_share_host(const struct lks_config *config, uint32_t a, uint32_t b)
+{
+    return config->fabric != LKS_CONFIG_FABRIC_RDMA ||
+           strcmp(config->replicas[a].rdma_address, config->replicas[b].rdma_address) == 0;
+}

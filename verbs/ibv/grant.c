@@ -48,8 +48,11 @@ static void run_making(struct lks_ibv_job *job)
     const struct lks_ibv_fabric *ibv = grant->ibv;
     struct ibv_qp_init_attr attributes =
         lks_ibv_queue_attributes(ibv, LKS_IBV_OWNER_DEPTH, LKS_IBV_RECEIVES);
-    LKS_ASSERT(grant->window == NULL);
     grant->code = 0;
+    if (grant->window != NULL) {
+        grant->code = -EBUSY; /* an earlier one could not be deallocated */
+        return;
+    }
     destroy_queue_pair(grant);
     if (grant->region == NULL) {
         grant->region = lks_ibv_register_grant(ibv, grant->pd);
@@ -170,16 +173,16 @@ static void fencing_done(void *ctx, struct lks_ibv_job *job)
     const int failure = grant->failure;
     grant->failure = 0;
     lks_ibv_queue_fail(&grant->queue, -LKS_EREVOKED);
-    if (grant->code != 0) {
+    grant->unfenced = grant->code != 0;
+    if (grant->unfenced) {
         lks_log_error(ibv->options.log_sink, "r%u: its permission to write the log could not be "
                       "taken away: %s", id, lks_error_text(grant->code));
+        grant->state = LKS_IBV_GRANT_NONE;
+        end_change(ibv, id, failure != 0 ? failure : grant->code);
+        return;
     }
     submit(ibv, grant, LKS_IBV_GRANT_CLEARING, run_clearing, clearing_done);
-    if (failure != 0) {
-        end_change(ibv, id, failure);
-    } else {
-        end_change(ibv, id, grant->code);
-    }
+    end_change(ibv, id, failure);
 }
 
 static void fence(struct lks_ibv_fabric *ibv, struct lks_ibv_grant *grant, int failure)
@@ -336,9 +339,11 @@ void lks_ibv_grant_advance(struct lks_ibv_fabric *ibv, uint32_t id)
                 (wants_grant && grant->state == LKS_IBV_GRANT_CLEARING)) {
                 return;
             }
-            if (wants_grant) {
+            if (wants_grant && grant->unfenced) {
+                end_change(ibv, id, -EIO);
+            } else if (wants_grant) {
                 begin_grant(ibv, id);
-            } else if (grant->window != NULL && grant->state == LKS_IBV_GRANT_NONE) {
+            } else if (grant->unfenced) {
                 fence(ibv, grant, 0); /* an earlier revocation failed: once more */
             } else {
                 end_change(ibv, id, 0);

@@ -155,6 +155,7 @@ struct lks_ibv_grant {
     struct lks_ibv_change changes[LKS_FABRIC_CHANGES_MAX]; /* in order, not ended */
     uint32_t changes_count;
     bool standing; /* a grant stands once all changes have ended */
+    bool unfenced; /* a revocation failed: nothing is granted before one has succeeded */
     int failure;   /* FENCING: what the grant that failed ends with; 0: a revocation */
     uint64_t connection; /* over which it was offered */
     uint64_t number;
@@ -377,6 +378,8 @@ int lks_ibv_link_prepare(struct lks_ibv_fabric *ibv, uint32_t peer);
 void lks_ibv_link_join(struct lks_ibv_fabric *ibv, uint32_t peer);
 /* Ends the link in whatever state it is; if it was together, DISCONNECTED follows. */
 void lks_ibv_link_close(struct lks_ibv_fabric *ibv, uint32_t peer);
+/* Writes nothing to the peer: if it does not answer, the connection ends. */
+void lks_ibv_link_try(struct lks_ibv_fabric *ibv, uint32_t peer);
 /* Sends a message over the control queue pair. False: no room; say it again later. */
 bool lks_ibv_send(struct lks_ibv_fabric *ibv, uint32_t peer, const struct lks_ibv_message *message);
 /* Sends what is due to a peer. */

@@ -157,6 +157,18 @@ void lks_ibv_send_due(struct lks_ibv_fabric *ibv, uint32_t id)
     }
 }
 
+void lks_ibv_link_try(struct lks_ibv_fabric *ibv, uint32_t id)
+{
+    struct lks_ibv_link *link = &ibv->peers[id].link;
+    const struct lks_ibv_remote *inbox = &link->regions[LKS_FABRIC_INBOX];
+    const struct lks_ibv_work nothing = {
+        .opcode = IBV_WR_RDMA_WRITE, .remote = inbox->address, .rkey = inbox->rkey};
+    if (link->state == LKS_IBV_LINK_TOGETHER && lks_ibv_queue_room(&link->queue) > 0) {
+        /* (An id makes it signalled; its purpose, that nobody is told.) */
+        (void)lks_ibv_queue_post(ibv, &link->queue, &nothing, LKS_IBV_FOR_MESSAGE, 1);
+    }
+}
+
 /* ---- end ------------------------------------------------------------------------------------ */
 
 /* Helper: the jobs that made the paths' queue pairs came before this one. */

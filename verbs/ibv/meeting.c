@@ -177,12 +177,9 @@ static int check_turn(struct lks_ibv_fabric *ibv, const struct lks_ibv_request *
         return -ENOTCONN;
     }
     if (peer->link.state != LKS_IBV_LINK_NONE) {
-        /* It calls only when it has let go of the older connection. */
-        lks_ibv_link_close(ibv, request->from);
-        if (peer->link.together && request->incarnation > peer->link.incarnation) {
-            ibv->peers[request->from].link.probed = true;
-            ibv->peers[request->from].link.peer_dead = true;
-        }
+        /* It calls only when it has let go of the older connection. But who calls has proved
+         * nothing yet: the older connection itself is asked whether it still works. */
+        lks_ibv_link_try(ibv, request->from);
         return -EAGAIN;
     }
     return peer->farewell_pending ? -EAGAIN : 0;
@@ -292,6 +289,11 @@ static void on_event(struct lks_ibv_fabric *ibv, const struct rdma_cm_event *eve
     const size_t bytes = event->param.conn.private_data_len;
     if (event->event == RDMA_CM_EVENT_CONNECT_REQUEST) {
         on_request(ibv, event->id, data, bytes, now_ns);
+        return;
+    }
+    if (event->event == RDMA_CM_EVENT_DEVICE_REMOVAL && event->id == ibv->listener) {
+        lks_log_error(ibv->options.log_sink, "the RDMA device has been removed: this replica can "
+                      "reach nobody until it is started again with a device");
         return;
     }
     const uint32_t peer = peer_of(ibv, event->id);

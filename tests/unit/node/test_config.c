@@ -219,6 +219,32 @@ static void parse__rdma__needs_a_key_and_addresses(void **state)
     assert_int_equal(config.cluster_key[30], 0x1e);
     assert_int_equal(config.cluster_key[31], 0xff);
     assert_string_equal(config.replicas[1].rdma_address, "10.0.0.1");
+    /* Files of the same names, on different hosts; but not on one. */
+    assert_int_equal(parse("name: demo\n" ID "fabric: rdma\ncluster_key: " KEY_TEXT "\n"
+                           "replicas:\n"
+                           "  - {id: 1, journal: a, listen: '10.0.0.1:7001', "
+                           "rdma: '10.0.0.1:7101'}\n"
+                           "  - {id: 2, journal: a, listen: '10.0.0.2:7001', "
+                           "rdma: '10.0.0.2:7101'}\n",
+                           &config, &err),
+                     0);
+    expect_error("name: demo\n" ID "fabric: rdma\ncluster_key: " KEY_TEXT "\n"
+                 "replicas:\n"
+                 "  - {id: 1, journal: a, listen: '10.0.0.1:7001', rdma: '10.0.0.1:7101'}\n"
+                 "  - {id: 2, journal: a, listen: '10.0.0.1:7002', rdma: '10.0.0.1:7102'}\n",
+                 "cluster.yaml:7: replicas[1].journal: 'a' is replica 1's journal too: give each "
+                 "its own");
+    expect_error("name: demo\n" ID "fabric: rdma\ncluster_key: " KEY_TEXT "\n"
+                 "replicas:\n"
+                 "  - {id: 1, journal: a, listen: '10.0.0.1:7001', rdma: '10.0.0.1:7101'}\n"
+                 "  - {id: 2, journal: b, listen: '10.0.0.1:7002', rdma: '10.0.0.1:7101'}\n",
+                 "cluster.yaml:7: replicas[1].rdma: '10.0.0.1:7101' is replica 1's address too: "
+                 "give each its own");
+    assert_int_equal(parse("name: demo\n" ID "fabric: rdma\ncluster_key: " KEY_TEXT "\n"
+                           "replicas:\n  - {id: 1, journal: a, listen: '127.0.0.1:7001', "
+                           "rdma: '10.0.0.1:7101'}\n",
+                           &config, &err),
+                     0);
     assert_int_equal(config.replicas[1].rdma_port, 7101);
 }
 
