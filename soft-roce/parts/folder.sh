@@ -83,16 +83,26 @@ remove_folder() {
     rm -rf -- "$folder"
 }
 
+# The status that the supervisor has left; if it left none, it was killed.
+supervisors_status() {
+    if [ -e "$folder/status" ]; then
+        cat "$folder/status"
+    else
+        echo 'lab: the supervisor has been killed' >&2
+        echo "$status_broken"
+    fi
+}
+
 guard() { # VERB
-    local status=0 caught=
+    local caught=
     make_folder
     trap 'caught=130; signal_supervisor' INT
     trap 'caught=143; signal_supervisor' TERM HUP
     trap remove_folder EXIT
     launch "$1"
     while true; do
-        wait "$supervisor" && status=0 || status=$?
+        wait "$supervisor" || true
         kill -0 "$supervisor" 2>/dev/null || break
     done
-    exit "${caught:-$status}"
+    exit "${caught:-$(supervisors_status)}"
 }

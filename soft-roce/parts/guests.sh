@@ -28,10 +28,34 @@ machine_words() {
     fi
 }
 
+# A fresh NVDIMM is a copy of one on which a guest has made its namespace and nothing else: that
+# takes as long as the rest of a boot.
+fresh_nvdimm() { # FILE BYTES
+    local model=$cache/nvdimm-$nvdimm_mib
+    if is_newer "$model" "$soft_roce/guest/init" "$cache/kernel/.complete"; then
+        cp --sparse=always "$model" "$1"
+    else
+        truncate -s "$2" "$1"
+        touch "$1.is-blank"
+    fi
+}
+
+# Guest N has come up on a blank NVDIMM, and no command has run yet.
+keep_nvdimm_as_model() { # N
+    local file=$folder/$1/nvdimm copy
+    [ -e "$file.is-blank" ] || return 0
+    rm "$file.is-blank"
+    [ -w "$cache" ] || return 0
+    copy=$(mktemp "$cache/nvdimm.XXXXXX")
+    cp --sparse=always "$file" "$copy"
+    chmod 644 "$copy"
+    mv "$copy" "$cache/nvdimm-$nvdimm_mib"
+}
+
 nvdimm_words() { # N
     [ "$nvdimm" = no ] && return
     local file=$folder/$1/nvdimm bytes=$((nvdimm_mib + 2))M
-    [ -e "$file" ] || truncate -s "$bytes" "$file"
+    [ -e "$file" ] || fresh_nvdimm "$file" "$bytes"
     printf '%s\n' -object "memory-backend-file,id=nv,share=on,mem-path=$file,size=$bytes" \
         -device nvdimm,id=nvd,memdev=nv,label-size=2M
 }
@@ -113,6 +137,6 @@ call_guest() { # N SECONDS FOLDER [NAME=VALUE]... -- COMMAND...
 # The last lines of a guest's console, for an error.
 console_end() { # N
     echo "lab: the end of guest $1's console:" >&2
-    tail -n 25 "$folder/$1/console" 2>/dev/null | tr -d '\r' | sed 's/^/    /' >&2
+    tail -n 60 "$folder/$1/console" 2>/dev/null | tr -d '\r' | sed 's/^/    /' >&2
     sed 's/^/    qemu: /' "$folder/$1/qemu.log" >&2 || true
 }

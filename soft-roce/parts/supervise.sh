@@ -13,6 +13,7 @@ declare -A since=()  # of each guest: when it was started, in this process's sec
 work_since=0         # the same for the command of run or session; 0: not yet
 declare -A asker=()  # the pipe of who waits for a guest to boot or to end
 broken=no            # a guest ended that nobody had cut
+orphaned=no          # the guard is dead
 
 supervise() { # VERB FOLDER
     local verb=$1 n
@@ -22,6 +23,7 @@ supervise() { # VERB FOLDER
     export LKS_LAB=$folder LKS_LAB_OUT=$out LKS_LAB_GUESTS=$guests
     exec {control}<>"$folder/control"
     trap 'end_lab 143' TERM INT HUP
+    trap 'orphaned=yes; end_lab 143' USR1
     watch_guard
     [ ! -e "$folder/bridged" ] || make_network || end_lab "$status_broken"
     for ((n = 1; n <= guests; n++)); do
@@ -45,9 +47,9 @@ supervise() { # VERB FOLDER
 # Ends the lab if its guard ends without a word (SIGKILL): the guard alone can write to that pipe.
 watch_guard() {
     (
-        trap - TERM INT HUP
+        trap - TERM INT HUP USR1
         cat "$folder/alive" {control}>&- >/dev/null
-        kill -TERM $$
+        kill -USR1 $$
     ) &
 }
 
@@ -77,9 +79,9 @@ start_guest() { # N
     launch_guest "$1"
 }
 
-# Ends the lab: all of its processes, then this one. Folders are the guard's, unless it is dead.
+# Ends the lab: all of its processes, then this one. The folder is the guard's, unless it is dead.
 end_lab() { # STATUS
-    trap '' TERM INT HUP
+    trap '' TERM INT HUP USR1
     exec 2>/dev/null # the shell's words on each process that it kills
     local n
     for ((n = 1; n <= guests; n++)); do
@@ -87,7 +89,11 @@ end_lab() { # STATUS
     done
     [ -e "$folder/bridged" ] || kill_by_environment
     jobs -p | xargs -r kill -KILL 2>/dev/null || true
-    rm -rf -- "$folder"
+    if [ "$orphaned" = yes ]; then
+        rm -rf -- "$folder"
+    else
+        echo "$1" >"$folder/status"
+    fi
     exit "$1"
 }
 
@@ -117,6 +123,7 @@ on_ready() { # N STATUS
     if [ "$2" -eq 0 ]; then
         state[$1]=up
         tell_cost "$1"
+        keep_nvdimm_as_model "$1"
         answer_asker "$1" 0
         return
     fi
@@ -142,7 +149,7 @@ on_gone() { # N STATUS
         return
     fi
     console_end "$1"
-    echo "lab: guest $1 has ended by itself (QEMU's status $2)" >&2
+    echo "lab: guest $1 has ended by itself" >&2
     broken=yes
     [ "$before" = up ] || end_lab "$status_broken"
 }
@@ -156,8 +163,24 @@ on_done() { # STATUS
         done
         echo "lab: the command has not ended within $timeout_s s" >&2
     fi
+    [ "$1" -ne "$status_broken" ] || show_the_dead
     [ "$broken" = no ] || [ "$1" -ne 0 ] || end_lab "$status_broken"
     end_lab "$1"
+}
+
+# A command that its guest took along ends before QEMU does.
+show_the_dead() {
+    local n try
+    for ((n = 1; n <= guests; n++)); do
+        [ "${state[$n]}" = up ] || continue
+        for ((try = 0; try < 10; try++)); do
+            if ! kill -0 "$(cat "$folder/$n/pid")" 2>/dev/null; then
+                on_gone "$n" 0
+                break
+            fi
+            sleep 0.1
+        done
+    done
 }
 
 on_ask() { # PIPE VERB [ARGUMENTS]
