@@ -94,6 +94,9 @@ struct lks_scheduler {
     _Alignas(64) uint64_t head; /* the next ticket */
     uint64_t low;               /* every ticket below it is executed */
     uint64_t window;
+    uint64_t pace_low;      /* what was executed when it last waited, when that was, */
+    uint64_t pace_since_ns; /* and how long a command took before */
+    double pace_ns;
     uint32_t held; /* the newest commands, not published yet */
 
     /* Relaxed counters, written by the dispatcher. */

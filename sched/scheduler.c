@@ -21,7 +21,8 @@
 #define PAUSES_FIRST 16u
 #define PAUSES_MOST 512u
 #define STEPS_IN_VAIN 1000u /* of each worker, one after another: something was lost */
-#define SLEEP_NS (100 * LKS_NS_PER_US) /* of the dispatcher, at most */
+#define SLEEP_LEAST_NS (50 * LKS_NS_PER_US) /* of the dispatcher: a wake-up costs about as much */
+#define SLEEP_MOST_NS LKS_NS_PER_MS
 
 static const char *const kind_names[] = {
 #define X(name, text) [name] = text,
@@ -428,6 +429,34 @@ static bool wait_awake(struct lks_scheduler *scheduler, uint64_t until)
     return false;
 }
 
+/* How long a command takes now, from how many were executed since the last time it waited. */
+static double measure_pace(struct lks_scheduler *scheduler)
+{
+    const uint64_t now_ns = lks_clock_monotonic_ns();
+    const uint64_t executed = scheduler->low - scheduler->pace_low;
+    if (executed > 0) {
+        scheduler->pace_ns = (double)(now_ns - scheduler->pace_since_ns) / (double)executed;
+    }
+    scheduler->pace_low = scheduler->low;
+    scheduler->pace_since_ns = now_ns;
+    return scheduler->pace_ns;
+}
+
+static void sleep_until_half(struct lks_scheduler *scheduler, uint64_t until, double pace_ns)
+{
+    const double half_ns = pace_ns * (double)(scheduler->head - scheduler->low) / 2;
+    lks_park_announce(&scheduler->dispatcher_parked);
+    if (reached(scheduler, until)) {
+        lks_park_cancel(&scheduler->dispatcher_parked);
+        return;
+    }
+    lks_park_wait(&scheduler->dispatcher_parked,
+                  half_ns < SLEEP_LEAST_NS  ? SLEEP_LEAST_NS
+                  : half_ns > SLEEP_MOST_NS ? SLEEP_MOST_NS
+                                            : (uint64_t)half_ns);
+    (void)lks_scheduler_applied(scheduler);
+}
+
 void lks_scheduler_wait(struct lks_scheduler *scheduler)
 {
     const uint64_t part = scheduler->low - 1 + scheduler->window / 8;
@@ -435,20 +464,17 @@ void lks_scheduler_wait(struct lks_scheduler *scheduler)
     if (reached(scheduler, until) || scheduler->options.manual) {
         return;
     }
-    const bool awake = wait_awake(scheduler, until);
+    /* Spinning is for what is near; a sleep costs tens of microseconds on both sides. */
+    const double pace_ns = measure_pace(scheduler);
+    const double near_ns = pace_ns * (double)(until + 1 - scheduler->low);
+    const bool spins = scheduler->options.help || near_ns < 4 * (double)scheduler->options.spin_ns;
+    const bool awake = spins && wait_awake(scheduler, until);
     if (scheduler->options.help) {
         engine_now(scheduler)->leave(scheduler, lks_scheduler_helper(scheduler));
     }
-    if (awake) {
-        return;
+    if (!awake) {
+        sleep_until_half(scheduler, until, pace_ns);
     }
-    lks_park_announce(&scheduler->dispatcher_parked);
-    if (reached(scheduler, until)) {
-        lks_park_cancel(&scheduler->dispatcher_parked);
-        return;
-    }
-    lks_park_wait(&scheduler->dispatcher_parked, SLEEP_NS);
-    (void)lks_scheduler_applied(scheduler);
 }
 
 static bool step_next(struct lks_scheduler *scheduler)

@@ -107,8 +107,8 @@ uint64_t lks_scheduler_submitted(const struct lks_scheduler *scheduler);
 
 /*
  * Waits until an eighth of a window more is executed than lks_scheduler_applied said last, or all
- * is, or about 100 us have passed: helps if the option says so, spins, then sleeps. Returns at once
- * with `manual`.
+ * is, or about 1 ms has passed: helps if the option says so, spins where that is near, then sleeps.
+ * Returns at once with `manual`.
  */
 void lks_scheduler_wait(struct lks_scheduler *scheduler);
 
