@@ -251,6 +251,11 @@ void lks_sim_cluster_missing(struct lks_sim_cluster *cluster, char *text, size_t
             (void)snprintf(text, bytes,
                            "replica %" PRIu32 " has applied entry %" PRIu64 " of %" PRIu64,
                            replica, status.applied_index, cluster->prefix.last_index);
+        } else if (status.pending != 0) {
+            (void)snprintf(text, bytes,
+                           "replica %" PRIu32 " still owes %" PRIu64 " answers, though its clients "
+                           "may have gone elsewhere",
+                           replica, status.pending);
         }
     }
 }

@@ -1,5 +1,5 @@
 /* Checks: once all faults have healed, within a bound of virtual time every client gets an answer
- * to a new command and every replica applies everything. */
+ * to a new command, and every replica applies everything and has answered all that it took in. */
 #ifndef LKS_SIM_CHECKERS_PROGRESS_H
 #define LKS_SIM_CHECKERS_PROGRESS_H
 
