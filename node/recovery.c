@@ -525,7 +525,9 @@ int lks_replica_recover_step(struct lks_replica *replica, bool busy)
     if (!recovery->active || replica->fatal != 0) {
         return 0;
     }
-    int work = restore_some(replica, busy ? RESTORE_BYTES_BUSY : RESTORE_BYTES_IDLE);
+    const uint64_t bytes_max = busy ? RESTORE_BYTES_BUSY : RESTORE_BYTES_IDLE;
+    const uint64_t asked = replica->options.restore_bytes_max;
+    int work = restore_some(replica, asked != 0 ? asked : bytes_max);
     if (replica->fatal != 0) {
         return work;
     }

@@ -59,6 +59,8 @@ struct lks_replica_options {
     uint64_t election_timeout_ns;       /* leader's counter unmoved this long: suspicion */
     uint64_t heartbeat_ns;              /* how often the counter moves at least */
     uint64_t pending_bytes_max;         /* commands of own clients not yet answered */
+    uint64_t restore_bytes_max;         /* of snapshots, in one step after a restart; 0: 64 KiB, or
+                                           256 KiB if nothing else is to be done */
     uint64_t write_bytes_max;           /* of the log in one write, a multiple of 64; 0: 1 MiB */
     uint64_t seed;                      /* of the core's random delays */
     struct lks_persister persister;

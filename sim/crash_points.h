@@ -17,7 +17,7 @@
 #include <stdio.h>
 
 #define LKS_SIM_SUBSET_LINES_MAX 6u /* all subsets of so many lines; of more, of the newest ones */
-#define LKS_SIM_SUBSET_LINES_MANY 24u /* of still more, as while snapshots are copied, of half as many */
+#define LKS_SIM_SUBSET_LINES_MANY 24u /* of more than so many lines, of half as many of them */
 
 struct lks_sim_crash_options {
     uint32_t replicas;

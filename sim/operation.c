@@ -68,6 +68,7 @@ static const struct row {
     {"SET K V KEEPTTL", LKS_KV_REQUEST_SET, LKS_SIM_SET_KEEPING, VOLATILE, NOTHING, 1},
     {"SET K V", LKS_KV_REQUEST_SET, LKS_SIM_SET, VOLATILE, NOTHING, 1},
     {"SET K V NX", LKS_KV_REQUEST_SET, LKS_SIM_SET_ABSENT, VOLATILE, NOTHING, 2},
+    {"MSETNX K V O N", LKS_KV_REQUEST_MSETNX, LKS_SIM_SET_BOTH_ABSENT, VOLATILE, NOTHING, 3},
     {"GET K", LKS_KV_REQUEST_GET, LKS_SIM_GET, VOLATILE, NOTHING, 5},
     {"EXISTS K", LKS_KV_REQUEST_EXISTS, LKS_SIM_EXISTS, VOLATILE, NOTHING, 1},
     {"PEXPIRE K D", LKS_KV_REQUEST_PEXPIRE, LKS_SIM_EXPIRE, VOLATILE, NOTHING, 3},
@@ -120,6 +121,11 @@ void lks_sim_operation_draw(struct lks_sim_operation *operation, struct lks_sim_
         .argument = argument};
     const uint32_t step = 1 + (uint32_t)lks_sim_random_below(random, LKS_SIM_KEYS - 1);
     operation->other = (operation->key + step) % LKS_SIM_KEYS;
+    if (g_rows[row].kind == LKS_SIM_SET_BOTH_ABSENT) { /* the search follows neither */
+        const uint32_t first = g_families[g_rows[row].family].first;
+        const uint32_t count = g_families[g_rows[row].family].count;
+        operation->other = first + (operation->key - first + 1) % count;
+    }
 }
 
 void lks_sim_operation_key(uint32_t key, char name[4])

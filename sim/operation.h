@@ -67,6 +67,7 @@ enum lks_sim_model_kind {
     LKS_SIM_SET_ABSENT,
     LKS_SIM_SET_PRESENT,
     LKS_SIM_SET_GET,
+    LKS_SIM_SET_BOTH_ABSENT, /* two keys of one family, or neither of them */
     LKS_SIM_SET_EXPIRING,
     LKS_SIM_SET_KEEPING, /* its time to live */
     LKS_SIM_EXPIRE,

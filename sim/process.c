@@ -16,6 +16,7 @@
 #define PERSISTS_MAX 8u
 #define PENDING_BYTES_LEAST (UINT64_C(4) << 10) /* so little that clients are refused */
 #define PENDING_DOUBLINGS_MAX 6u
+#define RESTORE_BYTES_MAX 512u /* of snapshots in one step, where that is little */
 #define REALTIME_START_NS (UINT64_C(1700000000) * LKS_NS_PER_S)
 #define SILENT_WRITER_NS (10 * LKS_NS_PER_MS)
 
@@ -426,6 +427,14 @@ static int open_fabric(struct lks_sim_process *process, struct lks_error *err)
     return lks_fabric_sim_new(&process->fabric, process->options.network, &fabric, err);
 }
 
+/* As the product does it, or so little in one step that commands come to partitions that are not
+ * there yet: as with a state of gigabytes. */
+static uint64_t draw_restore_bytes(struct lks_sim_process *process)
+{
+    const uint64_t drawn = 1 + lks_sim_random_below(&process->random, RESTORE_BYTES_MAX);
+    return lks_sim_random_chance(&process->random, 500000) ? drawn : 0;
+}
+
 static int make_replica(struct lks_sim_process *process, struct lks_error *err)
 {
     const struct lks_sim_process_profile *profile = process->options.profile;
@@ -442,6 +451,7 @@ static int make_replica(struct lks_sim_process *process, struct lks_error *err)
         .heartbeat_ns = profile->heartbeat_ns,
         .pending_bytes_max = PENDING_BYTES_LEAST
                              << lks_sim_random_below(&process->random, PENDING_DOUBLINGS_MAX + 1),
+        .restore_bytes_max = draw_restore_bytes(process),
         .write_bytes_max = profile->write_bytes_max,
         .seed = lks_sim_random_next(&process->random),
         .log_sink = &process->log,

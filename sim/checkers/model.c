@@ -120,6 +120,22 @@ static void set_if(struct lks_sim_model *model, const struct lks_sim_operation *
     say(reply, "+OK\r\n");
 }
 
+/* The second key's value is the argument alone. */
+static bool set_both(struct lks_sim_model *model, const struct lks_sim_operation *operation)
+{
+    const uint32_t other = operation->other;
+    if (model->keys[operation->key].present || model->keys[other].present) {
+        return false;
+    }
+    set(model, operation);
+    model->keys[other].present = true;
+    model->keys[other].expires_ms = 0;
+    model->keys[other].bytes = (uint32_t)snprintf(
+        model->keys[other].value, sizeof model->keys[other].value, "%" PRId64,
+        operation->argument);
+    return true;
+}
+
 static int64_t count_present(const struct lks_sim_model *model, uint64_t time_ns)
 {
     int64_t count = 0;
@@ -253,6 +269,9 @@ void lks_sim_model_apply(struct lks_sim_model *model, const struct lks_sim_opera
     case LKS_SIM_SET_GET:
         say_value(&reply, model, operation->key, time_ns);
         set(model, operation);
+        break;
+    case LKS_SIM_SET_BOTH_ABSENT:
+        say_integer(&reply, set_both(model, operation));
         break;
     case LKS_SIM_SET_EXPIRING:
         set_expiring(model, operation, time_ns);
