@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -232,6 +233,27 @@ int lks_cluster_check_journal(const struct lks_config *config, uint32_t replica,
                : 0;
 }
 
+/* What RDMA will want of the limit on locked memory: the ring once to be read, and once for each
+ * peer to be written. */
+static void print_locked_memory(const struct lks_config *config)
+{
+    struct rlimit limit = {0};
+    char ring[32];
+    char all[32];
+    char allowed[32];
+    (void)getrlimit(RLIMIT_MEMLOCK, &limit);
+    const uint64_t needed = config->replicas_count * config->ring_bytes;
+    const bool unlimited = limit.rlim_cur == RLIM_INFINITY;
+    printf("  locked memory: %u x %s for the ring is %s, and some for messages; the limit here is "
+           "%s%s\n",
+           config->replicas_count, lks_value_size_text(config->ring_bytes, ring, sizeof ring),
+           lks_value_size_text(needed, all, sizeof all),
+           unlimited ? "none" : lks_value_size_text(limit.rlim_cur, allowed, sizeof allowed),
+           unlimited || limit.rlim_cur > needed
+               ? ""
+               : ": raise it (ulimit -l, LimitMEMLOCK= of its unit)");
+}
+
 int lks_cluster_print_medium(const struct lks_config *config, uint32_t replica,
                              struct lks_error *err)
 {
@@ -253,6 +275,9 @@ int lks_cluster_print_medium(const struct lks_config *config, uint32_t replica,
            lks_medium_name(medium->kind), medium->reason, medium->survives_power ? "yes" : "no",
            config->replicas[replica].snapshots,
            lks_value_size_text(config->snapshots_bytes_max, most, sizeof most));
+    if (config->fabric == LKS_CONFIG_FABRIC_RDMA) {
+        print_locked_memory(config);
+    }
     lks_journal_close(journal, false);
     return 0;
 }

@@ -103,8 +103,11 @@ static void look_around(struct lks_ibv_fabric *ibv)
     if (ibv->look || now_ns - ibv->looked_ns >= LOOK_INTERVAL_NS) {
         ibv->look = false;
         ibv->looked_ns = now_ns;
-        lks_ibv_quiet(ibv);
-        lks_ibv_meeting_serve(ibv, now_ns);
+        const uint32_t ready = lks_ibv_ready(ibv);
+        if ((ready & 1u << LKS_IBV_SOURCE_DEVICE) != 0) {
+            lks_ibv_device_events(ibv);
+        }
+        lks_ibv_meeting_serve(ibv, (ready & 1u << LKS_IBV_SOURCE_MANAGER) != 0, now_ns);
     }
 }
 
@@ -309,7 +312,7 @@ static int init(struct lks_ibv_fabric *ibv, struct lks_error *err)
         code = lks_ibv_wake_init(ibv);
     }
     if (code == 0 && ibv->predecessor_fd >= 0) {
-        code = lks_ibv_watch(ibv, ibv->predecessor_fd);
+        code = lks_ibv_watch(ibv, ibv->predecessor_fd, LKS_IBV_SOURCE_PREDECESSOR);
     }
     if (code != 0) {
         return lks_error_set(err, code, "the RDMA fabric's memory, thread and descriptors: %s",

@@ -247,6 +247,17 @@ struct lks_ibv_head {
     uint64_t start_time;
 };
 
+/* What can wake this side. */
+enum lks_ibv_source {
+    LKS_IBV_SOURCE_TIMER,
+    LKS_IBV_SOURCE_COMPLETIONS,
+    LKS_IBV_SOURCE_MANAGER,
+    LKS_IBV_SOURCE_DEVICE,
+    LKS_IBV_SOURCE_HELPER,
+    LKS_IBV_SOURCE_PREDECESSOR,
+    LKS_IBV_SOURCES
+};
+
 struct lks_ibv_fabric {
     struct lks_fabric base; /* first */
     uint32_t self;
@@ -289,6 +300,7 @@ struct lks_ibv_fabric {
     /* Sleeping. */
     int epoll_fd;
     int timer_fd;
+    uint64_t timer_ns; /* set to; or LKS_IBV_NEVER */
     bool look; /* at descriptors, in the next poll */
     bool rung; /* a peer has woken this side since the last arm */
     uint32_t polls;
@@ -345,8 +357,8 @@ void lks_ibv_device_events(struct lks_ibv_fabric *ibv);
 int lks_ibv_listen(struct lks_ibv_fabric *ibv, struct lks_error *err);
 int lks_ibv_connect(struct lks_fabric *fabric, uint32_t peer);
 void lks_ibv_expect(struct lks_fabric *fabric, uint32_t peer, bool expected);
-/* Handles what the connection manager and the clock have; bounded work. */
-void lks_ibv_meeting_serve(struct lks_ibv_fabric *ibv, uint64_t now_ns);
+/* Handles what the clock and (if `events`) the connection manager have; bounded work. */
+void lks_ibv_meeting_serve(struct lks_ibv_fabric *ibv, bool events, uint64_t now_ns);
 /* Earliest time at which _serve has something to do though no descriptor is ready. */
 uint64_t lks_ibv_meeting_deadline(const struct lks_ibv_fabric *ibv);
 /* Asks whether the life at the other end of a connection that has ended still listens; the link is
@@ -468,10 +480,10 @@ bool lks_ibv_take_completions(struct lks_ibv_fabric *ibv);
 
 int lks_ibv_wake_init(struct lks_ibv_fabric *ibv);
 void lks_ibv_wake_fini(struct lks_ibv_fabric *ibv);
-int lks_ibv_watch(struct lks_ibv_fabric *ibv, int fd);
+int lks_ibv_watch(struct lks_ibv_fabric *ibv, int fd, enum lks_ibv_source source);
 int lks_ibv_arm(struct lks_fabric *fabric);
 void lks_ibv_disarm(struct lks_fabric *fabric);
-/* Takes completion events and timer ticks away, so that the descriptors are quiet. */
-void lks_ibv_quiet(struct lks_ibv_fabric *ibv);
+/* Which sources (bit by enum lks_ibv_source) are readable; those that only wake are quiet then. */
+uint32_t lks_ibv_ready(struct lks_ibv_fabric *ibv);
 
 #endif

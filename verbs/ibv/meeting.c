@@ -365,10 +365,11 @@ static bool has_deadline(const struct lks_ibv_link *link)
            link->state != LKS_IBV_LINK_CLOSING;
 }
 
-void lks_ibv_meeting_serve(struct lks_ibv_fabric *ibv, uint64_t now_ns)
+void lks_ibv_meeting_serve(struct lks_ibv_fabric *ibv, bool events, uint64_t now_ns)
 {
-    take_events(ibv, now_ns);
-    lks_ibv_device_events(ibv);
+    if (events) {
+        take_events(ibv, now_ns);
+    }
     for (uint32_t id = 1; id <= ibv->replicas; id++) {
         struct lks_ibv_peer *peer = &ibv->peers[id];
         if (has_deadline(&peer->link) && now_ns >= peer->link.deadline_ns) {

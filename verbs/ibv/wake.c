@@ -13,9 +13,9 @@
 
 #include "base/clock.h"
 
-int lks_ibv_watch(struct lks_ibv_fabric *ibv, int fd)
+int lks_ibv_watch(struct lks_ibv_fabric *ibv, int fd, enum lks_ibv_source source)
 {
-    struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+    struct epoll_event event = {.events = EPOLLIN, .data.u32 = source};
     return epoll_ctl(ibv->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
 }
 
@@ -29,10 +29,14 @@ int lks_ibv_wake_init(struct lks_ibv_fabric *ibv)
     if (ibv->timer_fd < 0) {
         return -errno;
     }
-    const int fds[] = {ibv->timer_fd, ibv->completions->fd, ibv->channel->fd,
-                       ibv->context->async_fd, ibv->helper.fd};
-    for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
-        const int code = lks_ibv_watch(ibv, fds[i]);
+    ibv->timer_ns = LKS_IBV_NEVER;
+    const int fds[] = {[LKS_IBV_SOURCE_TIMER] = ibv->timer_fd,
+                       [LKS_IBV_SOURCE_COMPLETIONS] = ibv->completions->fd,
+                       [LKS_IBV_SOURCE_MANAGER] = ibv->channel->fd,
+                       [LKS_IBV_SOURCE_DEVICE] = ibv->context->async_fd,
+                       [LKS_IBV_SOURCE_HELPER] = ibv->helper.fd};
+    for (unsigned i = 0; i < sizeof fds / sizeof fds[0]; i++) {
+        const int code = lks_ibv_watch(ibv, fds[i], (enum lks_ibv_source)i);
         if (code != 0) {
             return code;
         }
@@ -61,7 +65,7 @@ static void read_away(int fd)
     (void)length; /* nothing there: nothing to take away */
 }
 
-void lks_ibv_quiet(struct lks_ibv_fabric *ibv)
+static void take_completion_events(struct lks_ibv_fabric *ibv)
 {
     struct ibv_cq *cq = NULL;
     void *ctx = NULL;
@@ -72,12 +76,35 @@ void lks_ibv_quiet(struct lks_ibv_fabric *ibv)
     if (events != 0) {
         ibv_ack_cq_events(ibv->cq, events);
     }
-    read_away(ibv->helper.fd);
-    read_away(ibv->timer_fd);
 }
 
-static void set_timer(const struct lks_ibv_fabric *ibv, uint64_t deadline_ns)
+uint32_t lks_ibv_ready(struct lks_ibv_fabric *ibv)
 {
+    struct epoll_event events[LKS_IBV_SOURCES];
+    uint32_t ready = 0;
+    const int count = epoll_wait(ibv->epoll_fd, events, LKS_IBV_SOURCES, 0);
+    for (int i = 0; i < count; i++) {
+        ready |= 1u << events[i].data.u32;
+    }
+    if ((ready & 1u << LKS_IBV_SOURCE_COMPLETIONS) != 0) {
+        take_completion_events(ibv);
+    }
+    if ((ready & 1u << LKS_IBV_SOURCE_HELPER) != 0) {
+        read_away(ibv->helper.fd);
+    }
+    if ((ready & 1u << LKS_IBV_SOURCE_TIMER) != 0) {
+        read_away(ibv->timer_fd);
+        ibv->timer_ns = LKS_IBV_NEVER;
+    }
+    return ready;
+}
+
+static void set_timer(struct lks_ibv_fabric *ibv, uint64_t deadline_ns)
+{
+    if (deadline_ns == ibv->timer_ns) {
+        return;
+    }
+    ibv->timer_ns = deadline_ns;
     struct itimerspec when = {.it_value = {0, 0}};
     if (deadline_ns != LKS_IBV_NEVER) {
         when.it_value.tv_sec = (time_t)(deadline_ns / LKS_NS_PER_S);
