@@ -1,8 +1,11 @@
 /* Adding a replica's block to a configuration; see config_edit.h. */
 #include "client/config_edit.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -244,4 +247,85 @@ int lks_config_add_replica(struct lks_config *config, const char *path,
         free(changed);
     }
     return rc == 0 ? lks_config_load(config, path, err) : rc;
+}
+
+/* ---- the cluster's id ----------------------------------------------------------------------- */
+
+/* A file beside, that must not exist. */
+static int keep_copy(const char *path, const char *text, size_t bytes, struct lks_error *err)
+{
+    char aside[LKS_CONFIG_PATH_MAX + 32];
+    (void)snprintf(aside, sizeof aside, "%s.old-%" PRIu64, path,
+                   lks_clock_realtime_ns() / LKS_NS_PER_S);
+    const int fd = open(aside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    int code = fd < 0 ? -errno : 0;
+    if (fd >= 0 && (write(fd, text, bytes) != (ssize_t)bytes || fsync(fd) != 0)) {
+        code = errno != 0 ? -errno : -EIO;
+    }
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    if (code == 0) {
+        printf("the old configuration: %s\n", aside);
+    }
+    return code == 0 ? 0
+                     : lks_error_set(err, code, "%s: cannot be written: %s", aside,
+                                     lks_error_text(code));
+}
+
+/* The text with another value behind its `id:`; NULL: there is no such line, or no memory. */
+static char *with_id(const char *text, size_t bytes, const char *id)
+{
+    static const char key[] = "id:";
+    char *changed = NULL;
+    size_t made = 0;
+    bool found = false;
+    FILE *out = open_memstream(&changed, &made);
+    for (size_t at = 0; out != NULL && at < bytes;) {
+        const size_t length = line_bytes(text + at, bytes - at);
+        if (!found && length > sizeof key && memcmp(text + at, key, sizeof key - 1) == 0) {
+            fprintf(out, "id: %s\n", id);
+            found = true;
+        } else {
+            (void)fwrite(text + at, 1, length, out);
+        }
+        at += length;
+    }
+    if (out == NULL || fclose(out) != 0 || !found) {
+        free(changed);
+        return NULL;
+    }
+    return changed;
+}
+
+int lks_config_replace_id(const char *path, const uint8_t cluster_id[LKS_CLUSTER_ID_BYTES],
+                          struct lks_error *err)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    mode_t mode = 0600;
+    char id[LKS_CLUSTER_ID_TEXT];
+    struct lks_config config;
+    lks_value_cluster_id_text(cluster_id, id);
+    int rc = read_file(path, &text, &bytes, &mode, err);
+    if (rc != 0) {
+        return rc;
+    }
+    char *changed = with_id(text, bytes, id);
+    if (changed == NULL) {
+        rc = lks_error_set(err, -LKS_ECONFIG, "%s: no line begins with `id:`: write the id on a "
+                           "line of its own", path);
+    }
+    if (rc == 0) {
+        rc = lks_config_parse(&config, changed, strlen(changed), path, err);
+    }
+    if (rc == 0) {
+        rc = keep_copy(path, text, bytes, err);
+    }
+    if (rc == 0) {
+        rc = replace_file(path, changed, mode, err);
+    }
+    free(changed);
+    free(text);
+    return rc;
 }

@@ -26,6 +26,11 @@ struct lks_config_addition {
 int lks_config_add_replica(struct lks_config *config, const char *path,
                            const struct lks_config_addition *addition, struct lks_error *err);
 
+/* Gives the file another cluster id; a copy of the old one stays beside as <path>.old-<seconds>.
+ * -LKS_ECONFIG (no line that begins with `id:`), errno. */
+int lks_config_replace_id(const char *path, const uint8_t cluster_id[LKS_CLUSTER_ID_BYTES],
+                          struct lks_error *err);
+
 /* The same without files: the new text, to be freed. `at_end` of the old text stays what it was. */
 int lks_config_text_add(const char *text, size_t bytes, const char *file,
                         const struct lks_config_addition *addition, char **changed,

@@ -7,6 +7,7 @@
 #include "client/cluster_files.h"
 #include "client/cluster_options.h"
 #include "client/command.h"
+#include "client/survivor.h"
 #include "node/assembly.h"
 
 #include <argp.h>
@@ -15,7 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { KEY_ACCEPT_LOSS = 0x100, KEY_CLUSTER };
+enum { KEY_ACCEPT_LOSS = 0x100, KEY_CLUSTER, KEY_SURVIVORS };
 
 struct recover_options {
     const char *config;
@@ -23,7 +24,23 @@ struct recover_options {
     const char *cluster;
     uint32_t replica; /* 0: every journal that is on this machine */
     bool accept_loss;
+    uint32_t survivors; /* mask; 0: not given */
 };
+
+/* "1" or "1,3". */
+static uint32_t survivors_option(struct argp_state *state, const char *text)
+{
+    uint32_t mask = 0;
+    const char *at = text;
+    while (*at >= '1' && *at <= '0' + (int)LKS_REPLICAS_MAX && (at[1] == ',' || at[1] == '\0')) {
+        mask |= 1u << (*at - '0');
+        at += at[1] == ',' ? 2 : 1;
+    }
+    if (*at != '\0' || mask == 0) {
+        argp_error(state, "--survivors: '%s' is no list of replicas such as 1 or 1,3", text);
+    }
+    return mask;
+}
 
 static error_t parse(int key, char *argument, struct argp_state *state)
 {
@@ -45,6 +62,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case KEY_CLUSTER:
         options->cluster = argument;
         return 0;
+    case KEY_SURVIVORS:
+        options->survivors = survivors_option(state, argument);
+        return 0;
     case ARGP_KEY_END:
         if (options->config == NULL && options->directory == NULL) {
             argp_error(state, "--config FILE (or --dir D) is needed");
@@ -65,9 +85,6 @@ static int confirm(const struct recover_options *options, const struct lks_confi
 {
     char typed[LKS_CONFIG_NAME_MAX + 2] = "";
     const char *name = options->cluster;
-    printf("Cluster %s: entries that were acknowledged and that no journal below holds are given "
-           "up for good.\nIf another replica still has them, start that one instead.\n",
-           config->name);
     if (name == NULL) {
         printf("Type the cluster's name to go on: ");
         (void)fflush(stdout);
@@ -112,6 +129,42 @@ static int accept_loss(const struct lks_config *config, uint32_t id, struct lks_
     return rc;
 }
 
+static void print_mask(uint32_t mask)
+{
+    for (uint32_t id = 1; id <= LKS_REPLICAS_MAX; id++) {
+        if ((mask >> id & 1u) != 0) {
+            printf(" %u", id);
+        }
+    }
+}
+
+/* The majority is lost for good: a new cluster begins with what one survivor holds. */
+static int found(const struct recover_options *options, const struct lks_config *config,
+                 const char *path, struct lks_error *err)
+{
+    struct lks_survivor survivor;
+    int rc = lks_survivor_choose(&survivor, config, options->survivors, err);
+    if (rc != 0) {
+        return rc;
+    }
+    const uint32_t dropped = (survivor.voters | survivor.learners) & ~(1u << survivor.id);
+    printf("Cluster %s begins anew with replica %u alone, which holds entries up to %" PRIu64
+           " of term %" PRIu64 ".\nEverything acknowledged after that is given up for good. No "
+           "members any more:", config->name, survivor.id, survivor.last_index,
+           survivor.last_term);
+    print_mask(dropped);
+    printf(";\nthe cluster gets a new id, so that they cannot meet it again.\n");
+    rc = confirm(options, config, err);
+    if (rc == 0) {
+        rc = lks_survivor_found(&survivor, config, path, err);
+    }
+    if (rc == 0) {
+        printf("done: start it with `lockstep serve --config %s --replica %u`, then add others "
+               "with `lockstep member add N --rejoin`\n", path, survivor.id);
+    }
+    return rc;
+}
+
 static int recover(const struct recover_options *options, struct lks_error *err)
 {
     struct lks_config config;
@@ -121,7 +174,13 @@ static int recover(const struct recover_options *options, struct lks_error *err)
         rc = lks_error_set(err, -LKS_ECONFIG, "--replica %u: this cluster has replicas 1 to %u",
                            options->replica, config.replicas_count);
     }
+    if (rc == 0 && options->survivors != 0) {
+        return found(options, &config, path, err);
+    }
     if (rc == 0) {
+        printf("Cluster %s: entries that were acknowledged and that no journal below holds are "
+               "given up for good.\nIf another replica still has them, start that one instead.\n",
+               config.name);
         rc = confirm(options, &config, err);
     }
     uint32_t done = 0;
@@ -150,6 +209,9 @@ int lks_recover_command(int argc, char **argv)
         {"dir", 'd', "D", 0, "The same as --config D/cluster.yaml", 0},
         {"replica", 'i', "N", 0, "Only replica N's journal (default: all on this machine)", 0},
         {"accept-loss", KEY_ACCEPT_LOSS, NULL, 0, "Needed: say that the loss is accepted", 0},
+        {"survivors", KEY_SURVIVORS, "LIST", 0,
+         "A majority is lost for good: of these replicas (as 1 or 1,3), the one with the latest "
+         "log becomes the only member of the cluster, which gets a new id", 0},
         {"cluster", KEY_CLUSTER, "NAME", 0, "The cluster's name, instead of being asked for it",
          0},
         {0},
@@ -159,7 +221,8 @@ int lks_recover_command(int argc, char **argv)
         .parser = parse,
         .args_doc = "--config FILE --accept-loss",
         .doc = "Lets a cluster start again of which a majority may have forgotten acknowledged "
-               "entries (power lost in durability mode memory, or journals replaced).\vThe "
+               "entries (power lost in durability mode memory, or journals replaced), or is lost "
+               "for good.\vThe "
                "replicas must be stopped. Exit codes: 0 done; 1 failed; 2 wrong arguments or "
                "configuration.",
     };

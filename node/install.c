@@ -57,6 +57,7 @@ static void tell_core(struct lks_replica *replica, bool log_changed)
         event->members = install->members;
         event->position = lks_replica_position(&install->cursor);
         event->runs = &install->runs;
+        lks_replica_tell_members(replica);
     }
     free(install->preface);
     install->preface = NULL;

@@ -62,7 +62,11 @@ void lks_replica_take_members(struct lks_replica *replica,
 {
     replica->members.applied = *record;
     replica->members.applied_end = end_offset;
-    if (record->number != 0) {
+}
+
+void lks_replica_tell_members(struct lks_replica *replica)
+{
+    if (replica->members.applied.number != 0) {
         struct lks_core_event *event = lks_replica_event(replica, LKS_EVENT_MEMBERS_APPLIED, 0);
         event->members = lks_replica_applied_members(replica);
     }
@@ -78,6 +82,7 @@ void lks_replica_apply_members(struct lks_replica *replica, const struct lks_ent
     }
     LKS_ASSERT(record.number > replica->members.applied.number);
     lks_replica_take_members(replica, &record, replica->applied.offset);
+    lks_replica_tell_members(replica);
     lks_log_info(replica->options.log_sink, "members %" PRIu64 ": voters%s, learners%s",
                  record.number, mask_text(record.voters, voters),
                  mask_text(record.learners, learners));
@@ -141,6 +146,11 @@ static int begin_change(struct lks_replica *replica, const struct lks_member_req
     }
     const struct lks_members proposed = lks_members_of(&next, 0);
     (void)lks_core_view(replica->core); /* fills in the peers, for what is said */
+    if (request->action == LKS_MEMBER_ADD && replica->view->peers[request->id].path_open) {
+        /* Its earlier life's path: what is known of that journal is not true of the new one. */
+        return lks_error_set(err, -LKS_EBUSY, "replica %u has only just been removed: try again",
+                             request->id);
+    }
     rc = lks_core_members_check(replica->core, &proposed);
     if (rc != 0) {
         return refuse(replica, request, next.voters, rc, err);
@@ -156,25 +166,52 @@ static int begin_change(struct lks_replica *replica, const struct lks_member_req
     return 0;
 }
 
+/* Whether that voter could lead at once. */
+static bool can_lead(const struct lks_replica *replica, uint32_t id)
+{
+    const struct lks_core_view *view = replica->view;
+    return id != replica->options.replica && (view->members.voters >> id & 1u) != 0 &&
+           view->peers[id].connected && view->peers[id].counted;
+}
+
+/* The one that holds most of the log; 0: nobody can. */
+static uint32_t best_successor(const struct lks_replica *replica)
+{
+    uint32_t best = 0;
+    for (uint32_t id = 1; id <= replica->options.replicas; id++) {
+        const struct lks_core_view *view = replica->view;
+        if (can_lead(replica, id) &&
+            (best == 0 || view->peers[id].durable_offset > view->peers[best].durable_offset)) {
+            best = id;
+        }
+    }
+    return best;
+}
+
 static int begin_transfer(struct lks_replica *replica, const struct lks_member_request *request,
                           struct lks_error *err)
 {
     const struct lks_core_view *view = lks_core_view(replica->core);
-    const uint32_t id = request->id;
-    if (id == replica->options.replica) {
+    if (request->id == replica->options.replica) {
         return 1;
     }
     if (view->transferring || !view->established) {
         return refuse(replica, request, 0, -LKS_EBUSY, err);
     }
-    if (id > LKS_REPLICAS_MAX || (id != 0 && (view->members.voters >> id & 1u) == 0)) {
+    const uint32_t id = request->id != 0 ? request->id : best_successor(replica);
+    if (id == 0) {
+        return lks_error_set(err, -EINVAL, "no other voter is connected and holds the log: nobody "
+                             "could lead; start or add one first");
+    }
+    if (id > replica->options.replicas || (view->members.voters >> id & 1u) == 0) {
         return lks_error_set(err, -EINVAL, "replica %u is no voter: it cannot lead", id);
     }
-    if (id != 0 && (!view->peers[id].connected || !view->peers[id].counted)) {
+    if (!can_lead(replica, id)) {
         return lks_error_set(err, -EINVAL, "replica %u is not connected, or does not hold the log "
                              "yet: it cannot lead now", id);
     }
     (void)lks_replica_event(replica, LKS_EVENT_TRANSFER, id);
+    (void)lks_replica_drain(replica);
     replica->members.change = (struct lks_member_change){.active = true,
                                                          .request = *request,
                                                          .term = view->term,
@@ -225,7 +262,8 @@ static bool end_of_transfer(struct lks_replica *replica)
                wanted ? "" : "another replica leads now: ask it to hand over");
         return true;
     }
-    if (replica->now_ns - change->began_ns > patience) {
+    if ((view->role == LKS_CORE_LEADER && !view->transferring) ||
+        replica->now_ns - change->began_ns > patience) {
         answer(replica, -ETIMEDOUT, "leadership was not handed over: no follower took it in time");
         return true;
     }

@@ -166,6 +166,7 @@ static void tail_persisted(struct lks_replica *replica)
     event->offset = replica->tail_event.offset;
     event->runs = &replica->tail_runs;
     event->members = replica->tail_members;
+    lks_replica_tell_members(replica); /* after it: those may be a snapshot's */
     struct lks_log_point base;
     lks_journal_base(replica->options.journal, &base);
     event->base = lks_replica_position(&base);

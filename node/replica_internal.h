@@ -343,9 +343,11 @@ void lks_replica_note_members(struct lks_replica *replica, const struct lks_entr
                               uint64_t end_offset, struct lks_members *members);
 /* A committed entry brings members, at the applied point. */
 void lks_replica_apply_members(struct lks_replica *replica, const struct lks_entry *entry);
-/* The same from a snapshot. */
+/* The same from a snapshot; the core is told when it knows the base. */
 void lks_replica_take_members(struct lks_replica *replica,
                               const struct lks_members_record *record, uint64_t end_offset);
+/* Tells the core which members are applied. */
+void lks_replica_tell_members(struct lks_replica *replica);
 /* Reads the record; false: failed, said by lks_replica_fail. */
 bool lks_replica_read_members(struct lks_replica *replica, const struct lks_entry *entry,
                               struct lks_members_record *record);

@@ -328,6 +328,22 @@ void lks_journal_close(struct lks_journal *journal, bool clean)
 
 /* ---- what it is made of ------------------------------------------------------------------- */
 
+int lks_journal_set_cluster(struct lks_journal *journal,
+                            const uint8_t cluster_id[LKS_CLUSTER_ID_BYTES])
+{
+    struct lks_header_page header; /* one cache line: whole, before and after */
+    LKS_ASSERT(!journal->read_only);
+    memcpy(&header, journal->mapping.address, sizeof header);
+    memcpy(header.cluster_id, cluster_id, LKS_CLUSTER_ID_BYTES);
+    header.checksum = lks_journal_header_checksum(&header);
+    const int rc =
+        lks_medium_store(&journal->medium, journal->mapping.address, &header, sizeof header);
+    if (rc == 0) {
+        memcpy(journal->facts.cluster_id, cluster_id, LKS_CLUSTER_ID_BYTES);
+    }
+    return rc;
+}
+
 void lks_journal_facts(const struct lks_journal *journal, struct lks_journal_facts *facts)
 {
     *facts = journal->facts;

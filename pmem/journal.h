@@ -194,7 +194,7 @@ struct lks_log_memory {
     uint64_t fd_offset; /* of address in fd */
 };
 
-/* What the header page says; set at creation, never changed. */
+/* What the header page says; set at creation, never changed but by lks_journal_set_cluster. */
 struct lks_journal_facts {
     uint32_t version; /* of the format */
     uint32_t replica;
@@ -202,6 +202,11 @@ struct lks_journal_facts {
     uint64_t ring_bytes;
     uint64_t created_ns; /* CLOCK_REALTIME */
 };
+
+/* Gives the journal to another cluster, durably: for a lost majority, when no replica runs. Errors:
+ * errno of msync. */
+int lks_journal_set_cluster(struct lks_journal *journal,
+                            const uint8_t cluster_id[LKS_CLUSTER_ID_BYTES]);
 
 void lks_journal_facts(const struct lks_journal *journal, struct lks_journal_facts *facts);
 

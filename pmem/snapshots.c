@@ -127,6 +127,17 @@ static int format(struct lks_snapshots *store, const struct lks_snapshots_option
     return lks_medium_store(&store->medium, store->mapping.address, &header, sizeof header);
 }
 
+int lks_snapshots_set_cluster(struct lks_snapshots *store,
+                              const uint8_t cluster_id[LKS_CLUSTER_ID_BYTES])
+{
+    struct lks_snapshots_header header;
+    LKS_ASSERT(!store->read_only);
+    memcpy(&header, store->mapping.address, sizeof header);
+    memcpy(header.cluster_id, cluster_id, LKS_CLUSTER_ID_BYTES);
+    header.checksum = lks_snapshots_header_checksum(&header);
+    return lks_medium_store(&store->medium, store->mapping.address, &header, sizeof header);
+}
+
 static int sync_file(const struct lks_snapshots *store)
 {
     char *copy = strdup(store->path);

@@ -100,6 +100,11 @@ int lks_snapshots_settle(const struct lks_snapshots *store, struct lks_journal *
 
 /* ---- what is there ------------------------------------------------------------------------ */
 
+/* Gives the area to another cluster, durably, like lks_journal_set_cluster. Errors: errno of
+ * msync. */
+int lks_snapshots_set_cluster(struct lks_snapshots *store,
+                              const uint8_t cluster_id[LKS_CLUSTER_ID_BYTES]);
+
 uint32_t lks_snapshots_partitions(const struct lks_snapshots *store);
 
 /* The partition's present snapshot; valid until the next replacement. */

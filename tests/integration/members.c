@@ -325,12 +325,54 @@ static void learner__installs_a_snapshot__becomes_a_voter(void **state)
     end(&f);
 }
 
+/* ---- a majority that is lost for good -------------------------------------------------------- */
+
+static int recover(struct fixture *f, const char *name)
+{
+    const char *const arguments[] = {"recover",     "--config", f->config, "--accept-loss",
+                                     "--survivors", "1",        "--cluster", name, NULL};
+    return lks_process_run(arguments, f->output, f->output);
+}
+
+static void majority__lost_for_good__one_survivor_begins_anew(void **state)
+{
+    (void)state;
+    static struct fixture f;
+    char path[PATH_BYTES + 64];
+    make(&f, 3, "256K");
+    expect_reply(&f, 2, "SET k kept", "OK");
+    wait_for(&f, 1, "apply_lag_bytes", "0");
+    assert_int_equal(recover(&f, "local"), 1); /* it runs */
+    for (uint32_t id = 1; id <= 3; id++) {
+        (void)lks_process_cluster_stop(&f.cluster, id);
+    }
+    for (uint32_t id = 2; id <= 3; id++) {
+        (void)snprintf(path, sizeof path, "%s/r%u.journal", f.cluster.directory, id);
+        assert_int_equal(unlink(path), 0);
+        (void)strncat(path, ".snapshots", sizeof path - strlen(path) - 1);
+        assert_int_equal(unlink(path), 0);
+    }
+    assert_int_equal(recover(&f, "another"), 1); /* not its name */
+    assert_int_equal(recover(&f, "local"), 0);
+    assert_int_equal(lks_process_cluster_start(&f.cluster, 1), 0);
+    wait_for(&f, 1, "serving", "1");
+    expect_reply(&f, 1, "GET k", "kept");
+    for (uint32_t id = 2; id <= 3; id++) {
+        assert_int_equal(add_again(&f, id), 0);
+        assert_int_equal(lks_process_cluster_start(&f.cluster, id), 0);
+        wait_for(&f, id, "voters", id == 2 ? "1,2" : "1,2,3");
+        expect_reply(&f, id, "GET k", "kept");
+    }
+    end(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cluster__grows_and_shrinks_under_load__loses_nothing),
         cmocka_unit_test(leader__killed_during_a_change__the_command_finishes_it),
         cmocka_unit_test(learner__installs_a_snapshot__becomes_a_voter),
+        cmocka_unit_test(majority__lost_for_good__one_survivor_begins_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
