@@ -7,6 +7,15 @@ early_modules=(virtio_pci virtio_net virtio_console 9pnet_virtio 9p overlay)
 rdma_modules=(crc32_generic crc32c_generic rdma_rxe ib_uverbs rdma_ucm)
 nvdimm_modules=(nfit nd_pmem dax_pmem device_dax)
 
+# Paths travel on a kernel's command line and in QEMU's options.
+need_plain_paths() {
+    local path
+    for path in "$checkout" "$cache" "$out"; do
+        [[ ! $path =~ [[:space:],=] ]] ||
+            die "$status_broken" "$path: no white space, ',' or '=' may be in this path"
+    done
+}
+
 need_programs() {
     local program
     for program in qemu-system-x86_64 busybox cpio xz readelf modprobe depmod rdma ip nft ndctl cc flock; do
@@ -155,6 +164,7 @@ accelerator() {
 }
 
 prepare() {
+    need_plain_paths
     need_programs
     mkdir -p "$cache"
     # Who must not write there can use what is complete.
