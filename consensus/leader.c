@@ -165,20 +165,30 @@ static void try_end_amnesia(struct lks_core *core, uint32_t p)
     }
 }
 
+/* Runs several times a command: whether a majority has more at all is asked first. */
 static bool advance_commit(struct lks_core *core)
 {
-    uint64_t durable[LKS_CORE_PEERS];
-    const uint32_t voters = core->view.members.voters;
-    LKS_QUORUM_EACH (p, voters) {
-        durable[p] = core->peers[p].counted ? core->peers[p].durable : 0;
-    }
-    durable[core->options.replica] = core->own_durable;
-    const uint64_t reached = lks_quorum_reached(durable, voters);
-    LKS_ASSERT(reached <= core->view.tail.offset);
-    if (core->view.noop_offset == 0 || reached < core->view.noop_offset ||
-        (core->view.established && reached <= core->view.commit_offset)) {
+    if (core->view.noop_offset == 0) {
         return false;
     }
+    const uint64_t before =
+        core->view.established ? core->view.commit_offset : core->view.noop_offset - 1;
+    const uint32_t voters = core->view.members.voters;
+    uint64_t durable[LKS_CORE_PEERS];
+    uint32_t have_more = 0;
+    LKS_QUORUM_EACH (p, voters) {
+        const struct peer *peer = &core->peers[p];
+        durable[p] = p == core->options.replica ? core->own_durable
+                     : peer->counted            ? peer->durable
+                                                : 0;
+        have_more |= durable[p] > before ? 1u << p : 0;
+    }
+    if (!lks_quorum_has_majority(have_more, voters)) {
+        return false;
+    }
+    const uint64_t reached = lks_quorum_reached(durable, voters);
+    LKS_ASSERT(reached > before);
+    LKS_ASSERT(reached <= core->view.tail.offset);
     core->view.established = true;
     lks_core_raise_commit(core, reached);
     return true;
@@ -202,7 +212,7 @@ static void progress(struct lks_core *core)
 /* The same after something that concerns one follower: the others only if more has committed. */
 static void progress_of(struct lks_core *core, uint32_t p)
 {
-    if (advance_commit(core)) {
+    if (core->peers[p].durable > core->view.commit_offset && advance_commit(core)) {
         progress(core);
         return;
     }
