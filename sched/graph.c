@@ -6,6 +6,7 @@
 #include "sched/graph.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -355,9 +356,23 @@ int lks_graph_set_classes(struct lks_graph *graph, const uint8_t *lane_of_class,
     return 0;
 }
 
+/* A lane's last command may be executed before whoever walked the lane has noted it in the slot:
+ * the slots are the dispatcher's only once each lane has been let go. */
+static void wait_for_lanes(struct lks_graph *graph)
+{
+    for (uint32_t i = 0; graph->walks && i < graph->lanes; i++) {
+        /* Acquire: with the release store in lks_graph_walk. Its holder has nothing left to insert;
+         * it may only be off its processor. */
+        while (atomic_load_explicit(&graph->lane[i].busy, memory_order_acquire)) {
+            (void)sched_yield();
+        }
+    }
+}
+
 void lks_graph_reset(struct lks_graph *graph, uint64_t ticket, uint32_t lanes, bool by_class)
 {
     LKS_ASSERT(lanes >= 1 && lanes <= LKS_LANES_MAX);
+    wait_for_lanes(graph);
     graph->lanes = lanes;
     graph->walks = lanes > 1 || by_class;
     atomic_store_explicit(&graph->walked, graph->walks ? lanes : 0, memory_order_relaxed);

@@ -25,6 +25,9 @@ void lks_rival_barriers(struct lks_load *load, uint32_t workers);
 /* OpenMP tasks with `depend`. */
 void lks_rival_openmp(struct lks_load *load, uint32_t workers);
 
+/* oneTBB's flow graph, built and run in batches; where libtbb-dev is installed. */
+void lks_rival_tbb(struct lks_load *load, uint32_t workers);
+
 /* No rival but the floor: the commands' own cost, dealt out to the workers without looking at what
  * they touch. No scheduler can be faster; state and replies mean nothing. */
 void lks_rival_floor(struct lks_load *load, uint32_t workers);
