@@ -23,8 +23,6 @@
 #define RETRIES 6
 #define ACK_TIMEOUT 13 /* 4.096 us << 13 is 34 ms, and seven of them a quarter of a second */
 #define DESCRIPTION_BYTES 400u
-#define HEAD_OFFSET 2048u /* in the log's first page, behind the shm backend's gates */
-#define HEAD_MAGIC UINT64_C(0x6c6b732d72646d61) /* "lks-rdma" */
 
 /* ---- events --------------------------------------------------------------------------------- */
 
@@ -260,10 +258,10 @@ static int check_options(const struct lks_fabric_options *options,
 /* Writes down which process this life is, and finds the one before it. */
 static int take_over(struct lks_ibv_fabric *ibv, struct lks_error *err)
 {
-    struct lks_ibv_head head = {.magic = HEAD_MAGIC};
+    struct lks_ibv_head head = {.magic = LKS_IBV_HEAD_MAGIC};
     struct lks_shm_process self;
     struct lks_ibv_head *place =
-        (struct lks_ibv_head *)(void *)((uint8_t *)ibv->options.log.address + HEAD_OFFSET);
+        (struct lks_ibv_head *)(void *)((uint8_t *)ibv->options.log.address + LKS_IBV_HEAD_OFFSET);
     int code = lks_shm_process_self(&self);
     if (code == 0) {
         code = lks_shm_boot_id(head.boot_id);
@@ -274,7 +272,7 @@ static int take_over(struct lks_ibv_fabric *ibv, struct lks_error *err)
     head.pid = self.pid;
     head.start_time = self.start_time;
     const struct lks_ibv_head before = *place;
-    if (before.magic == HEAD_MAGIC &&
+    if (before.magic == LKS_IBV_HEAD_MAGIC &&
         memcmp(before.boot_id, head.boot_id, sizeof head.boot_id) == 0 &&
         (before.pid != head.pid || before.start_time != head.start_time)) {
         const struct lks_shm_process process = {.pid = before.pid,

@@ -237,6 +237,9 @@ struct lks_ibv_peer {
     uint64_t complained_ns;
 };
 
+#define LKS_IBV_HEAD_OFFSET 2048u /* in the log's first page */
+#define LKS_IBV_HEAD_MAGIC UINT64_C(0x6c6b732d72646d61) /* "lks-rdma" */
+
 /* Where this backend keeps what its next life must know: in the log's head, behind the shm
  * backend's gates. Native byte order: it means nothing to another boot. */
 struct lks_ibv_head {

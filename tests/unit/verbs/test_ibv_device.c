@@ -4,8 +4,10 @@
  * no device has. Two fabrics in one process, polled by one thread.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <setjmp.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -13,12 +15,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/assert.h"
 #include "verbs/ibv/ibv.h"
+#include "verbs/shm/process.h"
 
 #define SKIPPED 77
 #define FIRST_PORT 18700u
@@ -270,6 +275,68 @@ static void write_inbox__more_wakes_than_the_peer_takes__none_is_lost(void **sta
     assert_int_equal(area[0], wakes);
 }
 
+/* A living process that ends when *end is closed. */
+static pid_t spawn_sleeper(int *end)
+{
+    char *const arguments[] = {(char *)(uintptr_t)"cat", NULL};
+    posix_spawn_file_actions_t actions;
+    int pipe_ends[2];
+    pid_t child = 0;
+    assert_int_equal(pipe2(pipe_ends, O_CLOEXEC), 0);
+    assert_int_equal(posix_spawn_file_actions_init(&actions), 0);
+    assert_int_equal(posix_spawn_file_actions_adddup2(&actions, pipe_ends[0], STDIN_FILENO), 0);
+    assert_int_equal(posix_spawnp(&child, "cat", &actions, NULL, arguments, environ), 0);
+    (void)posix_spawn_file_actions_destroy(&actions);
+    (void)close(pipe_ends[0]);
+    *end = pipe_ends[1];
+    return child;
+}
+
+static uint64_t start_time_of(pid_t process)
+{
+    char path[32];
+    char text[1024] = "";
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)process);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_true(fread(text, 1, sizeof text - 1, file) > 0);
+    (void)fclose(file);
+    const char *at = strrchr(text, ')');
+    for (int field = 2; at != NULL && field < 22; field++) {
+        at = strchr(at + 1, ' ');
+    }
+    assert_non_null(at);
+    return strtoull(at + 1, NULL, 10);
+}
+
+static void revoke__earlier_life_still_ends__waits_for_it(void **state)
+{
+    struct pair *pair = *state;
+    int end = -1;
+    const pid_t earlier = spawn_sleeper(&end);
+    struct lks_ibv_head *head =
+        (struct lks_ibv_head *)(void *)(pair->logs[1] + LKS_IBV_HEAD_OFFSET);
+    *head = (struct lks_ibv_head){.magic = LKS_IBV_HEAD_MAGIC,
+                                  .pid = (uint32_t)earlier,
+                                  .start_time = start_time_of(earlier)};
+    assert_int_equal(lks_shm_boot_id(head->boot_id), 0);
+    assert_int_equal(start(pair, 1, "secret", 4096), 0);
+    assert_int_equal(head->pid, getpid());
+    assert_int_equal(lks_fabric_revoke(pair->fabrics[1], 2, 5), 0);
+    for (unsigned i = 0; i < 200; i++) {
+        turn(pair);
+    }
+    assert_int_equal(pair->last[1].id, 0); /* nothing has been said */
+    (void)close(end);
+    for (unsigned i = 0; pair->last[1].id != 5; i++) {
+        assert_true(i < ROUNDS_MAX);
+        turn(pair);
+    }
+    assert_int_equal(pair->last[1].kind, LKS_FABRIC_REVOKED);
+    assert_int_equal(pair->last[1].status, 0);
+    assert_int_equal(waitpid(earlier, NULL, 0), earlier);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -280,6 +347,7 @@ int main(void)
         TEST(new__port_in_use__eaddrinuse),
         TEST(read__snapshots_of_many_chunks__each_is_registered_when_wanted),
         TEST(read__snapshots_of_a_peer_that_ends__ebroken),
+        TEST(revoke__earlier_life_still_ends__waits_for_it),
         TEST(write_inbox__more_wakes_than_the_peer_takes__none_is_lost),
 #undef TEST
     };
