@@ -201,6 +201,38 @@ static void floor__large_entries__is_the_end_of_an_entry(void **state)
     rig_free(rig);
 }
 
+/* What a majority of others has made durable is applied here before it is durable here. */
+static void floor__applied_and_not_durable__stays(void **state)
+{
+    (void)state;
+    struct rig_options options = {.replicas = 3, .ring_bytes = 4u << 20};
+    options.durability[3] = LKS_DURABILITY_PMEM_ACK;
+    options.on_file[3] = true;
+    options.slow_medium[3] = true;
+    struct rig *rig = rig_new(&options);
+    rig_make_leader(rig, 1);
+    rig_settle(rig);
+    struct lks_identity before;
+    struct lks_identity after;
+    lks_journal_identity(rig->replicas[3].journal, &before);
+    rig->replicas[3].holds_persists = true;
+    for (int i = 0; i < 150; i++) {
+        rig_submit_many(rig, 1, 1000, 10);
+        rig_tick(rig);
+    }
+    rig_run(rig, RIG_ELECTION_NS);
+    assert_true(rig_status(rig, 3).applied_offset > UINT64_C(1500000));
+    lks_journal_identity(rig->replicas[3].journal, &after);
+    assert_int_equal(after.floor, before.floor);
+    rig->replicas[3].holds_persists = false;
+    rig_run(rig, RIG_ELECTION_NS);
+    rig_submit_many(rig, 1, 1000, 1);
+    rig_settle(rig);
+    lks_journal_identity(rig->replicas[3].journal, &after);
+    assert_true(after.floor > before.floor);
+    rig_free(rig);
+}
+
 static void floor__below_it_something_is_missing__replica_refuses(void **state)
 {
     (void)state;
@@ -257,6 +289,7 @@ int main(void)
         cmocka_unit_test(write__too_much_outstanding__no_commit_word_follows),
         cmocka_unit_test(commit_word__too_much_outstanding__sent_later),
         cmocka_unit_test(floor__large_entries__is_the_end_of_an_entry),
+        cmocka_unit_test(floor__applied_and_not_durable__stays),
         cmocka_unit_test(floor__below_it_something_is_missing__replica_refuses),
         cmocka_unit_test(apply__committed_entry_is_damaged__replica_stops_at_once),
     };
