@@ -6,10 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <setjmp.h>
 #include <spawn.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,154 +16,18 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "base/assert.h"
-#include "verbs/ibv/ibv.h"
+#include "tests/unit/verbs/ibv_pair.h"
 #include "verbs/shm/process.h"
 
-#define SKIPPED 77
-#define FIRST_PORT 18700u
-#define LOG_BYTES (UINT64_C(64) << 10)
-#define AREA_BYTES (UINT64_C(160) << 20) /* three chunks, hardly any of it ever touched */
-#define SCRATCH_BYTES (UINT64_C(64) << 10)
-#define OUTSTANDING_MAX 64u
-#define ROUNDS_MAX 100000u
-#define LINES_BYTES 4096u
-
-struct pair {
-    struct lks_fabric *fabrics[3]; /* by id */
-    uint8_t *logs[3];
-    uint8_t *area; /* replica 2's snapshots */
-    char lines[3][LINES_BYTES]; /* what each has logged */
-    struct lks_log sinks[3];
-    struct lks_fabric_event last[3];
-    uint64_t completed[3];
-    bool connected[3];
-    bool disconnected[3];
-};
-
-static const char *g_address;
-
-static void keep_line(void *ctx, enum lks_log_level level, const char *line)
-{
-    char *lines = ctx;
-    (void)level;
-    const size_t used = strlen(lines);
-    (void)snprintf(lines + used, LINES_BYTES - used, "%s\n", line);
-}
-
-static uint8_t *map_shared(uint64_t bytes)
-{
-    void *mapped = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    assert_ptr_not_equal(mapped, MAP_FAILED);
-    return mapped;
-}
-
-static int setup(void **state)
-{
-    struct pair *pair = calloc(1, sizeof *pair);
-    assert_non_null(pair);
-    for (uint32_t id = 1; id <= 2; id++) {
-        pair->logs[id] = map_shared(LOG_BYTES);
-        pair->sinks[id] =
-            (struct lks_log){.level = LKS_LOG_DEBUG, .sink = keep_line, .ctx = pair->lines[id]};
-    }
-    pair->area = map_shared(AREA_BYTES);
-    *state = pair;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct pair *pair = *state;
-    for (uint32_t id = 1; id <= 2; id++) {
-        lks_fabric_free(pair->fabrics[id]);
-        (void)munmap(pair->logs[id], LOG_BYTES);
-    }
-    (void)munmap(pair->area, AREA_BYTES);
-    free(pair);
-    return 0;
-}
-
-static int start(struct pair *pair, uint32_t id, const char *key, uint64_t words_bytes)
-{
-    struct lks_error err = {0};
-    struct lks_fabric_options options = {
-        .replica = id,
-        .replicas = 2,
-        .cluster_id = "pair",
-        .incarnation = 1,
-        .log = {.address = pair->logs[id], .bytes = LOG_BYTES, .fd = -1},
-        .words_bytes = words_bytes,
-        .inbox_bytes = 4096,
-        .scratch_bytes = SCRATCH_BYTES,
-        .outstanding_max = OUTSTANDING_MAX,
-        .log_sink = &pair->sinks[id],
-    };
-    struct lks_rdma_options rdma = {0};
-    if (id == 2) {
-        options.snapshots =
-            (struct lks_fabric_memory){.address = pair->area, .bytes = AREA_BYTES, .fd = -1};
-    }
-    (void)snprintf((char *)rdma.cluster_key, sizeof rdma.cluster_key, "%s", key);
-    for (uint32_t peer = 1; peer <= 2; peer++) {
-        (void)snprintf(rdma.places[peer].address, sizeof rdma.places[peer].address, "%s",
-                       g_address);
-        rdma.places[peer].port = (uint16_t)(FIRST_PORT + peer);
-    }
-    const int code = lks_fabric_rdma_new(&pair->fabrics[id], &options, &rdma, &err);
-    if (code != 0) {
-        keep_line(pair->lines[id], LKS_LOG_ERROR, err.text);
-        return code;
-    }
-    return lks_fabric_connect(pair->fabrics[id], 3 - id);
-}
-
-static void turn(struct pair *pair)
-{
-    const struct timespec moment = {.tv_nsec = 50000};
-    for (uint32_t id = 1; id <= 2; id++) {
-        struct lks_fabric_event event;
-        while (pair->fabrics[id] != NULL && lks_fabric_poll(pair->fabrics[id], &event, 1) == 1) {
-            pair->last[id] = event;
-            pair->completed[id] += event.kind == LKS_FABRIC_COMPLETED;
-            pair->connected[id] = pair->connected[id] || event.kind == LKS_FABRIC_CONNECTED;
-            pair->disconnected[id] =
-                pair->disconnected[id] || event.kind == LKS_FABRIC_DISCONNECTED;
-        }
-    }
-    (void)ppoll(NULL, 0, &moment, NULL);
-}
-
-static void await_lines(struct pair *pair, uint32_t id, const char *text)
-{
-    for (unsigned i = 0; strstr(pair->lines[id], text) == NULL; i++) {
-        if (i == ROUNDS_MAX) {
-            fail_msg("replica %u does not say \"%s\" but: %s", id, text, pair->lines[id]);
-        }
-        turn(pair);
-    }
-}
-
-static void connect_both(struct pair *pair)
-{
-    assert_int_equal(start(pair, 1, "secret", 4096), 0);
-    assert_int_equal(start(pair, 2, "secret", 4096), 0);
-    for (unsigned i = 0; !pair->connected[1] || !pair->connected[2]; i++) {
-        assert_true(i < ROUNDS_MAX);
-        turn(pair);
-    }
-}
 
 static void handshake__another_cluster_key__refused_and_both_say_why(void **state)
 {
     struct pair *pair = *state;
-    assert_int_equal(start(pair, 1, "secret", 4096), 0);
-    assert_int_equal(start(pair, 2, "guess", 4096), 0);
-    await_lines(pair, 1, "it does not know the cluster key");
-    await_lines(pair, 2, "it refuses this replica");
+    assert_int_equal(pair_start(pair, 1, "secret", 4096), 0);
+    assert_int_equal(pair_start(pair, 2, "guess", 4096), 0);
+    pair_await_lines(pair, 1, "it does not know the cluster key");
+    pair_await_lines(pair, 2, "it refuses this replica");
     assert_false(pair->connected[1]);
     assert_false(pair->connected[2]);
 }
@@ -174,10 +35,10 @@ static void handshake__another_cluster_key__refused_and_both_say_why(void **stat
 static void handshake__another_size__refused_and_both_say_why(void **state)
 {
     struct pair *pair = *state;
-    assert_int_equal(start(pair, 1, "secret", 4096), 0);
-    assert_int_equal(start(pair, 2, "secret", 8192), 0);
-    await_lines(pair, 2, "words or inboxes have another size");
-    await_lines(pair, 1, "it refuses this replica");
+    assert_int_equal(pair_start(pair, 1, "secret", 4096), 0);
+    assert_int_equal(pair_start(pair, 2, "secret", 8192), 0);
+    pair_await_lines(pair, 2, "words or inboxes have another size");
+    pair_await_lines(pair, 1, "it refuses this replica");
     assert_false(pair->connected[1]);
     assert_false(pair->connected[2]);
 }
@@ -185,10 +46,9 @@ static void handshake__another_size__refused_and_both_say_why(void **state)
 static void new__address_of_no_device__enodev_with_way_out(void **state)
 {
     struct pair *pair = *state;
-    const char *address = g_address;
-    g_address = "127.0.0.1";
-    assert_int_equal(start(pair, 1, "secret", 4096), -ENODEV);
-    g_address = address;
+    pair_use_address("127.0.0.1");
+    assert_int_equal(pair_start(pair, 1, "secret", 4096), -ENODEV);
+    (void)pair_address();
     assert_non_null(strstr(pair->lines[1], "rdma link add"));
 }
 
@@ -196,20 +56,20 @@ static void new__port_in_use__eaddrinuse(void **state)
 {
     struct pair *pair = *state;
     struct lks_fabric *first;
-    assert_int_equal(start(pair, 1, "secret", 4096), 0);
+    assert_int_equal(pair_start(pair, 1, "secret", 4096), 0);
     first = pair->fabrics[1];
     pair->fabrics[1] = NULL;
-    assert_int_equal(start(pair, 1, "secret", 4096), -EADDRINUSE);
+    assert_int_equal(pair_start(pair, 1, "secret", 4096), -EADDRINUSE);
     pair->fabrics[1] = first;
 }
 
 static void read__snapshots_of_many_chunks__each_is_registered_when_wanted(void **state)
 {
     struct pair *pair = *state;
-    connect_both(pair);
+    pair_connect(pair);
     uint8_t *scratch = lks_fabric_scratch(pair->fabrics[1]);
     const uint64_t chunk = LKS_IBV_CHUNK_BYTES_MIN;
-    const uint64_t offsets[] = {0, chunk - 1000, 2 * chunk + 4096, AREA_BYTES - 5000};
+    const uint64_t offsets[] = {0, chunk - 1000, 2 * chunk + 4096, PAIR_AREA_BYTES - 5000};
     const struct lks_ibv_snapshots *own = &lks_ibv_of(pair->fabrics[2])->snapshots;
     assert_int_equal(own->count, 3);
     for (size_t i = 0; i < LKS_COUNT_OF(offsets); i++) {
@@ -220,8 +80,8 @@ static void read__snapshots_of_many_chunks__each_is_registered_when_wanted(void 
     }
     assert_null(own->regions[1]);
     for (unsigned i = 0; pair->completed[1] < LKS_COUNT_OF(offsets); i++) {
-        assert_true(i < ROUNDS_MAX);
-        turn(pair);
+        assert_true(i < PAIR_ROUNDS_MAX);
+        pair_turn(pair);
     }
     for (size_t i = 0; i < LKS_COUNT_OF(offsets); i++) {
         assert_memory_equal(scratch + i * 8192, pair->area + offsets[i], 5000);
@@ -231,15 +91,15 @@ static void read__snapshots_of_many_chunks__each_is_registered_when_wanted(void 
 static void read__snapshots_of_a_peer_that_ends__ebroken(void **state)
 {
     struct pair *pair = *state;
-    connect_both(pair);
+    pair_connect(pair);
     assert_int_equal(lks_fabric_read(pair->fabrics[1], 2, LKS_FABRIC_SNAPSHOTS, 0,
                                      lks_fabric_scratch(pair->fabrics[1]), 4096, 9),
                      0);
     lks_fabric_free(pair->fabrics[2]); /* it has not heard of it yet */
     pair->fabrics[2] = NULL;
     for (unsigned i = 0; !pair->disconnected[1]; i++) {
-        assert_true(i < ROUNDS_MAX);
-        turn(pair);
+        assert_true(i < PAIR_ROUNDS_MAX);
+        pair_turn(pair);
     }
     assert_int_equal(pair->completed[1], 1);
     assert_true(pair->last[1].peer_dead);
@@ -248,7 +108,7 @@ static void read__snapshots_of_a_peer_that_ends__ebroken(void **state)
 static void write_inbox__more_wakes_than_the_peer_takes__none_is_lost(void **state)
 {
     struct pair *pair = *state;
-    connect_both(pair);
+    pair_connect(pair);
     struct lks_ibv_fabric *one = lks_ibv_of(pair->fabrics[1]);
     const uint32_t flags = LKS_FABRIC_INLINE | LKS_FABRIC_WAKE;
     const uint64_t wakes = 3 * LKS_IBV_WAKES_MAX;
@@ -263,13 +123,13 @@ static void write_inbox__more_wakes_than_the_peer_takes__none_is_lost(void **sta
     assert_int_equal(one->peers[2].link.bell.sent, LKS_IBV_WAKES_MAX);
     assert_true(one->peers[2].link.bell.owed);
     for (unsigned i = 0; one->peers[2].link.bell.owed; i++) {
-        assert_true(i < ROUNDS_MAX);
-        turn(pair);
+        assert_true(i < PAIR_ROUNDS_MAX);
+        pair_turn(pair);
     }
     for (unsigned i = 0; lks_ibv_of(pair->fabrics[2])->peers[1].link.rung.taken <=
                          LKS_IBV_WAKES_MAX; i++) {
-        assert_true(i < ROUNDS_MAX);
-        turn(pair);
+        assert_true(i < PAIR_ROUNDS_MAX);
+        pair_turn(pair);
     }
     const uint64_t *area = lks_fabric_inbox(pair->fabrics[2], 1);
     assert_int_equal(area[0], wakes);
@@ -320,17 +180,17 @@ static void revoke__earlier_life_still_ends__waits_for_it(void **state)
                                   .pid = (uint32_t)earlier,
                                   .start_time = start_time_of(earlier)};
     assert_int_equal(lks_shm_boot_id(head->boot_id), 0);
-    assert_int_equal(start(pair, 1, "secret", 4096), 0);
+    assert_int_equal(pair_start(pair, 1, "secret", 4096), 0);
     assert_int_equal(head->pid, getpid());
     assert_int_equal(lks_fabric_revoke(pair->fabrics[1], 2, 5), 0);
     for (unsigned i = 0; i < 200; i++) {
-        turn(pair);
+        pair_turn(pair);
     }
     assert_int_equal(pair->last[1].id, 0); /* nothing has been said */
     (void)close(end);
     for (unsigned i = 0; pair->last[1].id != 5; i++) {
-        assert_true(i < ROUNDS_MAX);
-        turn(pair);
+        assert_true(i < PAIR_ROUNDS_MAX);
+        pair_turn(pair);
     }
     assert_int_equal(pair->last[1].kind, LKS_FABRIC_REVOKED);
     assert_int_equal(pair->last[1].status, 0);
@@ -340,7 +200,7 @@ static void revoke__earlier_life_still_ends__waits_for_it(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, pair_setup, pair_teardown)
         TEST(handshake__another_cluster_key__refused_and_both_say_why),
         TEST(handshake__another_size__refused_and_both_say_why),
         TEST(new__address_of_no_device__enodev_with_way_out),
@@ -351,10 +211,8 @@ int main(void)
         TEST(write_inbox__more_wakes_than_the_peer_takes__none_is_lost),
 #undef TEST
     };
-    g_address = getenv("LKS_TEST_RDMA_ADDRESS");
-    if (g_address == NULL) {
-        (void)printf("SKIP: no RDMA device: LKS_TEST_RDMA_ADDRESS names no address of one\n");
-        return SKIPPED;
+    if (pair_address() == NULL) {
+        return PAIR_SKIPPED;
     }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
