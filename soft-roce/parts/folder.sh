@@ -26,9 +26,37 @@ started_link() {
     echo "$(folders_parent)/lockstep-lab-started.$(id -u)"
 }
 
+has_mib() { # FOLDER MIB
+    [ "$(df --output=avail -m "$1" | tail -n 1)" -ge "$2" ]
+}
+
+# Where a folder with the guests' NVDIMMs finds room: without, a write would kill QEMU.
+roomy_parent() {
+    local parent mib=16
+    parent=$(folders_parent)
+    [ "$nvdimm" = no ] || mib=$((guests * (nvdimm_mib + 2) + mib))
+    if has_mib "$parent" "$mib"; then
+        echo "$parent"
+    elif has_mib /tmp "$mib"; then
+        echo /tmp
+    else
+        die "$status_broken" "$parent, /tmp: less than $mib MiB free:" \
+            'say by LKS_LAB_PARENT where they are'
+    fi
+}
+
+need_memory() {
+    local wanted=$((guests * (memory_mib + 128))) available
+    available=$(($(sed -n 's/^MemAvailable: *\([0-9]*\) kB/\1/p' /proc/meminfo) / 1024))
+    [ "$wanted" -le "$available" ] ||
+        die "$status_broken" "$guests guests of $memory_mib MiB: $wanted MiB with QEMU's own," \
+            "but $available MiB are available: less by --memory or --guests"
+}
+
 make_folder() {
     local parent
-    parent=$(folders_parent)
+    need_memory
+    parent=$(roomy_parent)
     sweep_folders "$parent"
     folder=$(mktemp -d "$parent/lockstep-lab.$(id -u).XXXXXX")
     echo $$ >"$folder/guard"

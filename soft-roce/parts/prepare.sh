@@ -18,7 +18,8 @@ need_plain_paths() {
 
 need_programs() {
     local program
-    for program in qemu-system-x86_64 busybox cpio xz readelf modprobe depmod rdma ip nft ndctl cc flock; do
+    for program in qemu-system-x86_64 busybox cpio xz readelf modprobe depmod rdma ip nft ndctl \
+        cc flock; do
         type -P "$program" >/dev/null ||
             die "$status_broken" "$program is not installed: run tools/install"
     done
@@ -30,7 +31,8 @@ kernel_package() {
     name=$(apt-cache depends linux-image-amd64 2>/dev/null |
         sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
     [ -n "$name" ] ||
-        die "$status_broken" "linux-image-amd64: no such package known: run 'apt-get update' as root"
+        die "$status_broken" "linux-image-amd64: no such package known:" \
+            "run 'apt-get update' as root"
     echo "$name"
 }
 

@@ -57,7 +57,8 @@ watch_guard() {
 look_at_limits() {
     local n
     for ((n = 1; n <= guests; n++)); do
-        if [ "${state[$n]}" = booting ] && [ $((SECONDS - since[n])) -gt $((boot_limit_s + 10)) ]; then
+        if [ "${state[$n]}" = booting ] &&
+            [ $((SECONDS - since[n])) -gt $((boot_limit_s + 10)) ]; then
             on_ready "$n" 124
         fi
     done
@@ -135,10 +136,11 @@ on_ready() { # N STATUS
 # With LKS_LAB_VERBOSE: what it took until a guest answered.
 tell_cost() { # N
     [ -n "${LKS_LAB_VERBOSE:-}" ] || return 0
-    local pid words
+    local pid words cost_ms
     pid=$(cat "$folder/$1/pid")
     read -r -a words <"/proc/$pid/stat"
-    echo "lab: guest $1 is up after $SECONDS s, $(((words[13] + words[14]) * 10)) ms of processor" >&2
+    cost_ms=$(((words[13] + words[14]) * 10))
+    echo "lab: guest $1 is up after $((SECONDS - since[$1])) s, $cost_ms ms of processor" >&2
 }
 
 on_gone() { # N STATUS
