@@ -10,6 +10,11 @@
 
 #include "base/assert.h"
 
+#include <sched.h>
+
+/* Long enough for several levels to be tried. */
+#define ADAPTIVE_TIMES 8u
+
 /* Everything but the kind is drawn by the seed. */
 static struct lks_scheduler_options draw_options(uint64_t seed, struct workload *workload)
 {
@@ -41,11 +46,47 @@ static void fail_run(uint64_t seed, const struct lks_scheduler_options *options,
     fail_msg("seed %llu: %s", (unsigned long long)seed, difference);
 }
 
+struct equal_totals equal_totals;
+
+static void note_totals(const struct lks_scheduler *scheduler)
+{
+    struct lks_scheduler_statistics statistics;
+    lks_scheduler_statistics(scheduler, &statistics);
+    equal_totals.everything += statistics.everything;
+    equal_totals.refused += statistics.refused;
+    equal_totals.synchronised += statistics.synchronised;
+    equal_totals.dependent += statistics.dependent;
+    equal_totals.switches += statistics.switches;
+    for (uint32_t worker = 0; worker <= statistics.workers; worker++) {
+        struct lks_worker_statistics of;
+        lks_scheduler_worker_statistics(scheduler, worker, &of);
+        equal_totals.stolen += of.stolen;
+        equal_totals.given += of.given;
+        equal_totals.waited += of.waited;
+        assert_int_equal(of.depth, 0);
+    }
+}
+
+/* The first processor that this process may use: workers that are all pinned to it take turns. */
+static int first_cpu(void)
+{
+    cpu_set_t set;
+    assert_int_equal(sched_getaffinity(0, sizeof set, &set), 0);
+    int cpu = 0;
+    while (!CPU_ISSET((unsigned)cpu, &set)) {
+        cpu++;
+    }
+    return cpu;
+}
+
 void equal_run(uint64_t seed, enum lks_scheduler_kind kind, bool manual,
                void (*between)(void *ctx, struct lks_scheduler *scheduler, uint32_t command))
 {
     struct workload workload;
     struct workload_options drawn = workload_draw(seed);
+    if (kind == LKS_ADAPTIVE) {
+        drawn.commands *= ADAPTIVE_TIMES;
+    }
     if (manual) {
         drawn.burn_ns_max = 0;
         drawn.stall_permille = 0;
@@ -54,6 +95,11 @@ void equal_run(uint64_t seed, enum lks_scheduler_kind kind, bool manual,
     struct lks_scheduler_options options = draw_options(seed, &workload);
     options.kind = kind;
     options.manual = manual;
+    int cpus[8];
+    for (uint32_t i = 0; i < LKS_COUNT_OF(cpus); i++) {
+        cpus[i] = i % 3 == 2 ? -1 : first_cpu();
+    }
+    options.cpus = seed % 5 == 0 ? cpus : NULL;
     struct lks_scheduler *scheduler = NULL;
     struct lks_error err = {0};
     if (lks_scheduler_new(&scheduler, &options, &err) != 0) {
@@ -64,6 +110,7 @@ void equal_run(uint64_t seed, enum lks_scheduler_kind kind, bool manual,
     const char *early = workload_not_executed(&workload, lks_scheduler_applied(scheduler));
     assert_null(early);
     assert_int_equal(lks_scheduler_applied(scheduler), drawn.commands);
+    note_totals(scheduler);
     lks_scheduler_free(scheduler);
     const char *difference = workload_difference(&workload);
     if (difference != NULL) {

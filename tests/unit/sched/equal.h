@@ -17,6 +17,11 @@ struct equal_run_state {
 void equal_run(uint64_t seed, enum lks_scheduler_kind kind, bool manual,
                void (*between)(void *ctx, struct lks_scheduler *scheduler, uint32_t command));
 
+/* What all runs of this process came across: a test that finds nothing must have looked. */
+extern struct equal_totals {
+    uint64_t everything, refused, synchronised, dependent, switches, stolen, given, waited;
+} equal_totals;
+
 /* A `between`: another kind, or number of workers, now and then. */
 void equal_change_kind(void *ctx, struct lks_scheduler *scheduler, uint32_t command);
 

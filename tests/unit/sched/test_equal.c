@@ -47,6 +47,12 @@ static void switching__random_workloads__equal_sequential(void **state)
     }
 }
 
+static void adaptive__all_runs_together__tried_levels(void **state)
+{
+    (void)state;
+    assert_true(equal_totals.switches > 0);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1) {
@@ -57,6 +63,7 @@ int main(int argc, char **argv)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads__random_workloads__equal_sequential),
+        cmocka_unit_test(adaptive__all_runs_together__tried_levels),
         cmocka_unit_test(switching__random_workloads__equal_sequential),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

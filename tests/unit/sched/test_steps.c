@@ -58,11 +58,28 @@ static void switching__random_workloads__equal_sequential(void **state)
     }
 }
 
+static void runs__all_together__came_across_everything(void **state)
+{
+    (void)state;
+    assert_true(equal_totals.everything > 0);
+    assert_true(equal_totals.refused > 0);
+    assert_true(equal_totals.synchronised > 0);
+    assert_true(equal_totals.dependent > 0);
+    assert_true(equal_totals.stolen > 0);
+    assert_true(equal_totals.given > 0);
+    assert_true(equal_totals.waited > 0);
+    print_message("given %llu, stolen %llu, met %llu, dependent %llu\n",
+                  (unsigned long long)equal_totals.given, (unsigned long long)equal_totals.stolen,
+                  (unsigned long long)equal_totals.synchronised,
+                  (unsigned long long)equal_totals.dependent);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps__random_workloads__equal_sequential),
         cmocka_unit_test(switching__random_workloads__equal_sequential),
+        cmocka_unit_test(runs__all_together__came_across_everything),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
