@@ -50,8 +50,8 @@ void rig_reset(struct rig *rig, const struct rig_options *options)
     rig->random = options->seed * UINT64_C(0x9E3779B97F4A7C15) | 1u;
     rig->writes_max = 3;
     rig->slots = RIG_SLOTS;
-    rig->members.voters = options->bootstrap != 0 ? options->bootstrap
-                                                  : (uint8_t)((1u << (options->n + 1)) - 2u);
+    const uint32_t all = (1u << (options->n + 1)) - 2u;
+    rig->members.voters = (uint8_t)(options->bootstrap != 0 ? options->bootstrap : all);
 }
 
 struct rig *rig_new(const struct rig_options *options)
