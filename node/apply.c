@@ -67,6 +67,9 @@ void lks_replica_publish_applied(struct lks_replica *replica)
 {
     const struct lks_waiting_entry *oldest =
         replica->recovery.active ? lks_waiting_oldest(replica->recovery.waiting) : NULL;
+    if (oldest != NULL && oldest->read != NULL) {
+        return; /* it stands where an entry was executed long ago: what was told stays true */
+    }
     lks_word_publish(&replica->words->applied_offset,
                      oldest != NULL ? oldest->offset : replica->applied.offset);
     lks_word_publish(&replica->words->applied_index,

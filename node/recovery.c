@@ -185,6 +185,7 @@ void lks_replica_recover_again(struct lks_replica *replica)
         const uint64_t cookie = lks_gateway_answered(replica->gateway, sequence);
         replica->options.on_reply(replica->options.ctx, cookie, NULL, 0);
     }
+    lks_replica_publish_applied(replica); /* as at a start: what was told lies below the base now */
 }
 
 void lks_replica_recover_fini(struct lks_replica *replica)

@@ -141,6 +141,24 @@ static void install__too_far_behind__same_state_in_the_end(void **state)
     rig_free(rig);
 }
 
+/* What is told of it never lies below the base, also while partitions are being restored. */
+static void install__while_it_restores__tells_no_less_than_the_base(void **state)
+{
+    (void)state;
+    struct rig_options options = g_options;
+    options.record_bytes = 4000; /* more than one step restores */
+    struct rig *rig = behind(&options, false);
+    rig_start(rig, 3);
+    for (uint32_t i = 0; i < 4000 && installed(rig, 3) == 0; i++) {
+        rig_tick(rig);
+        const struct lks_replica_status status = rig_status(rig, 3);
+        assert_true(status.applied_offset >= status.base_offset);
+    }
+    assert_int_equal(installed(rig, 3), 1);
+    rig_settle(rig);
+    rig_free(rig);
+}
+
 static void install__under_load__catches_up(void **state)
 {
     (void)state;
@@ -532,6 +550,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(install__too_far_behind__same_state_in_the_end),
+        cmocka_unit_test(install__while_it_restores__tells_no_less_than_the_base),
         cmocka_unit_test(install__under_load__catches_up),
         cmocka_unit_test(install__ring_filled_faster_than_it_copies__catches_up_all_the_same),
         cmocka_unit_test(install__slowed_down_in_vain__goes_on_as_before),
