@@ -44,6 +44,11 @@ struct cell {
     cell_ref successor; /* who waits for the group: set before it is closed, read at 0 */
 };
 
+_Static_assert(LKS_ACCESS_MAX <= 16, "k has four bits in a reference");
+_Static_assert((UINT64_C(4) * LKS_WINDOW_MAX) << LKS_ACCESS_MAX <= UINT32_MAX,
+               "an item of a lane is a place and a bit for each access");
+_Static_assert(LKS_SLOTS_MAX <= CELL_WRITES, "a slot and the bit above it");
+
 struct node {
     _Atomic uint32_t pending;    /* accesses that still wait; who brings it to 0 hands it out */
     _Atomic cell_ref dependents; /* accesses that wait for this writer; REF_CLOSED: it is done */
