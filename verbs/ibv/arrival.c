@@ -123,6 +123,9 @@ static void on_receive(struct lks_ibv_fabric *ibv, struct lks_ibv_queue *queue,
         }
         return; /* a writer that was refused has broken its path's queue pairs */
     }
+    if (queue->qp == NULL) {
+        return; /* it is being destroyed */
+    }
     struct lks_ibv_message message;
     const bool wake = (completion->wc_flags & IBV_WC_WITH_IMM) != 0;
     const bool whole = !wake && completion->byte_len == sizeof message;

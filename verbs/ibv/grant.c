@@ -188,6 +188,7 @@ static void fencing_done(void *ctx, struct lks_ibv_job *job)
 static void fence(struct lks_ibv_fabric *ibv, struct lks_ibv_grant *grant, int failure)
 {
     grant->failure = failure;
+    grant->queue.qp = NULL; /* the helper's: nothing is posted to it any more */
     submit(ibv, grant, LKS_IBV_GRANT_FENCING, run_fencing, fencing_done);
 }
 

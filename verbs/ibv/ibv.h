@@ -88,7 +88,8 @@ enum lks_ibv_link_state {
 
 struct lks_ibv_link {
     enum lks_ibv_link_state state;
-    struct rdma_cm_id *id;
+    struct rdma_cm_id *id;     /* CLOSING: NULL */
+    struct rdma_cm_id *doomed; /* CLOSING: the helper's */
     struct lks_ibv_queue queue;
     uint64_t deadline_ns;
     struct lks_ibv_request request; /* of the dialing side */

@@ -184,11 +184,11 @@ static void run_closing(struct lks_ibv_job *job)
             peer->paths[i].qp = NULL;
         }
     }
-    if (link->id->qp != NULL) {
-        (void)rdma_disconnect(link->id);
-        rdma_destroy_qp(link->id);
+    if (link->doomed->qp != NULL) {
+        (void)rdma_disconnect(link->doomed);
+        rdma_destroy_qp(link->doomed);
     }
-    (void)rdma_destroy_id(link->id);
+    (void)rdma_destroy_id(link->doomed);
 }
 
 static void closing_done(void *ctx, struct lks_ibv_job *job)
@@ -200,7 +200,7 @@ static void closing_done(void *ctx, struct lks_ibv_job *job)
         LKS_ASSERT(id <= ibv->replicas);
     }
     struct lks_ibv_peer *peer = &ibv->peers[id];
-    peer->link.id = NULL;
+    peer->link.doomed = NULL;
     peer->link.state = LKS_IBV_LINK_NONE;
     lks_ibv_queue_abandon(ibv, &peer->link.queue);
     lks_ibv_parked_end(ibv, id);
@@ -237,7 +237,12 @@ void lks_ibv_link_close(struct lks_ibv_fabric *ibv, uint32_t id)
         link->probe_end_ns = 0;
         lks_ibv_paths_leave(ibv, id);
     }
+    /* From here on both are the helper's: nothing is posted to the queue pair, and the next id may
+     * lie where this one did. */
     link->state = LKS_IBV_LINK_CLOSING;
+    link->doomed = link->id;
+    link->id = NULL;
+    link->queue.qp = NULL;
     lks_ibv_queue_fail(&link->queue, -LKS_EBROKEN);
     link->closing.run = run_closing;
     link->closing.done = closing_done;

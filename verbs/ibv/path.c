@@ -173,6 +173,7 @@ void lks_ibv_paths_leave(struct lks_ibv_fabric *ibv, uint32_t id)
     /* What is under way ends when the queue pairs are destroyed. */
     for (uint32_t i = 0; i < LKS_IBV_PATHS; i++) {
         lks_ibv_queue_fail(&peer->paths[i].queue, -LKS_EBROKEN);
+        peer->paths[i].queue.qp = NULL;
     }
     peer->path = NULL;
     peer->offer_waits = false;
