@@ -60,7 +60,8 @@ static uint64_t at_least(uint64_t number)
 
 /*
  * That members of this number name this replica, or do not. It is removed if the youngest that did
- * are older than the youngest that do not. (One that joins hears first that it is no member.)
+ * are older than the youngest that do not. (One that joins hears first that it is no member.) One
+ * that may have forgotten cannot judge: its log may end before the entry that added it again.
  */
 static void note_own(struct lks_core *core, uint64_t number, bool member)
 {
@@ -70,7 +71,8 @@ static void note_own(struct lks_core *core, uint64_t number, bool member)
     } else {
         core->no_member_number = greater(core->no_member_number, number);
     }
-    core->view.removed = core->was_member && core->no_member_number > core->member_number;
+    core->view.removed = core->was_member && !core->view.amnesiac &&
+                         core->no_member_number > core->member_number;
 }
 
 static void note_committed(struct lks_core *core, const struct lks_members *members)

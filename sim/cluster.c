@@ -87,7 +87,7 @@ static int make_process(struct lks_sim_cluster *cluster, uint32_t replica, struc
         .journal = {.path = path,
                     .cluster_id = "simulated",
                     .replica = replica,
-                    .bootstrap_voters = (2u << cluster->options.replicas) - 2u,
+                    .bootstrap_voters = cluster->first_voters,
                     .ring_bytes = cluster->profile.ring_bytes,
                     .entry_bytes_max = cluster->profile.entry_bytes_max,
                     .forgetful =
@@ -95,7 +95,8 @@ static int make_process(struct lks_sim_cluster *cluster, uint32_t replica, struc
                         LKS_DURABILITY_MEMORY}};
     lks_sim_observe_process(cluster, &options.observer);
     cluster->processes[replica] = lks_sim_process_new(&options);
-    return lks_sim_process_format(cluster->processes[replica], true, err);
+    const bool first = (cluster->first_voters >> replica & 1u) != 0;
+    return lks_sim_process_format(cluster->processes[replica], first, err);
 }
 
 static void make_surroundings(struct lks_sim_cluster *cluster)
@@ -116,13 +117,16 @@ static void make_surroundings(struct lks_sim_cluster *cluster)
                                             .network = cluster->network,
                                             .random = &cluster->random,
                                             .profile = &cluster->profile.faults,
-                                            .processes = cluster->processes};
+                                            .processes = cluster->processes,
+                                            .used = cluster->first_voters,
+                                            .members = &cluster->members};
     lks_sim_observe_faults(cluster, &faults);
     cluster->faults = lks_sim_faults_new(&faults);
 }
 
 static int make_cluster(struct lks_sim_cluster *cluster, struct lks_error *err)
 {
+    lks_sim_members_init(&cluster->members, &cluster->verdict, cluster->first_voters);
     cluster->writers.verdict = &cluster->verdict;
     cluster->leaders.verdict = &cluster->verdict;
     cluster->commands.verdict = &cluster->verdict;
@@ -237,6 +241,9 @@ void lks_sim_cluster_missing(struct lks_sim_cluster *cluster, char *text, size_t
     for (uint32_t replica = 1; replica <= cluster->options.replicas && text[0] == '\0';
          replica++) {
         const struct lks_sim_process *process = cluster->processes[replica];
+        if ((lks_sim_members_certain(&cluster->members) >> replica & 1u) == 0) {
+            continue; /* no member */
+        }
         if (lks_sim_process_state(process) != LKS_SIM_RUNNING) {
             (void)snprintf(text, bytes, "replica %" PRIu32 " is not up", replica);
             return;
@@ -332,8 +339,9 @@ void lks_sim_cluster_check_end(struct lks_sim_cluster *cluster)
     lks_sim_service_rehash();
     for (uint32_t replica = 1; replica <= cluster->options.replicas; replica++) {
         const struct lks_sim_process *process = cluster->processes[replica];
-        if (lks_sim_process_state(process) == LKS_SIM_DOWN) {
-            continue; /* stopping in order while the ring was full */
+        const bool member = (lks_sim_members_certain(&cluster->members) >> replica & 1u) != 0;
+        if (lks_sim_process_state(process) == LKS_SIM_DOWN || !member) {
+            continue; /* stopping in order while the ring was full; or nobody brings it anything */
         }
         struct lks_replica_status status;
         lks_replica_status(lks_sim_process_replica(process), &status);
@@ -446,6 +454,10 @@ int lks_sim_run(const struct lks_sim_run_options *options, struct lks_sim_run_re
     if (lks_sim_profile_make(&cluster->profile, options->profile, options->seed) < 0) {
         return lks_error_set(err, -EINVAL, "no profile %s", options->profile);
     }
+    cluster->first_voters = (2u << options->replicas) - 2u;
+    cluster->options.replicas = options->replicas + cluster->profile.spares < LKS_REPLICAS_MAX
+                                    ? options->replicas + cluster->profile.spares
+                                    : LKS_REPLICAS_MAX;
     g_cluster = cluster;
     (void)lks_sim_heap_enter(0); /* a run that was abandoned may have left it */
     lks_assert_set_hook(on_assertion);

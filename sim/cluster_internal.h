@@ -16,6 +16,7 @@
 #include "sim/clients.h"
 #include "sim/cluster.h"
 #include "sim/faults.h"
+#include "sim/members.h"
 #include "sim/network.h"
 #include "sim/process.h"
 #include "sim/profile.h"
@@ -45,6 +46,8 @@ struct lks_sim_cluster {
     enum lks_role role[LKS_REPLICAS_MAX + 1];
     uint64_t commit_offset[LKS_REPLICAS_MAX + 1];
 
+    uint32_t first_voters; /* the members at the beginning, as a mask */
+    struct lks_sim_members members;
     struct lks_sim_writers writers;
     struct lks_sim_leaders leaders;
     struct lks_sim_commands commands;

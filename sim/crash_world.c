@@ -193,6 +193,8 @@ static int make_process(struct lks_sim_world *world, uint32_t replica, struct lk
 
 static void make_checkers(struct lks_sim_cluster *cluster)
 {
+    lks_sim_members_init(&cluster->members, &cluster->verdict,
+                         (2u << cluster->options.replicas) - 2u);
     cluster->writers.verdict = &cluster->verdict;
     cluster->leaders.verdict = &cluster->verdict;
     cluster->commands.verdict = &cluster->verdict;

@@ -57,8 +57,7 @@ static uint32_t same_life(const struct lks_sim_faults *faults, uint64_t name)
 
 static void end_again(void *ctx, uint64_t name);
 
-/* As `lockstep init --rejoin` makes it: journal and snapshots are gone. */
-static void make_anew(struct lks_sim_faults *faults, uint32_t replica)
+void lks_sim_fault_make_anew(struct lks_sim_faults *faults, uint32_t replica)
 {
     struct lks_sim_process *process = process_of(faults, replica);
     struct lks_error err;
@@ -76,7 +75,7 @@ static void start_again(void *ctx, uint64_t replica)
         return;
     }
     if (lks_sim_process_is_lost(process)) {
-        make_anew(faults, (uint32_t)replica);
+        lks_sim_fault_make_anew(faults, (uint32_t)replica);
     }
     if (lks_sim_process_start(process) != 0) {
         return;
@@ -92,7 +91,7 @@ static void start_again(void *ctx, uint64_t replica)
     }
 }
 
-static void start_later(struct lks_sim_faults *faults, uint32_t replica)
+void lks_sim_fault_start_later(struct lks_sim_faults *faults, uint32_t replica)
 {
     struct lks_sim_random random = later_random(faults);
     const bool soon = faults->restarts[replica].left > 0;
@@ -111,7 +110,7 @@ static bool crash(struct lks_sim_faults *faults, uint32_t replica)
     }
     lks_sim_process_crash(process);
     faults->options.ended(faults->options.ctx, replica);
-    start_later(faults, replica);
+    lks_sim_fault_start_later(faults, replica);
     return true;
 }
 
@@ -149,15 +148,32 @@ static bool pause_process(struct lks_sim_faults *faults, uint32_t replica)
 
 /* ---- media -------------------------------------------------------------------------------- */
 
+/* Of the voters but this one, those that may have forgotten. */
+static uint32_t count_forgetful(struct lks_sim_faults *faults, uint32_t replica, uint32_t *least)
+{
+    uint32_t forgetful = 0;
+    const uint32_t voters = lks_sim_members_voters(faults->options.members, least);
+    for (uint32_t other = 1; other <= faults->options.replicas; other++) {
+        const bool counts = other != replica && (voters >> other & 1u) != 0;
+        forgetful += counts && (lks_sim_process_amnesiac(process_of(faults, other)) ||
+                                lks_sim_process_is_rotten(process_of(faults, other)));
+    }
+    return forgetful;
+}
+
 /* True if a minority at most may have forgotten even after this one does. */
 static bool may_forget(struct lks_sim_faults *faults, uint32_t replica)
 {
-    uint32_t forgetful = 1;
-    for (uint32_t other = 1; other <= faults->options.replicas; other++) {
-        forgetful += other != replica && (lks_sim_process_amnesiac(process_of(faults, other)) ||
-                                          lks_sim_process_is_rotten(process_of(faults, other)));
-    }
-    return forgetful <= (faults->options.replicas - 1) / 2;
+    uint32_t least = 0;
+    const uint32_t forgetful = 1 + count_forgetful(faults, replica, &least);
+    return forgetful <= (least - 1) / 2;
+}
+
+bool lks_sim_fault_may_shrink(struct lks_sim_faults *faults, uint32_t replica)
+{
+    uint32_t least = 0;
+    const uint32_t forgetful = count_forgetful(faults, replica, &least);
+    return least > 1 && forgetful <= (least - 2) / 2;
 }
 
 static bool cut_power(struct lks_sim_faults *faults, uint32_t replica)
@@ -170,7 +186,7 @@ static bool cut_power(struct lks_sim_faults *faults, uint32_t replica)
     lks_sim_process_power_cut(process);
     if (was_up) {
         faults->options.ended(faults->options.ctx, replica);
-        start_later(faults, replica);
+        lks_sim_fault_start_later(faults, replica);
     }
     return true;
 }
@@ -182,10 +198,10 @@ static bool replace(struct lks_sim_faults *faults, uint32_t replica)
         return false;
     }
     const bool was_up = lks_sim_process_state(process) != LKS_SIM_DOWN;
-    make_anew(faults, replica);
+    lks_sim_fault_make_anew(faults, replica);
     if (was_up) {
         faults->options.ended(faults->options.ctx, replica);
-        start_later(faults, replica);
+        lks_sim_fault_start_later(faults, replica);
     }
     return true;
 }
@@ -336,6 +352,11 @@ static enum lks_sim_fault choose_fault(struct lks_sim_faults *faults)
     return fault;
 }
 
+static uint32_t any_replica(struct lks_sim_faults *faults)
+{
+    return 1 + (uint32_t)lks_sim_random_below(&faults->random, faults->options.replicas);
+}
+
 static bool do_fault(struct lks_sim_faults *faults, enum lks_sim_fault fault, uint32_t replica)
 {
     switch (fault) {
@@ -365,6 +386,8 @@ static bool do_fault(struct lks_sim_faults *faults, enum lks_sim_fault fault, ui
         return jump(faults, replica);
     case LKS_SIM_FAULT_DRIFT:
         return drift(faults, replica);
+    case LKS_SIM_FAULT_MEMBER:
+        return lks_sim_member_fault(faults, any_replica(faults));
     default:
         return lks_sim_link_fault(faults, fault, replica);
     }
@@ -403,6 +426,7 @@ struct lks_sim_faults *lks_sim_faults_new(const struct lks_sim_faults_options *o
     struct lks_sim_faults *faults = calloc(1, sizeof *faults);
     LKS_ASSERT(faults != NULL);
     faults->options = *options;
+    faults->used = options->used;
     lks_sim_random_fork(&faults->base, options->random, 0x666c74);
     lks_sim_random_fork(&faults->random, &faults->base, 0);
     lks_sim_timeline_post(options->timeline,
@@ -419,7 +443,10 @@ void lks_sim_faults_free(struct lks_sim_faults *faults)
 
 void lks_sim_faults_stopped(struct lks_sim_faults *faults, uint32_t replica)
 {
-    start_later(faults, replica);
+    if (faults->healed && lks_sim_process_is_removed(process_of(faults, replica))) {
+        return; /* nobody starts it again */
+    }
+    lks_sim_fault_start_later(faults, replica);
 }
 
 /* A medium works again at the next start: who still runs on a failing one ends here. (It may be a
@@ -490,6 +517,7 @@ const char *lks_sim_fault_name(enum lks_sim_fault fault)
         [LKS_SIM_FAULT_BREAK_ALL] = "all connections broken",
         [LKS_SIM_FAULT_CLOCK] = "clock jump",
         [LKS_SIM_FAULT_DRIFT] = "clock drift",
+        [LKS_SIM_FAULT_MEMBER] = "change of members",
     };
     LKS_ASSERT(fault < LKS_SIM_FAULTS && names[fault] != NULL);
     return names[fault];

@@ -6,6 +6,7 @@
 #ifndef LKS_SIM_FAULTS_H
 #define LKS_SIM_FAULTS_H
 
+#include "sim/members.h"
 #include "sim/network.h"
 #include "sim/process.h"
 #include "sim/profile.h"
@@ -22,6 +23,8 @@ struct lks_sim_faults_options {
     const struct lks_sim_random *random;           /* a stream is forked from it */
     const struct lks_sim_faults_profile *profile;  /* outlives the faults */
     struct lks_sim_process *const *processes;      /* by replica, from 1 */
+    uint32_t used; /* replicas that are members at the beginning, as a mask */
+    const struct lks_sim_members *members;         /* as the run shows them */
     /* A replica's process has ended by a fault. */
     void (*ended)(void *ctx, uint32_t replica);
     /* A replica's process was started again. */

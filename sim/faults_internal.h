@@ -31,7 +31,19 @@ struct lks_sim_faults {
     uint64_t count;
     uint64_t counts[LKS_SIM_FAULTS]; /* by kind: those that happened */
     bool healed;
+    uint32_t used; /* replicas that have ever been asked to join, as a mask */
 };
+
+/* As `lockstep init --rejoin` makes it: journal and snapshots are gone. */
+void lks_sim_fault_make_anew(struct lks_sim_faults *faults, uint32_t replica);
+/* Down: it will be started after a while. */
+void lks_sim_fault_start_later(struct lks_sim_faults *faults, uint32_t replica);
+
+/* True if a minority at most of the voters may have forgotten once this one is none any more. */
+bool lks_sim_fault_may_shrink(struct lks_sim_faults *faults, uint32_t replica);
+
+/* Asks the leader for a change that concerns the replica. False: refused, or nobody to ask. */
+bool lks_sim_member_fault(struct lks_sim_faults *faults, uint32_t replica);
 
 /* The time at which the newest fault ends. */
 uint64_t lks_sim_fault_end(struct lks_sim_faults *faults);

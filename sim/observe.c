@@ -174,6 +174,8 @@ static void process_stepped(void *ctx, uint32_t replica)
     if (lks_sim_trace_tells(cluster->trace)) {
         tell_step(cluster, replica, &status);
     }
+    lks_sim_members_seen(&cluster->members, &running->view->members,
+                         running->view->members_committed);
     notice_install(cluster, replica, &status);
     check_leader(cluster, replica, &status);
     check_bounds(cluster, replica, running);
@@ -231,6 +233,9 @@ static void process_ended(void *ctx, uint32_t replica)
 static void process_stopped(void *ctx, uint32_t replica)
 {
     struct lks_sim_cluster *cluster = ctx;
+    if (lks_sim_process_is_removed(cluster->processes[replica])) {
+        lks_sim_members_removed(&cluster->members, replica);
+    }
     process_ended(cluster, replica);
     lks_sim_faults_stopped(cluster->faults, replica);
 }

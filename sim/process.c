@@ -42,6 +42,7 @@ struct lks_sim_process {
     struct lks_sim_area *area; /* NULL: no snapshots */
     bool rotten;
     bool lost;
+    bool removed;
     uint64_t snapshots; /* taken in the lives before this one */
     enum lks_sim_process_state state;
     uint64_t life;
@@ -127,14 +128,18 @@ static void end_failed(struct lks_sim_process *process, int code, const struct l
 {
     const bool rotten = process->rotten && code == -LKS_EDAMAGED;
     const bool excused = process->medium_status != 0 && code == process->medium_status;
+    const bool removed = code == -LKS_EREMOVED;
     process->lost = process->lost || rotten;
-    if (!excused && !rotten) {
+    process->removed = process->removed || removed;
+    if (!excused && !rotten && !removed) {
         fail(process, code, err);
         take_down(process, false);
         return;
     }
     lks_sim_trace_note(process->options.trace, now_of(process), process->options.replica,
-                       rotten ? "stops, its snapshots are damaged" : "stops, its medium failed");
+                       rotten    ? "stops, its snapshots are damaged"
+                       : removed ? "stops, it was removed"
+                                 : "stops, its medium failed");
     take_down(process, false);
     process->options.observer.stopped(process->options.observer.ctx, process->options.replica);
 }
@@ -335,9 +340,14 @@ int lks_sim_process_format(struct lks_sim_process *process, bool fresh_cluster,
 {
     LKS_ASSERT(process->state == LKS_SIM_DOWN);
     process->amnesiac = process->amnesiac || !fresh_cluster;
-    process->rotten = process->lost = false;
+    process->rotten = process->lost = process->removed = false;
     const int status = lks_sim_storage_create(process->storage, fresh_cluster, err);
     return status < 0 || process->area == NULL ? status : lks_sim_area_create(process->area, err);
+}
+
+bool lks_sim_process_is_removed(const struct lks_sim_process *process)
+{
+    return process->removed;
 }
 
 uint64_t lks_sim_process_snapshots(const struct lks_sim_process *process)

@@ -51,7 +51,8 @@ struct lks_sim_process_observer {
     void (*applied)(void *ctx, uint32_t replica, const struct lks_sim_executed *executed);
     /* A command was answered from a state of this (logged) time, without an entry. */
     void (*read)(void *ctx, uint32_t replica, uint64_t number, uint64_t time_ns);
-    /* The process has ended by itself: in order, or because its medium does not work. */
+    /* The process has ended by itself: in order, because its medium does not work, or since it was
+     * removed from the cluster (lks_sim_process_is_removed). */
     void (*stopped)(void *ctx, uint32_t replica);
     /* The replica must not go on, or could not start. */
     void (*failed)(void *ctx, uint32_t replica, int code, const char *text);
@@ -88,6 +89,9 @@ bool lks_sim_process_rot(struct lks_sim_process *process, struct lks_sim_random 
 bool lks_sim_process_is_rotten(const struct lks_sim_process *process);
 /* It has failed at rotten snapshots: to be formatted before it is started again. */
 bool lks_sim_process_is_lost(const struct lks_sim_process *process);
+
+/* It has ended since its replica was removed from the cluster, and was not formatted since. */
+bool lks_sim_process_is_removed(const struct lks_sim_process *process);
 
 /* Snapshots of partitions that were taken, in all its lives. */
 uint64_t lks_sim_process_snapshots(const struct lks_sim_process *process);

@@ -267,7 +267,7 @@ static void shape_chaos(struct lks_sim_profile *profile, struct lks_sim_random *
     draw_fabric(profile, random);
     const struct lks_sim_medium_profile medium = any_medium(random, false);
     set_media(profile, medium.durability, medium.slow);
-    for (uint32_t fault = 0; fault < LKS_SIM_FAULTS; fault++) {
+    for (uint32_t fault = 0; fault < LKS_SIM_FAULT_MEMBER; fault++) {
         /* A different mix for each seed: some faults never come, some come often. */
         const bool absent = lks_sim_random_chance(random, 500000);
         const uint32_t weight = 1 + (uint32_t)lks_sim_random_below(random, 8);
@@ -375,6 +375,30 @@ static void shape_long(struct lks_sim_profile *profile, struct lks_sim_random *r
     profile->run_ns = 2500 * MS;
 }
 
+/* Members come and go. Half of the seeds: little else goes wrong, so that there are many. */
+static void shape_members(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    shape_chaos(profile, random);
+    uint32_t sum = 0;
+    if (lks_sim_random_chance(random, 500000)) {
+        memset(profile->faults.weights, 0, sizeof profile->faults.weights);
+        profile->faults.weights[LKS_SIM_FAULT_CRASH] = 2;
+        profile->faults.weights[LKS_SIM_FAULT_PAUSE] = 2;
+        profile->faults.weights[LKS_SIM_FAULT_SPLIT] = 2;
+        profile->faults.weights[LKS_SIM_FAULT_BREAK] = 2;
+        profile->faults.interval.max_ns = 20 * MS;
+    }
+    for (uint32_t fault = 0; fault < LKS_SIM_FAULTS; fault++) {
+        sum += profile->faults.weights[fault];
+    }
+    profile->faults.weights[LKS_SIM_FAULT_MEMBER] = 2 + sum;
+    profile->spares = 1 + (uint32_t)lks_sim_random_below(random, 4);
+    profile->ring_bytes = UINT64_C(64) << lks_sim_random_range(random, 10, 12);
+    profile->clients.commands_max = 1500;
+    profile->clients.think.max_ns = 4 * MS;
+    profile->run_ns = 1200 * MS;
+}
+
 static void shape_untrusted(struct lks_sim_profile *profile, struct lks_sim_random *random)
 {
     shape_storm(profile, random);
@@ -429,6 +453,7 @@ static const struct {
     {"full", "chaos with a ring that fills up: nothing is lost then", 2, shape_full},
     {"long", "chaos for long: rings are written anew several times", 1,
      shape_long},
+    {"members", "chaos while members are added, promoted and removed", 6, shape_members},
     {"storm", "slow paths full of writes, while they break and leaders change", 2, shape_storm},
     {"untrusted-fence", "a storm in which REVOKED comes early: violations must be found", 0,
      shape_untrusted},

@@ -34,6 +34,8 @@ enum lks_sim_fault {
     LKS_SIM_FAULT_BREAK_ALL, /* every connection of one replica */
     LKS_SIM_FAULT_CLOCK, /* realtime jumps */
     LKS_SIM_FAULT_DRIFT, /* the monotonic clock goes at another rate */
+    LKS_SIM_FAULT_MEMBER, /* a member is added, promoted or removed, or the leader hands over; not
+                             in the mixes that are drawn: older seeds stay what they were */
     LKS_SIM_FAULTS
 };
 
@@ -55,6 +57,7 @@ struct lks_sim_profile {
     struct lks_sim_process_profile process;
     struct lks_sim_clients_profile clients;
     struct lks_sim_faults_profile faults;
+    uint32_t spares;      /* replicas beyond the first members, which may be added */
     uint64_t run_ns;      /* with faults */
     uint64_t progress_ns; /* bound after the last one has healed */
     bool no_progress;     /* the ring fills up: only safety is asked for */
