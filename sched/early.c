@@ -255,6 +255,9 @@ static inline bool run_item(struct lks_scheduler *scheduler, struct lks_worker *
     if (!allowed(queue, item)) {
         (void)lks_early_collect(scheduler, worker);
         if (!allowed(queue, item)) {
+            lks_early_reclaim(scheduler, worker);
+        }
+        if (!allowed(queue, item)) {
             return false;
         }
     }

@@ -51,6 +51,7 @@ struct packet {
     uint32_t count;
     uint32_t components;
     uint32_t victim;
+    uint32_t thief;
     uint64_t first;   /* the position of its first command in the victim's queue */
     uint64_t commands[PACKET_COMMANDS];
     uint16_t component[PACKET_COMMANDS]; /* those that it has commands of */
@@ -84,7 +85,8 @@ struct early_queue {
     uint32_t *counted;     /* [components], of use while giving; all 0 otherwise */
     /* Thief + 1: set by the thief by compare-and-swap, cleared by the victim. */
     _Alignas(64) _Atomic uint32_t request;
-    _Alignas(64) struct packet *_Atomic mail; /* set by the victim that was asked */
+    /* Set by the victim that was asked; taken by the thief, or by the victim again, by swapping. */
+    _Alignas(64) struct packet *_Atomic mail;
     _Atomic bool refused;                     /* likewise */
 };
 
@@ -118,6 +120,8 @@ void lks_early_leave(struct lks_scheduler *scheduler, struct lks_worker *worker)
 void lks_early_answer(struct lks_scheduler *scheduler, struct lks_worker *worker);
 /* Takes packets back that are done, and moves `done` up. True: at least one came back. */
 bool lks_early_collect(struct lks_scheduler *scheduler, struct lks_worker *worker);
+/* A victim that cannot go on executes itself what its thieves have not begun, and collects. */
+void lks_early_reclaim(struct lks_scheduler *scheduler, struct lks_worker *worker);
 /* Publishes how far the worker's queue is executed. */
 void lks_early_set_done(struct early_queue *queue);
 

@@ -205,6 +205,7 @@ void lks_early_answer(struct lks_scheduler *scheduler, struct lks_worker *worker
     if (g.packet != NULL && fill_packet(&g, limit)) {
         g.packet->away = true;
         g.packet->victim = worker->id;
+        g.packet->thief = request - 1;
         /* Relaxed: published with the packet. */
         atomic_store_explicit(&g.packet->done, false, memory_order_relaxed);
         queue->packets_away++;
@@ -245,6 +246,33 @@ bool lks_early_collect(struct lks_scheduler *scheduler, struct lks_worker *worke
     return any;
 }
 
+void lks_early_reclaim(struct lks_scheduler *scheduler, struct lks_worker *worker)
+{
+    struct lks_early *early = scheduler->early;
+    struct early_queue *queue = &early->queues[worker->id];
+    for (uint32_t i = 0; i < PACKETS; i++) {
+        struct packet *packet = &queue->packets[i];
+        struct early_queue *thief = &early->queues[packet->thief];
+        struct packet *expected = packet;
+        /* Acquire and release: with the exchange in lks_early_mail. A thief that has another
+         * packet in its mail has this one no more. */
+        if (!packet->away ||
+            !atomic_compare_exchange_strong_explicit(&thief->mail, &expected, NULL,
+                                                     memory_order_acq_rel,
+                                                     memory_order_relaxed)) {
+            continue;
+        }
+        for (uint32_t k = 0; k < packet->count; k++) {
+            lks_worker_execute(worker, packet->commands[k]);
+        }
+        /* Relaxed: read by this worker. */
+        atomic_store_explicit(&packet->done, true, memory_order_relaxed);
+        /* Relaxed: it says nothing but itself. */
+        atomic_store_explicit(&thief->refused, true, memory_order_relaxed);
+    }
+    (void)lks_early_collect(scheduler, worker);
+}
+
 /* ---- thief ---- */
 
 /* Executes some of the packet; the last ones end it. */
@@ -272,11 +300,13 @@ bool lks_early_mail(struct lks_scheduler *scheduler, struct lks_worker *worker)
 {
     struct early_queue *queue = &scheduler->early->queues[worker->id];
     if (queue->current == NULL) {
-        /* Acquire: with the release store in lks_early_answer. */
-        struct packet *packet = atomic_load_explicit(&queue->mail, memory_order_acquire);
+        struct packet *packet = NULL;
+        /* Relaxed: whether it is worth the exchange. Acquire: with the release store in
+         * lks_early_answer; who gets the packet, this exchange or that of reclaim, has it. */
+        if (atomic_load_explicit(&queue->mail, memory_order_relaxed) != NULL) {
+            packet = atomic_exchange_explicit(&queue->mail, NULL, memory_order_acq_rel);
+        }
         if (packet != NULL) {
-            /* Relaxed: the next request (release) publishes it. */
-            atomic_store_explicit(&queue->mail, NULL, memory_order_relaxed);
             queue->current = packet;
             queue->current_next = 0;
             queue->asked = 0;
