@@ -41,7 +41,8 @@ static void ask_for_offer(struct lks_replica *replica, const struct lks_ingress_
 
 /*
  * An offer that came while this replica still led an older term was dropped, and one may have
- * been lost with a connection that only this side saw break: where a leader is known, ask it.
+ * been lost with a connection that only this side saw break; what is open then, if anything, is
+ * the offer of a replica that leads no more. Where a leader is known, ask it.
  */
 static void ask_for_first_offer(struct lks_replica *replica)
 {
@@ -96,11 +97,15 @@ int lks_replica_forward(struct lks_replica *replica)
     } else if (replica->leaderless_since_ns == 0) {
         replica->leaderless_since_ns = replica->now_ns;
     }
-    if (producer == NULL) {
+    const uint32_t leader = replica->view->leader;
+    if (producer == NULL || (leader != 0 && producer->peer != leader)) {
         ask_for_first_offer(replica);
+    } else {
+        replica->unoffered_since_ns = 0;
+    }
+    if (producer == NULL) {
         return 0;
     }
-    replica->unoffered_since_ns = 0;
     struct lks_gateway_command pending;
     int work = 0;
     while (work < FORWARD_PER_TURN_MAX && lks_gateway_next(replica->gateway, &pending)) {
