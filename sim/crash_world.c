@@ -428,7 +428,7 @@ static void begin(struct lks_sim_world *world)
     struct lks_sim_process *process = world->cluster.processes[world->away];
     lks_replica_status(lks_sim_process_replica(process), &status);
     world->away_offset = status.applied_offset;
-    lks_sim_process_crash(process);
+    lks_sim_process_power_cut(process); /* nothing more is written into its log */
     world->ended(world, world->away);
 }
 

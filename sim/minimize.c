@@ -192,9 +192,11 @@ int lks_sim_minimize(const struct lks_sim_task *task, uint32_t attempts_max,
     }
     (void)snprintf(search.invariant, sizeof search.invariant, "%s",
                    minimum->result.verdict.invariant);
+    /* What the run had not come to is left out: a shorter one may live longer, and --faults names
+     * what is left. */
     minimum->left_out_count = LKS_SIM_MINIMIZE_FAULTS_MAX;
-    if (minimum->result.faults > 0 && minimum->result.faults < LKS_SIM_MINIMIZE_FAULTS_MAX) {
-        minimum->left_out_count = (uint32_t)minimum->result.faults;
+    for (uint64_t fault = minimum->result.faults; fault < LKS_SIM_MINIMIZE_FAULTS_MAX; fault++) {
+        minimum->left_out[fault] = 1;
     }
     bool shorter = true;
     while (shorter && search.status == 0 && minimum->attempts < attempts_max) {
