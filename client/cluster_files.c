@@ -105,11 +105,12 @@ int lks_cluster_new_config(struct lks_config *config, const struct lks_cluster_o
 }
 
 int lks_cluster_create_replica(const struct lks_config *config, uint32_t replica,
-                               bool fresh_cluster, struct lks_error *err)
+                               bool fresh_cluster, uint64_t lives, struct lks_error *err)
 {
     struct lks_journal_options journal;
     struct lks_snapshots_options snapshots;
     lks_assembly_journal_options(config, replica, &journal);
+    journal.lives_before = lives > lks_journal_lives_by_clock() ? lives : 0;
     lks_assembly_snapshots_options(config, replica, lks_kv_service.partitions, &snapshots);
     char label[32];
     (void)snprintf(label, sizeof label, "journal of replica %u", replica);
@@ -156,7 +157,7 @@ int lks_cluster_create_replicas(const struct lks_config *config, struct lks_erro
         }
     }
     for (uint32_t id = 1; id <= config->replicas_count; id++) {
-        const int rc = lks_cluster_create_replica(config, id, true, err);
+        const int rc = lks_cluster_create_replica(config, id, true, 0, err);
         if (rc != 0) {
             remove_replicas(config, id - 1);
             return rc;
@@ -195,7 +196,22 @@ static int set_aside(const char *path, uint64_t suffix, struct lks_error *err)
     return 0;
 }
 
-int lks_cluster_set_aside(const struct lks_config *config, uint32_t replica,
+static void read_lives(const struct lks_config *config, uint32_t replica, uint64_t *lives)
+{
+    struct lks_journal_options options;
+    struct lks_journal *journal = NULL;
+    struct lks_identity identity;
+    struct lks_error ignored;
+    lks_assembly_journal_options(config, replica, &options);
+    options.read_only = true;
+    if (lks_journal_open(&journal, &options, &ignored) == 0) {
+        lks_journal_identity(journal, &identity);
+        *lives = identity.incarnation + 1;
+        lks_journal_close(journal, false);
+    }
+}
+
+int lks_cluster_set_aside(const struct lks_config *config, uint32_t replica, uint64_t *lives,
                           struct lks_error *err)
 {
     const char *const paths[] = {config->replicas[replica].journal,
@@ -204,6 +220,9 @@ int lks_cluster_set_aside(const struct lks_config *config, uint32_t replica,
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < LKS_COUNT_OF(paths); i++) {
         rc = is_file(paths[i]) ? check_unused(paths[i], err) : 0;
+    }
+    if (rc == 0) {
+        read_lives(config, replica, lives);
     }
     for (size_t i = 0; rc == 0 && i < LKS_COUNT_OF(paths); i++) {
         rc = is_file(paths[i]) ? set_aside(paths[i], suffix, err) : 0;

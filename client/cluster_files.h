@@ -33,13 +33,15 @@ int lks_cluster_new_config(struct lks_config *config, const struct lks_cluster_o
  */
 int lks_cluster_create_replicas(const struct lks_config *config, struct lks_error *err);
 
-/* Creates one replica's; see `fresh_cluster` of lks_journal_create. Both or none. */
+/* Creates one replica's; see `fresh_cluster` of lks_journal_create. lives: of the journal that it
+ * replaces, as lks_cluster_set_aside said; 0: not known. Both or none. */
 int lks_cluster_create_replica(const struct lks_config *config, uint32_t replica,
-                               bool fresh_cluster, struct lks_error *err);
+                               bool fresh_cluster, uint64_t lives, struct lks_error *err);
 
 /* Renames a replica's journal and snapshot area, as far as they are files that exist, to
- * <name>.old-<seconds>, and says so. -EBUSY (a process has one of them open), errno. */
-int lks_cluster_set_aside(const struct lks_config *config, uint32_t replica,
+ * <name>.old-<seconds>, and says so. *lives: of the journal so far, as far as it can be read (else
+ * untouched): its successor may be made within the same second. -EBUSY (a process has one of them open), errno. */
+int lks_cluster_set_aside(const struct lks_config *config, uint32_t replica, uint64_t *lives,
                           struct lks_error *err);
 
 /* Whether a replica that joins can run on the journal that is there: it is this cluster's and this

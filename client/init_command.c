@@ -99,9 +99,10 @@ static int init_old(const struct init_options *options, struct lks_error *err)
         rc = lks_cluster_create_replicas(&config, err);
         return rc == 0 ? print_media(&config, err) : rc;
     }
-    rc = options->rejoin ? lks_cluster_set_aside(&config, replica, err) : 0;
+    uint64_t lives = 0;
+    rc = options->rejoin ? lks_cluster_set_aside(&config, replica, &lives, err) : 0;
     if (rc == 0) {
-        rc = lks_cluster_create_replica(&config, replica, options->new_cluster, err);
+        rc = lks_cluster_create_replica(&config, replica, options->new_cluster, lives, err);
     }
     return rc == 0 ? lks_cluster_print_medium(&config, replica, err) : rc;
 }

@@ -257,8 +257,9 @@ static int run_list(struct member_command *command, struct lks_error *err)
 static int prepare_files(struct member_command *command, struct lks_error *err)
 {
     const struct lks_config_replica *replica = &command->config.replicas[command->id];
+    uint64_t lives = 0;
     if (command->rejoin) {
-        const int rc = lks_cluster_set_aside(&command->config, command->id, err);
+        const int rc = lks_cluster_set_aside(&command->config, command->id, &lives, err);
         if (rc != 0) {
             return rc;
         }
@@ -271,7 +272,7 @@ static int prepare_files(struct member_command *command, struct lks_error *err)
     }
     int rc = lks_cluster_make_directory(command->config.directory, err);
     if (rc == 0) {
-        rc = lks_cluster_create_replica(&command->config, command->id, false, err);
+        rc = lks_cluster_create_replica(&command->config, command->id, false, lives, err);
     }
     return rc == 0 ? lks_cluster_print_medium(&command->config, command->id, err) : rc;
 }

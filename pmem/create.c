@@ -174,6 +174,11 @@ static int sync_directory(const char *path)
 
 /* ---- format ------------------------------------------------------------------------------- */
 
+uint64_t lks_journal_lives_by_clock(void)
+{
+    return lks_clock_realtime_ns() / LKS_NS_PER_S - YEAR_2026_S;
+}
+
 /* A replacement must not count its lives from 1 again: a session of an earlier life with the same
  * number may stand in the log, and its commands would be taken for repeated ones. */
 static uint64_t lives_before(const struct lks_journal_options *options, bool fresh_cluster)
@@ -182,7 +187,7 @@ static uint64_t lives_before(const struct lks_journal_options *options, bool fre
         return 0;
     }
     return options->lives_before != 0 ? options->lives_before
-                                      : lks_clock_realtime_ns() / LKS_NS_PER_S - YEAR_2026_S;
+                                      : lks_journal_lives_by_clock();
 }
 
 static int format_slots(struct lks_journal *journal, const struct lks_journal_options *options,

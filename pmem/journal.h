@@ -76,6 +76,9 @@ struct lks_journal_options {
                                  0: the clock's seconds since 2026 (no replica restarts faster) */
 };
 
+/* What lives_before 0 stands for now. */
+uint64_t lks_journal_lives_by_clock(void);
+
 /*
  * Creates and formats a journal: file (mode 0600, O_EXCL; allocated in full, so that a full disk
  * shows here) or device. A new journal carries the amnesia mark with `promise_lost` set unless
