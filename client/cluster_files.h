@@ -40,7 +40,8 @@ int lks_cluster_create_replica(const struct lks_config *config, uint32_t replica
 
 /* Renames a replica's journal and snapshot area, as far as they are files that exist, to
  * <name>.old-<seconds>, and says so. *lives: of the journal so far, as far as it can be read (else
- * untouched): its successor may be made within the same second. -EBUSY (a process has one of them open), errno. */
+ * untouched): its successor may be made within the same second. -EBUSY (a process has one of them
+ * open), errno. */
 int lks_cluster_set_aside(const struct lks_config *config, uint32_t replica, uint64_t *lives,
                           struct lks_error *err);
 
