@@ -1,6 +1,6 @@
 /*
- * `lockstep bench replicate|failover|recovery|endurance`: the figures of docs/performance.md, on the machine
- * at hand. Main thread; prints for people, or with --json one object on the last line.
+ * `lockstep bench replicate|failover|recovery|endurance`: the figures of docs/performance.md, on
+ * the machine at hand. Main thread; prints for people, or with --json one object on the last line.
  */
 #include "bench/replicate.h"
 #include "client/bench_endurance.h"
@@ -39,16 +39,11 @@ struct bench_options {
     const char *directory;
 };
 
-static error_t parse(int key, char *argument, struct argp_state *state)
+/* The options that are plain numbers. */
+static error_t parse_number(int key, const char *argument, struct argp_state *state)
 {
     struct bench_options *options = state->input;
     switch (key) {
-    case 'n':
-        options->replicas = (uint32_t)lks_cluster_number(state, "replicas", argument, 1, 7);
-        if (options->replicas % 2 == 0) {
-            argp_error(state, "--replicas %s: must be 1, 3, 5 or 7", argument);
-        }
-        return 0;
     case 's':
         options->size = (uint32_t)lks_cluster_number(state, "size", argument, 1, 256u << 10);
         return 0;
@@ -74,6 +69,21 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case 'p':
         options->port = (uint16_t)lks_cluster_number(state, "port", argument, 1, 65528);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+    struct bench_options *options = state->input;
+    switch (key) {
+    case 'n':
+        options->replicas = (uint32_t)lks_cluster_number(state, "replicas", argument, 1, 7);
+        if (options->replicas % 2 == 0) {
+            argp_error(state, "--replicas %s: must be 1, 3, 5 or 7", argument);
+        }
         return 0;
     case 'g':
         if (strcmp(argument, "KILL") != 0 && strcmp(argument, "STOP") != 0) {
@@ -112,7 +122,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         options->json = true;
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return parse_number(key, argument, state);
     }
 }
 

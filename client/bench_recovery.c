@@ -74,7 +74,8 @@ static int fill(struct recovery *recovery, struct lks_error *err)
     int rc = fd < 0 ? fd : 0;
     for (uint64_t key = 0; rc == 0 && key < recovery->keys; key += LKS_BENCH_PIPELINED_MAX) {
         const uint64_t left = recovery->keys - key;
-        const uint32_t count = left < LKS_BENCH_PIPELINED_MAX ? (uint32_t)left : LKS_BENCH_PIPELINED_MAX;
+        const uint32_t count =
+            left < LKS_BENCH_PIPELINED_MAX ? (uint32_t)left : LKS_BENCH_PIPELINED_MAX;
         size_t bytes = 0;
         for (uint32_t i = 0; i < count; i++) {
             bytes = put_set(recovery, bytes, key + i);
@@ -100,7 +101,8 @@ static bool serves(struct recovery *recovery, uint32_t id)
         return false;
     }
     const size_t bytes = put_set(recovery, 0, 0);
-    const bool served = lks_bench_send(fd, recovery->request, bytes) == 0 && lks_bench_take_ok(fd, 1) == 0;
+    const bool served =
+        lks_bench_send(fd, recovery->request, bytes) == 0 && lks_bench_take_ok(fd, 1) == 0;
     (void)close(fd);
     return served;
 }
@@ -164,13 +166,11 @@ static int measure_floor(struct recovery *recovery, struct lks_error *err)
     }
     memset(buffer, 0, READ_BYTES);
     const uint64_t before = lks_clock_monotonic_ns();
-    const int rc = read_file(recovery->cluster.config.replicas[1].snapshots, buffer,
-                             &recovery->floor_bytes);
+    const char *path = recovery->cluster.config.replicas[1].snapshots;
+    const int rc = read_file(path, buffer, &recovery->floor_bytes);
     recovery->floor_ns = lks_clock_monotonic_ns() - before;
     free(buffer);
-    return rc == 0 ? 0
-                   : lks_error_set(err, rc, "%s: %s", recovery->cluster.config.replicas[1].snapshots,
-                                   lks_error_text(rc));
+    return rc == 0 ? 0 : lks_error_set(err, rc, "%s: %s", path, lks_error_text(rc));
 }
 
 static void report(const struct recovery *recovery)
