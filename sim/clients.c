@@ -295,8 +295,7 @@ void lks_sim_clients_replied(struct lks_sim_clients *clients, uint64_t cookie, c
     }
     struct client *client = &clients->clients[call->client];
     if (bytes == 0) {
-        forget(client, cookie); /* the replica will never know what became of it */
-        tick_after(client, &clients->options.profile->think);
+        give_up(client); /* the port ends the connection: nobody will ever know */
         return;
     }
     struct lks_sim_answer answer;
