@@ -61,7 +61,8 @@ enum lks_kv_request {
 struct lks_kv_arguments {
     const struct lks_argument *items; /* the name first; their number fits the command */
     size_t count;
-    size_t value_bytes_max; /* what APPEND and SETRANGE may grow a value to; below 2^32 */
+    size_t value_bytes_max; /* what APPEND and SETRANGE may grow a value to; at most
+                               LKS_KV_VALUE_BYTES_MAX of format.h */
 };
 
 /*

@@ -98,6 +98,9 @@ enum lks_kv_operation {
 #define LKS_KV_SCAN_NO_TYPE 2u
 #define LKS_KV_SCAN_FLAGS 3u
 
+/* No value grows beyond this, whatever limit a command carries: one is made in memory at once. */
+#define LKS_KV_VALUE_BYTES_MAX (UINT64_C(1) << 20)
+
 #define LKS_KV_LENGTH_BYTES_MAX 5u
 
 /* Writes a length (below 2^35) and returns the byte behind it. */

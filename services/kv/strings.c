@@ -84,7 +84,7 @@ void lks_kv_apply_setnx(struct lks_kv_cursor *cursor)
 static bool take_limit(struct lks_kv_cursor *cursor, uint64_t *limit)
 {
     const uint8_t *in = lks_kv_length_read(cursor->in, cursor->end, limit);
-    if (in == NULL || *limit > UINT32_MAX) {
+    if (in == NULL || *limit > LKS_KV_VALUE_BYTES_MAX) {
         return false;
     }
     cursor->in = in;

@@ -102,6 +102,7 @@ static void apply__malformed__error_and_no_effect(void **state)
     EXPECT("\x02\x00\x01" "a" "12", "+OK\r\n");
     const uint64_t before = hash_all(kv);
     static const char wanted[] = "-ERR malformed command\r\n";
+    EXPECT("\x07\x81\x80\x40\x01" "ax", wanted); /* APPEND, up to 1 MiB and a byte */
     EXPECT("", wanted);
     EXPECT("\x00", wanted);
     EXPECT("\x0b", wanted);
