@@ -18,7 +18,7 @@ if(TARGET lockstep)
   lks_test(integration/members.c lks_test_cluster)
   lks_test(integration/threads.c lks_test_cluster lks_node lks_services)
 
-  add_executable(lockstep-chaos integration/chaos.c)
+  add_executable(lockstep-chaos integration/chaos.c integration/chaos_members.c)
   target_link_libraries(lockstep-chaos PRIVATE lks_test_cluster)
   add_test(NAME integration/chaos COMMAND lockstep-chaos --rounds 20 --seed 1)
   add_test(NAME integration/chaos_one COMMAND lockstep-chaos --rounds 4 --seed 2 --replicas 1)
@@ -27,12 +27,16 @@ if(TARGET lockstep)
   # Small rings: written anew all the time, and whoever was away installs a peer's snapshots.
   add_test(NAME integration/chaos_ring COMMAND lockstep-chaos --rounds 16 --seed 5 --ring 64K)
 
+  # Replicas are added and removed as well, the leader too.
+  add_test(NAME integration/chaos_members COMMAND lockstep-chaos --rounds 8 --seed 6 --ring 1M
+    --members)
+
   # An ordinary disk: durability is the owner's msync, acknowledged by a thread of its own.
   add_test(NAME integration/chaos_disk COMMAND lockstep-chaos --rounds 8 --seed 4 --ring 256K
     --parent ${CMAKE_CURRENT_BINARY_DIR})
 
   # They measure nothing, but they start many processes: one at a time.
   set_tests_properties(integration/smoke integration/cli integration/members integration/threads integration/chaos
-    integration/chaos_one integration/chaos_five integration/chaos_ring
+    integration/chaos_one integration/chaos_five integration/chaos_ring integration/chaos_members
     integration/chaos_disk PROPERTIES RUN_SERIAL ON LABELS integration)
 endif()

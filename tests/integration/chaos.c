@@ -1,16 +1,18 @@
 /*
  * Chaos with real processes: clients at every replica record what they do and are told, while
- * this test kills, stops, continues and power-cycles replicas at random. Afterwards every
- * acknowledged write is there, no counter counted twice, all states are equal, and the recorded
- * history is linearizable. Operations whose answer never came may or may not have happened.
+ * this test kills, stops, continues and power-cycles replicas at random, and (with --members) adds
+ * and removes them. Afterwards every acknowledged write is there, no counter counted twice, all
+ * states are equal, and the recorded history is linearizable. Operations whose answer never came
+ * may or may not have happened.
  *
  *   lockstep-chaos [--rounds N] [--seed S] [--replicas N] [--clients N] [--ring SIZE]
- *                  [--durability MODE] [--parent DIR]
+ *                  [--durability MODE] [--parent DIR] [--members]
  *
  * Exit status: 0 all held, 1 something did not (logs are kept, the seed is printed), 2 usage.
  */
 #include "base/assert.h"
 #include "base/clock.h"
+#include "tests/integration/chaos_members.h"
 #include "tests/support/expiry_client.h"
 #include "tests/support/history_client.h"
 #include "tests/support/process_cluster.h"
@@ -27,6 +29,7 @@
 #define ACTIONS_MAX 16
 #define SERVING_TIMEOUT_MS 30000
 #define OPERATIONS_PER_ROUND 1500 /* of one client, at most */
+#define EXTRA_REPLICAS 2u         /* with --members: ids beyond the first ones */
 
 struct settings {
     uint32_t rounds;
@@ -38,6 +41,7 @@ struct settings {
     const char *durability;
     const char *parent;
     uint32_t only; /* 0: all actions */
+    bool members;  /* that come and go */
 };
 
 struct chaos {
@@ -50,6 +54,8 @@ struct chaos {
     struct lks_expiry_client expiry_clients[EXPIRY_CLIENTS_MAX];
     uint32_t expiry_started;
     uint32_t done[ACTIONS_MAX]; /* by action */
+    struct chaos_members members;
+    uint32_t down; /* bit n: something was done to replica n, and not all serve again */
 };
 
 static uint64_t random_below(struct chaos *chaos, uint64_t limit)
@@ -69,17 +75,9 @@ static void sleep_ms(uint64_t ms)
 /* Said before anything is done to the replica: from now on its clients may see errors. */
 static void disturb(struct chaos *chaos, uint32_t replica)
 {
-    if (atomic_load_explicit(&chaos->run.disturbances[replica], memory_order_relaxed) % 2 == 0) {
-        atomic_fetch_add_explicit(&chaos->run.disturbances[replica], 1, memory_order_acq_rel);
-    }
-    uint32_t disturbed = 0;
-    for (uint32_t id = 1; id <= chaos->settings.replicas; id++) {
-        const uint64_t word =
-            atomic_load_explicit(&chaos->run.disturbances[id], memory_order_relaxed);
-        disturbed += word % 2 != 0 ? 1 : 0;
-    }
-    const bool majority_left = disturbed <= (chaos->settings.replicas - 1) / 2;
-    if (!majority_left &&
+    chaos_members_disturb(&chaos->members, replica);
+    chaos->down |= 1u << replica;
+    if (!chaos_members_majority_left(&chaos->members, chaos->down) &&
         atomic_load_explicit(&chaos->run.standstills, memory_order_relaxed) % 2 == 0) {
         atomic_fetch_add_explicit(&chaos->run.standstills, 1, memory_order_acq_rel);
     }
@@ -88,8 +86,10 @@ static void disturb(struct chaos *chaos, uint32_t replica)
 /* All serve: from now on they must not. */
 static void settle(struct chaos *chaos)
 {
-    for (uint32_t id = 1; id <= chaos->settings.replicas; id++) {
-        if (atomic_load_explicit(&chaos->run.disturbances[id], memory_order_relaxed) % 2 != 0) {
+    chaos->down = 0;
+    for (uint32_t id = 1; id <= chaos->cluster.replicas; id++) {
+        if (!chaos->cluster.away[id] &&
+            atomic_load_explicit(&chaos->run.disturbances[id], memory_order_relaxed) % 2 != 0) {
             atomic_fetch_add_explicit(&chaos->run.disturbances[id], 1, memory_order_acq_rel);
         }
     }
@@ -98,10 +98,24 @@ static void settle(struct chaos *chaos)
     }
 }
 
+/* The first one from `id` on that is a member or runs. */
+static uint32_t present_from(const struct chaos *chaos, uint32_t id)
+{
+    const struct lks_process_cluster *cluster = &chaos->cluster;
+    for (uint32_t i = 0; i < cluster->replicas; i++, id++) {
+        id = id <= cluster->replicas ? id : 1;
+        if (!cluster->away[id] || cluster->pids[id] != 0) {
+            break;
+        }
+    }
+    return id;
+}
+
 /* The leader half of the time, so that most rounds change it. */
 static uint32_t choose_victim(struct chaos *chaos)
 {
-    uint32_t any = (uint32_t)(1 + random_below(chaos, chaos->settings.replicas));
+    const uint32_t draw = (uint32_t)(1 + random_below(chaos, chaos->cluster.replicas));
+    const uint32_t any = present_from(chaos, draw);
     if (random_below(chaos, 2) == 0) {
         uint32_t leader = lks_process_cluster_leader(&chaos->cluster);
         return leader != 0 ? leader : any;
@@ -117,7 +131,7 @@ static int kill_some(struct chaos *chaos, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         disturb(chaos, victim);
         lks_process_cluster_kill(&chaos->cluster, victim);
-        victim = victim % chaos->settings.replicas + 1;
+        victim = present_from(chaos, victim + 1);
     }
     sleep_ms(20 + random_below(chaos, 200));
     return 0;
@@ -130,7 +144,7 @@ static int act_kill_one(struct chaos *chaos)
 
 static int act_kill_several(struct chaos *chaos)
 {
-    return kill_some(chaos, (uint32_t)(1 + random_below(chaos, chaos->settings.replicas)));
+    return kill_some(chaos, (uint32_t)(1 + random_below(chaos, chaos->cluster.replicas)));
 }
 
 static int act_pause(struct chaos *chaos)
@@ -147,7 +161,7 @@ static int act_pause(struct chaos *chaos)
 static int act_pause_and_kill_another(struct chaos *chaos)
 {
     uint32_t victim = choose_victim(chaos);
-    uint32_t other = victim % chaos->settings.replicas + 1;
+    uint32_t other = present_from(chaos, victim + 1);
     disturb(chaos, victim);
     disturb(chaos, other);
     lks_process_cluster_pause(&chaos->cluster, victim);
@@ -166,34 +180,38 @@ static int act_leader_alone_then_gone(struct chaos *chaos)
 {
     uint32_t leader = lks_process_cluster_leader(&chaos->cluster);
     leader = leader != 0 ? leader : choose_victim(chaos);
-    for (uint32_t id = 1; id <= chaos->settings.replicas; id++) {
+    for (uint32_t id = 1; id <= chaos->cluster.replicas; id++) {
         disturb(chaos, id);
     }
-    for (uint32_t id = 1; id <= chaos->settings.replicas; id++) {
+    for (uint32_t id = 1; id <= chaos->cluster.replicas; id++) {
         if (id != leader) {
             lks_process_cluster_kill(&chaos->cluster, id);
         }
     }
     sleep_ms(20 + random_below(chaos, 100));
     lks_process_cluster_kill(&chaos->cluster, leader);
-    if (chaos->settings.replicas == 1) {
+    if (chaos->cluster.replicas == 1) {
         return 0;
     }
-    int rc = lks_process_cluster_wait_serving_without(&chaos->cluster, leader, SERVING_TIMEOUT_MS);
+    int rc = chaos_members_start_needed(&chaos->members, leader);
+    if (rc == 0) {
+        rc = lks_process_cluster_wait_serving_without(&chaos->cluster, leader, SERVING_TIMEOUT_MS);
+    }
     sleep_ms(50);
     return rc;
 }
 
 static int act_power_cycle(struct chaos *chaos)
 {
-    for (uint32_t id = 1; id <= chaos->settings.replicas; id++) {
+    for (uint32_t id = 1; id <= chaos->cluster.replicas; id++) {
         disturb(chaos, id);
     }
     lks_process_cluster_kill_all(&chaos->cluster);
-    uint32_t first = (uint32_t)random_below(chaos, chaos->settings.replicas);
-    for (uint32_t i = 0; i < chaos->settings.replicas; i++) {
-        uint32_t id = (first + i) % chaos->settings.replicas + 1;
-        if (lks_process_cluster_start(&chaos->cluster, id) != 0) {
+    const uint32_t replicas = chaos->cluster.replicas;
+    uint32_t first = (uint32_t)random_below(chaos, replicas);
+    for (uint32_t i = 0; i < replicas; i++) {
+        uint32_t id = (first + i) % replicas + 1;
+        if (!chaos->cluster.away[id] && lks_process_cluster_start(&chaos->cluster, id) != 0) {
             return -1;
         }
         sleep_ms(random_below(chaos, 30));
@@ -204,6 +222,9 @@ static int act_power_cycle(struct chaos *chaos)
 static int act_stop_in_order(struct chaos *chaos)
 {
     uint32_t victim = choose_victim(chaos);
+    if (victim == chaos->members.id) { /* it may end by itself */
+        victim = present_from(chaos, victim + 1);
+    }
     disturb(chaos, victim);
     return lks_process_cluster_stop(&chaos->cluster, victim);
 }
@@ -246,7 +267,9 @@ static int play_round(struct chaos *chaos, uint32_t round)
 {
     size_t chosen = choose_action(chaos, round);
     chaos->done[chosen]++;
-    if (ACTIONS[chosen].act(chaos) != 0 ||
+    if (chaos_members_before(&chaos->members) != 0 || ACTIONS[chosen].act(chaos) != 0 ||
+        lks_process_cluster_wait_serving(&chaos->cluster, SERVING_TIMEOUT_MS) != 0 ||
+        chaos_members_after(&chaos->members, false) != 0 ||
         lks_process_cluster_wait_serving(&chaos->cluster, SERVING_TIMEOUT_MS) != 0) {
         fprintf(stderr, "round %u (%s) failed\n", round + 1, ACTIONS[chosen].name);
         return -1;
@@ -262,8 +285,8 @@ static int check_own_keys(struct chaos *chaos)
 {
     int64_t wrong = 0;
     uint64_t keys = 0;
-    for (uint32_t id = 1; id <= chaos->settings.replicas; id++) {
-        for (uint32_t i = 0; i < chaos->clients_started; i++) {
+    for (uint32_t id = 1; id <= chaos->cluster.replicas; id++) {
+        for (uint32_t i = 0; i < chaos->clients_started && !chaos->cluster.away[id]; i++) {
             int64_t rc =
                 lks_history_client_check_own(&chaos->clients[i], &chaos->cluster, id);
             wrong += rc < 0 ? 1 : rc;
@@ -342,7 +365,7 @@ static int check_history(struct chaos *chaos)
     for (uint32_t i = 0; i < chaos->clients_started; i++) {
         count += chaos->clients[i].count;
     }
-    size_t room = count + LKS_HISTORY_KEYS * chaos->settings.replicas;
+    size_t room = count + LKS_HISTORY_KEYS * chaos->cluster.replicas;
     struct lks_history_operation *history = calloc(room, sizeof(*history));
     if (history == NULL) {
         return -1;
@@ -354,7 +377,10 @@ static int check_history(struct chaos *chaos)
         count += chaos->clients[i].count;
     }
     int rc = 0;
-    for (uint32_t id = 1; id <= chaos->settings.replicas && rc == 0; id++) {
+    for (uint32_t id = 1; id <= chaos->cluster.replicas && rc == 0; id++) {
+        if (chaos->cluster.away[id]) {
+            continue;
+        }
         rc = lks_history_read_all(&chaos->cluster, id, &history[count]);
         count += rc == 0 ? LKS_HISTORY_KEYS : 0;
     }
@@ -400,9 +426,11 @@ static int check_expiry(struct chaos *chaos)
         sum.seen_gone += client->seen_gone;
         sum.early += client->early;
         sum.returned += client->returned;
-        for (uint32_t id = 1; id <= chaos->settings.replicas; id++) {
-            const int64_t there = lks_expiry_client_check_gone(client, &chaos->cluster, id,
-                                                               SERVING_TIMEOUT_MS);
+        for (uint32_t id = 1; id <= chaos->cluster.replicas; id++) {
+            const int64_t there =
+                chaos->cluster.away[id]
+                    ? 0 : lks_expiry_client_check_gone(client, &chaos->cluster, id,
+                                                       SERVING_TIMEOUT_MS);
             left += there < 0 ? 1 : there;
         }
     }
@@ -443,17 +471,23 @@ static int run(struct chaos *chaos)
     const struct lks_process_cluster_options options = {.replicas = settings->replicas,
                                                         .ring = settings->ring,
                                                         .durability = settings->durability,
-                                                        .parent = settings->parent};
+                                                        .parent = settings->parent,
+                                                        .spare_ports = settings->members};
     if (lks_process_cluster_init(&chaos->cluster, &options) != 0 ||
         lks_process_cluster_wait_serving(&chaos->cluster, SERVING_TIMEOUT_MS) != 0) {
         return -1;
     }
     chaos->run.cluster = &chaos->cluster;
+    chaos_members_init(&chaos->members, &chaos->cluster, &chaos->run, settings->seed,
+                       settings->members ? EXTRA_REPLICAS : 0);
     chaos->run.think_us_max = 2000;
     chaos->run.operations_max = (uint64_t)(settings->rounds + 10) * OPERATIONS_PER_ROUND;
     int rc = start_clients(chaos);
     for (uint32_t round = 0; round < settings->rounds && rc == 0; round++) {
         rc = play_round(chaos, round);
+    }
+    if (rc == 0) {
+        rc = chaos_members_after(&chaos->members, true);
     }
     atomic_store_explicit(&chaos->run.stop, true, memory_order_relaxed);
     for (uint32_t i = 0; i < chaos->clients_started; i++) {
@@ -470,6 +504,7 @@ static int run(struct chaos *chaos)
         rc |= check_own_keys(chaos);
         rc |= check_expiry(chaos);
         rc |= check_history(chaos);
+        rc |= chaos_members_check(&chaos->members);
         rc |= lks_process_cluster_check_hashes(&chaos->cluster, SERVING_TIMEOUT_MS);
     }
     return rc;
@@ -484,6 +519,7 @@ static const struct argp_option OPTIONS[] = {
     {"ring", 'R', "SIZE", 0, "log of each replica (256M)", 0},
     {"durability", 'm', "MODE", 0, "auto, memory, writer-flush or pmem-ack (auto)", 0},
     {"only", 'o', "K", 0, "nothing but the K-th kind of disturbance, as listed at the end", 0},
+    {"members", 'M', NULL, 0, "replicas are added and removed, too", 0},
     {"parent", 'd', "DIR", 0, "where the cluster's folder is made (/dev/shm)", 0},
     {0},
 };
@@ -519,6 +555,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     case 'R':
         settings->ring = value;
         return 0;
+    case 'M':
+        settings->members = true;
+        return 0;
     case ARGP_KEY_END:
         if (settings->rounds > 100000 || settings->clients < 1 ||
             settings->clients > CLIENTS_MAX || settings->expiry_clients > EXPIRY_CLIENTS_MAX ||
@@ -528,6 +567,12 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
             argp_error(state, "--clients 1..%d, --expiry up to %d, --replicas 1..%u, --rounds up "
                               "to 100000, --only up to %zu", CLIENTS_MAX, EXPIRY_CLIENTS_MAX,
                        LKS_PROCESS_REPLICAS_MAX, LKS_COUNT_OF(ACTIONS));
+        }
+        if (settings->members &&
+            (settings->replicas < 3 ||
+             settings->replicas + EXTRA_REPLICAS > LKS_PROCESS_REPLICAS_MAX)) {
+            argp_error(state, "--members: begin with 3 to %u replicas",
+                       LKS_PROCESS_REPLICAS_MAX - EXTRA_REPLICAS);
         }
         return 0;
     default:

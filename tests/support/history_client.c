@@ -212,6 +212,9 @@ static void *live(void *ctx)
                               : own_operation(client, context);
         number++;
         judge_outcome(client, replica, outcome, &connected, &called);
+        if (outcome == 'A') { /* from here on too: it may have connected to a disturbed replica */
+            connected = called;
+        }
         if (outcome == 'U') {
             redisFree(context);
             context = NULL;

@@ -25,6 +25,7 @@
 #define PORTS_FIRST 20000
 #define PORTS_RANGE 10000
 #define PATH_BYTES 320
+#define REMOVED_CODE 4 /* of a replica that is no member any more */
 
 const char *lks_process_cluster_binary(void)
 {
@@ -56,7 +57,8 @@ static _Noreturn void become(const char *const *arguments, const char *out_path,
     _exit(127);
 }
 
-static pid_t launch(const char *const *arguments, const char *out_path, const char *error_path)
+pid_t lks_process_launch(const char *const *arguments, const char *out_path,
+                         const char *error_path)
 {
     pid_t pid = fork();
     if (pid == 0) {
@@ -67,12 +69,28 @@ static pid_t launch(const char *const *arguments, const char *out_path, const ch
 
 int lks_process_run(const char *const *arguments, const char *out_path, const char *error_path)
 {
-    pid_t pid = launch(arguments, out_path, error_path);
+    pid_t pid = lks_process_launch(arguments, out_path, error_path);
     int status;
     if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status)) {
         return -1;
     }
     return WEXITSTATUS(status);
+}
+
+int lks_process_await(pid_t pid, uint32_t timeout_ms)
+{
+    const uint64_t end_ns = lks_clock_monotonic_ns() + timeout_ms * LKS_NS_PER_MS;
+    int status;
+    while (waitpid(pid, &status, WNOHANG) != pid) {
+        if (lks_clock_monotonic_ns() > end_ns) {
+            fprintf(stderr, "process %d has not ended after %u ms\n", (int)pid, timeout_ms);
+            kill(pid, SIGKILL);
+            waitpid(pid, NULL, 0);
+            return -1;
+        }
+        usleep(POLL_US);
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 /* ---- making one ------------------------------------------------------------------------------ */
@@ -218,13 +236,14 @@ int lks_process_cluster_start(struct lks_process_cluster *cluster, uint32_t repl
     snprintf(config, sizeof(config), "%s/cluster.yaml", cluster->directory);
     snprintf(log, sizeof(log), "%s/r%u.log", cluster->directory, replica);
     const char *const arguments[] = {"serve", "--config", config, "--replica", id, NULL};
-    pid_t pid = launch(arguments, log, log);
+    pid_t pid = lks_process_launch(arguments, log, log);
     if (pid < 0) {
         fprintf(stderr, "fork: %s\n", strerror(errno));
         return -1;
     }
     cluster->pids[replica] = pid;
     cluster->paused[replica] = false;
+    cluster->ended_removed[replica] = false;
     return 0;
 }
 
@@ -306,13 +325,17 @@ int lks_process_cluster_reap(struct lks_process_cluster *cluster)
             continue;
         }
         forget(cluster, id);
+        if (cluster->away[id] && WIFEXITED(status) && WEXITSTATUS(status) == REMOVED_CODE) {
+            cluster->ended_removed[id] = true;
+            continue;
+        }
         if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL) {
             fprintf(stderr, "replica %u ended by itself, status 0x%x\n", id, status);
             cluster->failed = true;
             return -1;
         }
         cluster->deaths_by_fence++;
-        if (lks_process_cluster_start(cluster, id) != 0) {
+        if (!cluster->away[id] && lks_process_cluster_start(cluster, id) != 0) {
             return -1;
         }
     }
@@ -391,7 +414,8 @@ int lks_process_cluster_wait_serving_without(struct lks_process_cluster *cluster
 {
     uint64_t end_ns = lks_clock_monotonic_ns() + timeout_ms * LKS_NS_PER_MS;
     for (uint32_t id = 1; id <= cluster->replicas; id++) {
-        if (id != left_out && lks_process_cluster_start(cluster, id) != 0) {
+        const bool is_awaited = id != left_out && !cluster->away[id];
+        if (is_awaited && lks_process_cluster_start(cluster, id) != 0) {
             return -1;
         }
     }
@@ -399,7 +423,7 @@ int lks_process_cluster_wait_serving_without(struct lks_process_cluster *cluster
         if (lks_process_cluster_reap(cluster) != 0) {
             return -1;
         }
-        if (id == left_out || serves(cluster, id)) {
+        if (id == left_out || cluster->away[id] || serves(cluster, id)) {
             id++;
             continue;
         }
@@ -474,18 +498,25 @@ static int fetch_hash(const struct lks_process_cluster *cluster, uint32_t replic
 static int compare_hashes(const struct lks_process_cluster *cluster)
 {
     struct state_hash first = {0};
+    uint32_t first_id = 0;
     for (uint32_t id = 1; id <= cluster->replicas; id++) {
         struct state_hash state = {0};
+        if (cluster->away[id]) {
+            continue;
+        }
         if (fetch_hash(cluster, id, &state) != 0) {
             return 1;
         }
-        first = id == 1 ? state : first;
+        if (first_id == 0) {
+            first_id = id;
+            first = state;
+        }
         if (strcmp(state.index, first.index) != 0) {
             return 1;
         }
         if (strcmp(state.hash, first.hash) != 0) {
-            fprintf(stderr, "index %s: replica 1 has state %s, replica %u has %s\n", state.index,
-                    first.hash, id, state.hash);
+            fprintf(stderr, "index %s: replica %u has state %s, replica %u has %s\n", state.index,
+                    first_id, first.hash, id, state.hash);
             return -1;
         }
     }

@@ -18,6 +18,10 @@ struct lks_process_cluster {
     int first_port;
     pid_t pids[LKS_PROCESS_REPLICAS_MAX + 1]; /* 0: not running */
     bool paused[LKS_PROCESS_REPLICAS_MAX + 1];
+    /* Set by a test that changes members: no member, or about to be one or none. It is started only
+     * when the test says so, and neither awaited nor compared. */
+    bool away[LKS_PROCESS_REPLICAS_MAX + 1];
+    bool ended_removed[LKS_PROCESS_REPLICAS_MAX + 1]; /* while away: said that it was removed */
     uint32_t deaths_by_fence; /* killed by a peer since they were silent while writing */
     bool failed;              /* keep the folder */
 };
@@ -54,7 +58,8 @@ void lks_process_cluster_kill_all(struct lks_process_cluster *cluster);
 
 /*
  * Notices replicas that ended by themselves. One that a peer's fence killed is started again and
- * counted; any other end is a failure: -1, printed.
+ * counted; one that is away may also end since it was removed, and is not started again; any
+ * other end is a failure: -1, printed.
  */
 int lks_process_cluster_reap(struct lks_process_cluster *cluster);
 
@@ -82,5 +87,12 @@ const char *lks_process_cluster_binary(void);
 /* Runs the binary with arguments (NULL-terminated, without the name of the program); its standard
  * output and error go to files, "" for none. The exit code; -1: ended by a signal. */
 int lks_process_run(const char *const *arguments, const char *out_path, const char *error_path);
+
+/* The same without waiting: the process's id, -1 if there is none. */
+pid_t lks_process_launch(const char *const *arguments, const char *out_path,
+                         const char *error_path);
+
+/* The exit code; -1: ended by a signal, or killed since it had not ended in time (printed). */
+int lks_process_await(pid_t pid, uint32_t timeout_ms);
 
 #endif
