@@ -33,6 +33,14 @@ void lks_replica_run(struct lks_replica *replica, const struct lks_entry *entry,
     }
 }
 
+/* Own commands that were answered are executed once more where an installation went back. */
+static bool is_answered(const struct lks_replica *replica, uint64_t sequence)
+{
+    struct lks_gateway_counts counts;
+    lks_gateway_counts(replica->gateway, &counts);
+    return sequence <= counts.answered;
+}
+
 static void execute(struct lks_replica *replica, const struct lks_entry *entry, uint64_t offset)
 {
     const struct lks_entry_header *header = entry->header;
@@ -51,7 +59,8 @@ static void execute(struct lks_replica *replica, const struct lks_entry *entry, 
         LKS_SESSION_NEXT) {
         return; /* logged twice, by two leaders: takes effect once */
     }
-    struct lks_asker asker = {.own = header->session == replica->session};
+    struct lks_asker asker = {.own = header->session == replica->session &&
+                                     !is_answered(replica, header->sequence)};
     if (asker.own) {
         lks_reads_before(replica, header->sequence);
         asker.cookie = lks_gateway_answered(replica->gateway, header->sequence);
@@ -70,10 +79,13 @@ void lks_replica_publish_applied(struct lks_replica *replica)
     if (oldest != NULL && oldest->read != NULL) {
         return; /* it stands where an entry was executed long ago: what was told stays true */
     }
+    const uint64_t index = oldest != NULL ? oldest->index - 1 : replica->applied.index;
+    if (index < lks_word_read(&replica->words->applied_index)) {
+        return; /* an installation went back behind what was told */
+    }
     lks_word_publish(&replica->words->applied_offset,
                      oldest != NULL ? oldest->offset : replica->applied.offset);
-    lks_word_publish(&replica->words->applied_index,
-                     oldest != NULL ? oldest->index - 1 : replica->applied.index);
+    lks_word_publish(&replica->words->applied_index, index);
 }
 
 static bool may_go_on(const struct lks_replica *replica, uint64_t limit)

@@ -564,7 +564,7 @@ void lks_install_start(struct lks_replica *replica, const struct lks_effect *eff
     }
     if (store_of(replica) == NULL) {
         fail(replica, -ENOTSUP, "this replica has no snapshot area");
-    } else if (replica->applied.offset >= effect->from) {
+    } else if (replica->applied.offset >= effect->from && lks_replica_recover_ends(replica)) {
         install->phase = LKS_INSTALL_OWN;
         lks_replica_snapshots_press(replica, effect->from);
     }

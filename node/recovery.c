@@ -124,7 +124,8 @@ bool lks_replica_recover_begin(struct lks_replica *replica)
     recovery->ready = 0;
     recovery->wanted = 0;
     recovery->next = 0;
-    recovery->left_out_most = 0;
+    recovery->left_out_most = recovery->reached;
+    recovery->left_out_end = 0;
     recovery->restored_bytes = 0;
     recovery->began_ns = replica->now_ns;
     for (uint32_t p = 0; p < partitions; p++) {
@@ -133,6 +134,9 @@ bool lks_replica_recover_begin(struct lks_replica *replica)
         recovery->phase[p] = LKS_PARTITION_ABSENT;
         if (item->index > recovery->left_out_most) {
             recovery->left_out_most = item->index;
+        }
+        if (item->offset > recovery->left_out_end) {
+            recovery->left_out_end = item->offset;
         }
         if (item->blocks == 0) {
             note_ready(replica, p); /* empty, as the service was opened */
@@ -168,6 +172,9 @@ void lks_replica_recover_again(struct lks_replica *replica)
 {
     LKS_ASSERT(replica->options.snapshots != NULL);
     drop_queue(replica);
+    if (replica->applied.index > replica->recovery.reached) {
+        replica->recovery.reached = replica->applied.index; /* the snapshots may be older */
+    }
     replica->applied_runs = (struct lks_runs){0};
     if (!lks_replica_recover_begin(replica)) {
         return;
@@ -309,6 +316,14 @@ void lks_replica_recover_dispatch(struct lks_replica *replica, const struct lks_
     if (asker->own) {
         want(recovery, share.count);
     }
+}
+
+/* Committed entries that lead past the youngest snapshot are in the own log: nothing more has to
+ * come for all partitions to stand at one point. */
+bool lks_replica_recover_ends(const struct lks_replica *replica)
+{
+    return !replica->recovery.active ||
+           replica->view->commit_offset >= replica->recovery.left_out_end;
 }
 
 /* ---- reads ---------------------------------------------------------------------------------- */

@@ -24,7 +24,9 @@ struct lks_recovery {
     uint32_t ready;    /* partitions that are restored */
     uint32_t wanted;   /* partitions in that phase */
     uint32_t next;     /* where the search for the next one begins */
-    uint64_t left_out_most; /* the highest of left_out */
+    uint64_t left_out_most; /* the highest of left_out, or reached: whole from there on */
+    uint64_t left_out_end;  /* offset: where the entry of the youngest snapshot ends */
+    uint64_t reached;       /* index: applied before an installation of this life went back */
     uint64_t began_ns;
     uint64_t restored_bytes; /* of the service's content */
     struct lks_waiting *waiting;

@@ -380,6 +380,9 @@ void lks_replica_recover_dispatch(struct lks_replica *replica, const struct lks_
 int lks_replica_recover_step(struct lks_replica *replica, bool busy);
 void lks_replica_recover_fini(struct lks_replica *replica);
 
+/* Whether the recovery under way, if there is one, ends without more of the log than is known to
+ * have committed; own snapshots wait for its end. */
+bool lks_replica_recover_ends(const struct lks_replica *replica);
 /* Whether reads may be answered from what is restored and applied: see recovery.c. */
 bool lks_replica_recover_may_read(const struct lks_replica *replica);
 /* A read whose turn has come: answers it, or lets it wait for its partitions, before all that comes

@@ -10,7 +10,8 @@ endforeach()
 target_link_options(unit_node_test_replica_install PRIVATE
   LINKER:--wrap=lks_snapshot_copy_begin LINKER:--wrap=lks_snapshot_copy_block
   LINKER:--wrap=lks_snapshot_copy_finish LINKER:--wrap=lks_snapshot_persist_step
-  LINKER:--wrap=lks_snapshots_replace_all LINKER:--wrap=lks_journal_write_base)
+  LINKER:--wrap=lks_snapshots_replace_all LINKER:--wrap=lks_journal_write_base
+  LINKER:--wrap=lks_replica_recover_ends)
 target_link_options(unit_node_test_replica_failures PRIVATE
   LINKER:--wrap=lks_journal_write_promise LINKER:--wrap=lks_journal_raise_floor
   LINKER:--wrap=lks_journal_clear_amnesia)

@@ -91,6 +91,16 @@ int __wrap_lks_journal_write_base(struct lks_journal *journal, const struct lks_
     return rc != 0 ? rc : __real_lks_journal_write_base(journal, base);
 }
 
+static bool g_log_is_short;
+
+/* Whether the own log leads past the own snapshots: not, while the flag says so. */
+bool __real_lks_replica_recover_ends(const struct lks_replica *replica);
+bool __wrap_lks_replica_recover_ends(const struct lks_replica *replica);
+bool __wrap_lks_replica_recover_ends(const struct lks_replica *replica)
+{
+    return !g_log_is_short && __real_lks_replica_recover_ends(replica);
+}
+
 /* Load at a replica, until its base has moved by some rings. */
 static void load(struct rig *rig, uint32_t id, uint32_t rings)
 {
@@ -530,6 +540,73 @@ static void adopt__below_the_grantors_base__installs_and_leads(void **state)
     rig_free(rig);
 }
 
+/* What an installation brought leads up to different points, and the log ends before the youngest:
+ * own snapshots have to wait for more of the log, which the holder of the ring does not write. */
+static void install__own_snapshots_are_younger_than_the_log__copies_others(void **state)
+{
+    (void)state;
+    struct rig *rig = behind(&g_options, false);
+    rig_start(rig, 3);
+    for (uint32_t i = 0; i < 4000 && installed(rig, 3) == 0; i++) {
+        rig_tick(rig);
+    }
+    struct lks_replica *replica = rig->replicas[3].replica;
+    const struct lks_effect effect = {
+        .kind = LKS_EFFECT_INSTALL, .peer = 1, .from = replica->applied.offset};
+    until_idle(rig, 3);
+    assert_true(replica->view->commit_offset < replica->recovery.left_out_end);
+    lks_install_start(replica, &effect);
+    assert_int_equal(replica->install.phase, LKS_INSTALL_STOPPING);
+    rig_free(rig);
+}
+
+/* The copies may be older than what was applied: it is applied again, and nothing that was told,
+ * or answered, is taken back. */
+static void install__copies_are_older_than_what_was_applied__nothing_is_taken_back(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(&g_options);
+    rig_make_leader(rig, 1);
+    struct lks_replica *replica = rig->replicas[3].replica;
+    const struct lks_snapshots *donor = rig->replicas[1].snapshots;
+    struct lks_log_point lowest = {0};
+    for (uint32_t i = 0; i < 1000 && lowest.offset <= replica->base_offset; i++) {
+        rig_submit_many(rig, 3, COMMAND_BYTES, BATCH);
+        rig_settle(rig);
+        lowest = lks_snapshots_point(donor, lks_snapshots_lowest(donor));
+    }
+    const struct lks_core_view *view = replica->view;
+    const struct lks_message message = {.kind = LKS_MESSAGE_INSTALL,
+                                        .term = view->grant.term,
+                                        .incarnation = view->grant.incarnation,
+                                        .request = UINT64_C(1) << 40,
+                                        .key = {view->grant.number, 1},
+                                        .base = lks_replica_position(&lowest)};
+    const uint64_t told = rig_status(rig, 3).applied_offset;
+    const uint64_t index = replica->applied.index;
+    assert_int_equal(view->grant.peer, 1);
+    assert_true(lowest.offset > replica->base_offset);
+    assert_true(lowest.offset + BATCH * COMMAND_BYTES / 2 < told);
+    rig->replicas[1].stalled = true; /* the holder of the ring writes nothing meanwhile */
+    g_log_is_short = true;
+    lks_replica_event(replica, LKS_EVENT_MESSAGE, 1)->message = &message;
+    for (uint32_t i = 0; i < 4000 && installed(rig, 3) == 0; i++) {
+        rig_step(rig, 3);
+        assert_int_equal(rig_status(rig, 3).applied_offset, told);
+    }
+    assert_int_equal(installed(rig, 3), 1);
+    assert_int_equal(replica->applied.offset, lowest.offset);
+    assert_true(replica->recovery.left_out_most >= index); /* no read before it is there again */
+    assert_false(lks_replica_recover_may_read(replica));
+    g_log_is_short = false;
+    rig->replicas[1].stalled = false;
+    rig_submit_many(rig, 3, COMMAND_BYTES, BATCH);
+    rig_settle(rig);
+    assert_true(lks_replica_recover_may_read(replica));
+    assert_int_equal(rig->replicas[3].unknown, 0);
+    rig_free(rig);
+}
+
 static void install__no_area__fails_with_the_reason(void **state)
 {
     (void)state;
@@ -569,6 +646,8 @@ int main(void)
         cmocka_unit_test(again__known_or_replaced__ignored),
         cmocka_unit_test(install__base_not_written__stops_and_is_whole_after_the_restart),
         cmocka_unit_test(adopt__below_the_grantors_base__installs_and_leads),
+        cmocka_unit_test(install__own_snapshots_are_younger_than_the_log__copies_others),
+        cmocka_unit_test(install__copies_are_older_than_what_was_applied__nothing_is_taken_back),
         cmocka_unit_test(install__no_area__fails_with_the_reason),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
