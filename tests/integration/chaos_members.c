@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 
+#include <glob.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -155,8 +156,24 @@ static void begin(struct chaos_members *members)
     members->command = launch(members);
 }
 
+/* What --rejoin set aside: it would fill the disk. */
+static void remove_old_files(const struct chaos_members *members)
+{
+    char pattern[PATH_BYTES];
+    glob_t found;
+    (void)snprintf(pattern, sizeof pattern, "%s/r%u.journal*.old-*", members->cluster->directory,
+                   members->id);
+    if (glob(pattern, 0, NULL, &found) == 0) {
+        for (size_t i = 0; i < found.gl_pathc; i++) {
+            (void)unlink(found.gl_pathv[i]);
+        }
+        globfree(&found);
+    }
+}
+
 static void end(struct chaos_members *members)
 {
+    remove_old_files(members);
     members->voters = members->voters_next;
     members->added += members->change == CHAOS_CHANGE_LEARNER ? 1 : 0;
     members->removed += members->change == CHAOS_CHANGE_REMOVE ? 1 : 0;
