@@ -176,6 +176,7 @@ static int make_replica(struct lks_assembly *assembly, const struct lks_assembly
         .election_timeout_ns = config->election_timeout_ns,
         .heartbeat_ns = config->heartbeat_ns,
         .clock_ns = lks_clock_monotonic_ns,
+        .realtime_clock_ns = lks_clock_realtime_ns,
         .pending_bytes_max = config->pending_bytes_max,
         .seed = random_seed(options->replica),
         .log_sink = options->log_sink,

@@ -300,6 +300,17 @@ static void close_ingress(struct lks_replica *replica, uint32_t p, const char *w
     replica->peers[p].offer_after_ns = replica->now_ns + OFFER_BACK_OFF_NS;
 }
 
+/* A command may come in the middle of a step that takes long: a life counted from the step's begin
+ * would end before its time. (Own commands were submitted before it.) */
+static void look_at_clock(struct lks_replica *replica)
+{
+    uint64_t (*const clock_ns)(void) = replica->options.realtime_clock_ns;
+    const uint64_t now_ns = clock_ns != NULL ? clock_ns() : 0;
+    if (now_ns > replica->realtime_ns) {
+        replica->realtime_ns = now_ns;
+    }
+}
+
 static int take_from(struct lks_replica *replica, uint32_t p)
 {
     struct lks_replica_peer *peer = &replica->peers[p];
@@ -318,6 +329,7 @@ static int take_from(struct lks_replica *replica, uint32_t p)
         const enum lks_session_verdict verdict = lks_sessions_expect(
             &replica->appended_sessions, command.session, command.sequence);
         if (verdict == LKS_SESSION_NEXT) {
+            look_at_clock(replica);
             append(replica, command.session, command.sequence, command.data, command.bytes);
             peer->command_end = replica->appended.offset;
             taken++;

@@ -69,6 +69,8 @@ struct lks_replica_options {
     struct lks_persister snapshot_persister;
     uint64_t (*clock_ns)(void);         /* for what `takeover` of the status says alone, finer than
                                            a step; NULL: the time given to _step */
+    uint64_t (*realtime_clock_ns)(void); /* when another gateway's command was found, for the time
+                                            that is logged with it; NULL: the time given to _step */
     const struct lks_log *log_sink;
     /* An answer to lks_replica_submit. In the order of submission, unless partitions are being
      * restored: then what touches ready ones is answered first. reply: one RESP3 value; bytes 0:

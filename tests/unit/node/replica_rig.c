@@ -248,6 +248,7 @@ static void make_replica(struct rig *rig, struct rig_replica *self)
         .pending_bytes_max = PENDING_BYTES,
         .write_bytes_max = rig->options.write_bytes_max,
         .seed = self->id,
+        .realtime_clock_ns = rig->options.realtime_clock_ns,
         .on_reply = on_reply,
         .ctx = self,
     };

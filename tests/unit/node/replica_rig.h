@@ -32,6 +32,7 @@ struct rig_options {
     uint64_t area_bytes;      /* 0: 64 MiB */
     uint32_t partitions;      /* of the service; 0: 1 */
     uint32_t record_bytes;    /* of a command in a snapshot; 0: 8 */
+    uint64_t (*realtime_clock_ns)(void); /* within a step; NULL: the step's */
 };
 
 /* A range that waits to be made durable. */

@@ -155,6 +155,35 @@ static void reads__something_will_expire__logged_time_follows_the_clock(void **s
     rig_free(rig);
 }
 
+static uint64_t late_ns;
+
+static uint64_t late_clock_ns(void)
+{
+    return late_ns;
+}
+
+/* A leader is held up within a step; then it finds a command that came meanwhile. */
+static void command__found_late_in_a_step__is_logged_with_a_time_not_before_it(void **state)
+{
+    (void)state;
+    late_ns = 0;
+    struct rig *rig = rig_new(
+        &(struct rig_options){.replicas = 3, .realtime_clock_ns = late_clock_ns});
+    const uint32_t leader = rig_lead(rig);
+    rig_submit_many(rig, leader % 3 + 1, 64, 4);
+    rig_settle(rig);
+    late_ns = rig->realtime_ns + 3600000 * MS;
+    rig_submit_many(rig, leader, 64, 4); /* these were there before the step */
+    rig_settle(rig);
+    assert_true(rig->replicas[leader].replica->applied_time_ns < late_ns);
+    rig_submit_many(rig, leader % 3 + 1, 64, 4);
+    rig_settle(rig);
+    for (uint32_t id = 1; id <= 3; id++) {
+        assert_int_equal(rig->replicas[id].replica->applied_time_ns, late_ns);
+    }
+    rig_free(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -163,6 +192,7 @@ int main(void)
         cmocka_unit_test(read__after_the_expiry__sees_a_logged_time_behind_it),
         cmocka_unit_test(read__tick_is_not_committed__waits_for_it),
         cmocka_unit_test(reads__something_will_expire__logged_time_follows_the_clock),
+        cmocka_unit_test(command__found_late_in_a_step__is_logged_with_a_time_not_before_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
