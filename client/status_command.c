@@ -98,6 +98,20 @@ static void print_remarks(const char *info)
     printf("%s\n", lks_ask_number(info, "serving") == 1 ? "" : "  not serving");
 }
 
+/* True if the leader says that a replica is a member of this kind: "none" or "learner". */
+static bool is_member(const struct lks_survey *survey, uint32_t id, const char *kind)
+{
+    char key[16];
+    char line[256];
+    (void)snprintf(key, sizeof key, "peer%" PRIu32, id);
+    if (survey->leader == 0 ||
+        !lks_ask_value(survey->replicas[survey->leader].info, key, line, sizeof line)) {
+        return false;
+    }
+    const char *member = strstr(line, "member=");
+    return member != NULL && strcmp(member + strlen("member="), kind) == 0;
+}
+
 static void print_replica(const struct lks_survey *survey, const struct lks_config *config,
                           uint32_t id)
 {
@@ -109,11 +123,16 @@ static void print_replica(const struct lks_survey *survey, const struct lks_conf
     (void)snprintf(address, sizeof address, "%s:%u", config->replicas[id].address,
                    config->replicas[id].port);
     if (!replica->reachable) {
-        printf("%-3u %-14s %-21s %s\n", id, "unreachable", address, replica->problem);
+        const bool removed = is_member(survey, id, "none");
+        printf("%-3u %-14s %-21s %s\n", id, removed ? "no member" : "unreachable", address,
+               removed ? "has been removed, or not been added" : replica->problem);
         return;
     }
     const char *info = replica->info;
     (void)lks_ask_value(info, "role", role, sizeof role);
+    if (is_member(survey, id, "learner")) {
+        (void)snprintf(role, sizeof role, "learner");
+    }
     (void)lks_ask_value(info, "durability", durability, sizeof durability);
     (void)lks_ask_value(info, "medium", medium, sizeof medium);
     printf("%-3u %-14s %-21s %6" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64
