@@ -100,7 +100,7 @@ void lks_mailbox_init(struct lks_mailbox *mailbox, struct lks_fabric *fabric, ui
                       uint64_t incarnation)
 {
     LKS_ASSERT(incarnation > 0);
-    memset(mailbox, 0, sizeof *mailbox);
+    memset(mailbox, 0, offsetof(struct lks_mailbox, staged)); /* (a message is staged whole) */
     mailbox->fabric = fabric;
     mailbox->peer = peer;
     mailbox->area = (const void *)((const uint8_t *)lks_fabric_inbox(fabric, peer) +
@@ -411,9 +411,22 @@ static int report_received(struct lks_mailbox *mailbox)
     return 1;
 }
 
+/* Both sides know each other, and each has been told all that the other one needs to know: then a
+ * poll, most of which are of this kind, has nothing to do. */
+static bool is_quiet(const struct lks_mailbox *mailbox)
+{
+    return mailbox->established && mailbox->peer_established && !mailbox->hello_due &&
+           !mailbox->report_due && mailbox->acknowledged == mailbox->accepted &&
+           mailbox->received == mailbox->received_reported && heard_all(mailbox);
+}
+
 int lks_mailbox_poll(struct lks_mailbox *mailbox)
 {
     if (!mailbox->connected) {
+        return 0;
+    }
+    if (is_quiet(mailbox)) {
+        delay_repeat(mailbox);
         return 0;
     }
     int work = greet(mailbox);

@@ -49,7 +49,7 @@ int lks_read_queue_new(struct lks_read_queue **queue,
     const uint64_t wanted = options->bytes_max / sizeof *made->slots;
     made->slots_count = wanted < SLOTS_MIN ? SLOTS_MIN : wanted < SLOTS_MAX ? wanted : SLOTS_MAX;
     made->bytes_max = options->bytes_max;
-    made->slots = calloc(made->slots_count, sizeof *made->slots); /* untouched pages cost nothing */
+    made->slots = malloc(made->slots_count * sizeof *made->slots); /* set when they are taken */
     if (made->slots == NULL) {
         free(made);
         return -ENOMEM;
@@ -90,6 +90,7 @@ static struct lks_read *take_slot(struct lks_read_queue *queue)
         queue->free = read->next;
     } else if (queue->slots_used < queue->slots_count) {
         read = &queue->slots[queue->slots_used];
+        read->data = NULL;
         queue->slots_used++;
     }
     return read;

@@ -117,8 +117,13 @@ struct lks_op *lks_replica_op(struct lks_replica *replica, enum lks_op_kind kind
     LKS_ASSERT(replica->ops_used < LKS_REPLICA_OPS_MAX);
     const uint32_t place = replica->ops_free;
     struct lks_op *op = &replica->ops[place];
-    LKS_ASSERT(op->kind == LKS_OP_FREE);
-    replica->ops_free = op->next_free;
+    if (place == replica->ops_ever) {
+        replica->ops_ever++;
+        replica->ops_free = place + 1;
+    } else {
+        LKS_ASSERT(op->kind == LKS_OP_FREE);
+        replica->ops_free = op->next_free;
+    }
     replica->ops_used++;
     *op = (struct lks_op){.kind = kind, .peer = peer};
     *id = place + 1;
@@ -208,13 +213,14 @@ static void start_core(struct lks_replica *replica, const struct lks_identity *i
     publish_words(replica);
 }
 
-/* All zeros, but for the queued events: each is set when it is queued, and they are most of it. */
+/* All zeros, but for queued events and operations: each is set when it is used, and they are most
+ * of it. */
 static void clear(struct lks_replica *replica)
 {
-    const size_t events_at = offsetof(struct lks_replica, events);
-    const size_t events_end = events_at + sizeof replica->events;
-    memset(replica, 0, events_at);
-    memset((unsigned char *)replica + events_end, 0, sizeof *replica - events_end);
+    const size_t used_at = offsetof(struct lks_replica, events);
+    const size_t used_end = offsetof(struct lks_replica, ops) + sizeof replica->ops;
+    memset(replica, 0, used_at);
+    memset((unsigned char *)replica + used_end, 0, sizeof *replica - used_end);
 }
 
 int lks_replica_new(struct lks_replica **out, const struct lks_replica_options *options,
@@ -237,9 +243,6 @@ int lks_replica_new(struct lks_replica **out, const struct lks_replica_options *
     replica->words = lks_fabric_words(options->fabric);
     replica->control = lks_journal_control(options->journal);
     replica->log_place = LKS_JOURNAL_HEAD_BYTES;
-    for (uint32_t i = 0; i < LKS_REPLICA_OPS_MAX; i++) {
-        replica->ops[i].next_free = i + 1;
-    }
     lks_reply_init(&replica->reply);
     struct lks_identity identity;
     lks_journal_identity(options->journal, &identity);

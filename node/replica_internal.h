@@ -147,11 +147,12 @@ struct lks_replica {
     bool recovered;
     uint32_t connected; /* peers, as a mask */
 
-    struct lks_core_event events[LKS_REPLICA_EVENTS_MAX];
     uint64_t events_head;
     uint64_t events_tail;
-    struct lks_op ops[LKS_REPLICA_OPS_MAX];
-    uint32_t ops_free;
+    struct lks_core_event events[LKS_REPLICA_EVENTS_MAX]; /* set when they are queued */
+    struct lks_op ops[LKS_REPLICA_OPS_MAX];               /* set when they are taken */
+    uint32_t ops_free; /* the next one to be taken */
+    uint32_t ops_ever; /* so many were taken ever; those behind are free, one after the other */
     uint32_t ops_used;
     uint64_t probe_counter;
     bool words_due;             /* some peer's word_due is set */

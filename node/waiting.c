@@ -59,8 +59,9 @@ int lks_waiting_new(struct lks_waiting **waiting, const struct lks_waiting_optio
     made->runnable_first = NONE;
     made->runnable_last = NONE;
     made->unready = options->partitions;
-    made->entries = calloc(made->entries_max, sizeof *made->entries);
-    made->links = calloc(made->links_max, sizeof *made->links);
+    /* (Each entry and each link is set when it is taken.) */
+    made->entries = malloc(made->entries_max * sizeof *made->entries);
+    made->links = malloc(made->links_max * sizeof *made->links);
     made->queues = calloc(made->partitions, sizeof *made->queues);
     if (made->entries == NULL || made->links == NULL || made->queues == NULL) {
         lks_waiting_free(made);

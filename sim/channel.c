@@ -13,6 +13,41 @@
 #define CUT_PPM 500000u     /* how often the write that a fence or a break meets is cut off */
 #define FOLLOWS_PPM 750000u /* how often the next one is under way too */
 #define ROOM_FIRST 16u
+#define BLOCK_BYTES LKS_FABRIC_INLINE_MAX
+
+/* ---- bytes -------------------------------------------------------------------------------- */
+
+union block {
+    union block *next; /* while it is spare */
+    uint8_t bytes[BLOCK_BYTES];
+};
+
+static union block *g_spare_blocks;
+
+uint8_t *lks_sim_bytes_copy(const void *source, uint64_t bytes)
+{
+    union block *block = g_spare_blocks;
+    if (bytes > BLOCK_BYTES || block == NULL) {
+        block = malloc(bytes > sizeof *block ? bytes : sizeof *block);
+        LKS_ASSERT(block != NULL);
+    } else {
+        g_spare_blocks = block->next;
+    }
+    return memcpy(block, source, bytes);
+}
+
+void lks_sim_bytes_free(uint8_t *data, uint64_t bytes)
+{
+    union block *block = (union block *)(void *)data;
+    if (bytes > BLOCK_BYTES) {
+        free(block);
+    } else if (block != NULL) {
+        block->next = g_spare_blocks;
+        g_spare_blocks = block;
+    }
+}
+
+/* ---- life --------------------------------------------------------------------------------- */
 
 void lks_sim_channel_init(struct lks_sim_channel *channel, struct lks_sim_side *side,
                           bool is_path)
@@ -35,7 +70,7 @@ static struct lks_sim_op *at(struct lks_sim_channel *channel, uint32_t place)
 static void empty(struct lks_sim_channel *channel)
 {
     for (uint32_t i = 0; i < channel->count; i++) {
-        free(at(channel, i)->data);
+        lks_sim_bytes_free(at(channel, i)->data, at(channel, i)->bytes);
     }
     LKS_ASSERT(!lks_sim_section_buffers(channel));
     channel->head = channel->count = channel->settled = 0;
@@ -143,7 +178,7 @@ static void hand_out(struct lks_sim_channel *channel, int status)
             .kind = LKS_FABRIC_COMPLETED, .peer = side->peer, .id = op->id, .status = status};
         lks_sim_host_push(side->network, side->self, &event, channel);
     }
-    free(op->data);
+    lks_sim_bytes_free(op->data, op->bytes);
     op->data = NULL;
     channel->head = (channel->head + 1) & (channel->room - 1);
     channel->count--;
@@ -276,9 +311,7 @@ static void do_at_once(struct lks_sim_channel *channel)
 static void copy_source(struct lks_sim_op *op)
 {
     if (op->data == NULL) {
-        op->data = malloc(op->bytes);
-        LKS_ASSERT(op->data != NULL);
-        memcpy(op->data, op->source, op->bytes);
+        op->data = lks_sim_bytes_copy(op->source, op->bytes);
         op->source = op->data;
     }
 }
@@ -302,13 +335,13 @@ int lks_sim_channel_post(struct lks_sim_channel *channel, const struct lks_sim_o
     struct lks_sim_op *posted = at(channel, channel->count - 1);
     *posted = *op;
     if (profile->writes_when_posted && lks_sim_op_is_write(op)) {
-        copy_source(posted);
         if (channel->count == 1 && !(profile->gate_steps && channel->is_path) &&
             lks_sim_channel_reachable(channel) &&
             !lks_sim_random_chance(&network->random, profile->lags_ppm)) {
             do_at_once(channel);
             return 0;
         }
+        copy_source(posted);
     }
     lks_sim_channel_kick(channel);
     return 0;

@@ -58,8 +58,10 @@ static void sim_free(struct lks_fabric *fabric)
     if (is_alive(fabric)) {
         lks_sim_host_end(sim->network, sim->replica, false);
     }
-    const int closed = close(sim->event_fd);
-    LKS_ASSERT(closed == 0);
+    if (sim->event_fd >= 0) {
+        const int closed = close(sim->event_fd);
+        LKS_ASSERT(closed == 0);
+    }
     free(sim);
 }
 
@@ -142,9 +144,7 @@ static int take_source(struct lks_sim_op *op, struct lks_sim_host *host, const v
         if (op->bytes > LKS_FABRIC_INLINE_MAX) {
             return -EINVAL;
         }
-        op->data = malloc(op->bytes);
-        LKS_ASSERT(op->data != NULL);
-        memcpy(op->data, source, op->bytes);
+        op->data = lks_sim_bytes_copy(source, op->bytes);
         op->source = op->data;
         return 0;
     }
@@ -164,7 +164,7 @@ static int post(struct lks_sim_channel *channel, struct lks_sim_op *op)
 {
     const int status = lks_sim_channel_post(channel, op);
     if (status < 0) {
-        free(op->data);
+        lks_sim_bytes_free(op->data, op->bytes);
     }
     return status;
 }
@@ -304,9 +304,16 @@ static int sim_poll(struct lks_fabric *fabric, struct lks_fabric_event *events,
     return (int)taken;
 }
 
+/* Made for who sleeps: in a cluster under virtual time nobody does. */
 static int sim_wake_fd(const struct lks_fabric *fabric)
 {
-    return cast(fabric)->event_fd;
+    struct sim_fabric *sim = cast(fabric);
+    if (sim->event_fd < 0) {
+        sim->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        LKS_ASSERT(sim->event_fd >= 0);
+        host_of(fabric)->event_fd = sim->event_fd;
+    }
+    return sim->event_fd;
 }
 
 static int sim_arm(struct lks_fabric *fabric)
@@ -319,6 +326,7 @@ static int sim_arm(struct lks_fabric *fabric)
         host->woken = false;
         return -EAGAIN;
     }
+    (void)sim_wake_fd(fabric);
     host->armed = true;
     return 0;
 }
@@ -329,7 +337,7 @@ static void sim_disarm(struct lks_fabric *fabric)
         host_of(fabric)->armed = host_of(fabric)->signalled = false;
     }
     uint64_t count = 0;
-    const ssize_t drained = read(cast(fabric)->event_fd, &count, sizeof count);
+    const ssize_t drained = read(sim_wake_fd(fabric), &count, sizeof count);
     LKS_ASSERT(drained == (ssize_t)sizeof count || errno == EAGAIN);
 }
 
@@ -402,14 +410,9 @@ int lks_fabric_sim_new(struct lks_fabric **fabric, struct lks_sim_network *netwo
     if (status < 0) {
         goto free_sim;
     }
-    sim->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (sim->event_fd < 0) {
-        status = lks_error_set(err, -errno, "fabric of replica %u: eventfd: %s", host->id,
-                               strerror(errno));
-        goto free_sim;
-    }
+    sim->event_fd = -1;
     lks_sim_host_start(network, host, options);
-    host->event_fd = sim->event_fd;
+    host->event_fd = -1;
     sim->base.ops =
         network->options.profile.writes_when_posted ? &g_posted_ops : &g_later_ops;
     sim->network = network;

@@ -285,6 +285,11 @@ void lks_sim_channel_fence(struct lks_sim_channel *channel);
 /* Nothing on this path lands any more. */
 void lks_sim_channel_drop(struct lks_sim_channel *channel);
 
+/* The bytes of a write that are copied when it is posted: most are few, and their memory is used
+ * again at once. */
+uint8_t *lks_sim_bytes_copy(const void *source, uint64_t bytes);
+void lks_sim_bytes_free(uint8_t *data, uint64_t bytes); /* NULL is allowed */
+
 struct lks_sim_op *lks_sim_channel_at(struct lks_sim_channel *channel, uint32_t place);
 /* How many operations behind the settled ones have left. */
 uint32_t lks_sim_channel_pooled(struct lks_sim_channel *channel);

@@ -128,8 +128,9 @@ static void land_log_piece(struct lks_sim_channel *channel, const struct lks_sim
     uint8_t *target = lks_sim_gate_landing(lks_sim_gate_of(channel), op->offset + piece->from,
                                            piece->to - piece->from);
     if (target != NULL) {
-        network->counts.from_shared +=
-            op->data == NULL && somebody_may_write(network, channel->side->self);
+        network->counts.from_shared += op->data == NULL &&
+                                       !network->options.profile.writes_when_posted &&
+                                       somebody_may_write(network, channel->side->self);
         lks_sim_pieces_copy(op, piece, target, op->source + piece->from);
     }
 }

@@ -2,8 +2,10 @@
 #include "sim/service.h"
 
 #include "base/assert.h"
+#include "services/kv/cursor.h"
 #include "services/kv/hash.h"
 #include "services/kv/kv.h"
+#include "services/kv/state.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -112,11 +114,22 @@ static void service_footprint(const void *data, size_t bytes, struct lks_footpri
     lks_kv_service.footprint((const uint8_t *)data + envelope, bytes - envelope, footprint);
 }
 
+/* What expires by this time changes the hashes of its partitions. */
+static void forget_expiring(struct state *state, uint64_t time_ns)
+{
+    const struct lks_kv *kv = state->kv;
+    for (uint32_t p = 0; p < LKS_KV_PARTITIONS; p++) {
+        if (lks_kv_timers_first(&kv->partitions[p].timers) <= time_ns / LKS_KV_NS_PER_MS) {
+            state->hashed &= ~(UINT64_C(1) << p);
+        }
+    }
+}
+
 static bool service_tick(void *opaque, uint64_t time_ns)
 {
     struct state *state = opaque;
     if (lks_kv_service.next_expiry_ns(state->kv) <= time_ns) {
-        state->hashed = 0;
+        forget_expiring(state, time_ns);
     }
     return lks_kv_service.tick(state->kv, time_ns);
 }

@@ -1,6 +1,8 @@
 /*
  * Virtual time; see timeline.h. A heap of four children each: its keys are small and lie together,
- * the actions lie elsewhere and do not move. Alarms are few: the next one is remembered.
+ * the actions lie elsewhere and do not move. What an action posts mostly takes the place that the
+ * action leaves at the top, so that the heap is put in order once. Alarms are few: the next one is
+ * remembered.
  */
 #include "sim/timeline.h"
 
@@ -13,11 +15,11 @@
 #define ENTRIES_MAX (1u << PLACE_BITS)
 #define CHILDREN 4u
 
-/* What was posted first runs first: `order` is a number, and below it the action's place. */
-struct key {
-    uint64_t at_ns;
-    uint64_t order;
-};
+/* Time, and below it the order: a number that rises, and below that the action's place. So what was
+ * posted first runs first, and one comparison, without a branch, says what comes before what. */
+__extension__ typedef unsigned __int128 key;
+
+#define NEVER (~(key)0)
 
 struct entry {
     lks_sim_action action;
@@ -26,12 +28,13 @@ struct entry {
 };
 
 struct lks_sim_timeline {
-    struct key *keys; /* the heap */
+    key *keys; /* the heap */
     struct entry *entries; /* by place */
     uint32_t *free_places; /* those of `count` entries are not among them */
     uint32_t count;
     uint32_t capacity;
-    struct key alarm_keys[LKS_SIM_ALARMS_MAX]; /* at_ns UINT64_MAX: not set */
+    bool top_left; /* the action at the top runs, or has run: its place there is free */
+    key alarm_keys[LKS_SIM_ALARMS_MAX]; /* NEVER: not set */
     struct entry alarms[LKS_SIM_ALARMS_MAX];
     uint32_t alarm_next;
     uint64_t now_ns;
@@ -39,9 +42,9 @@ struct lks_sim_timeline {
     uint64_t ran;
 };
 
-static bool before(const struct key *a, const struct key *b)
+static uint64_t time_of(key when)
 {
-    return a->at_ns < b->at_ns || (a->at_ns == b->at_ns && a->order < b->order);
+    return (uint64_t)(when >> 64);
 }
 
 static void make_room(struct lks_sim_timeline *timeline, uint32_t capacity)
@@ -66,7 +69,7 @@ struct lks_sim_timeline *lks_sim_timeline_new(uint64_t start_ns)
     timeline->now_ns = start_ns;
     make_room(timeline, ENTRIES_FIRST);
     for (uint32_t alarm = 0; alarm < LKS_SIM_ALARMS_MAX; alarm++) {
-        timeline->alarm_keys[alarm].at_ns = UINT64_MAX;
+        timeline->alarm_keys[alarm] = NEVER;
     }
     return timeline;
 }
@@ -91,39 +94,17 @@ uint64_t lks_sim_timeline_count(const struct lks_sim_timeline *timeline)
     return timeline->ran;
 }
 
-static struct key make_key(struct lks_sim_timeline *timeline, uint64_t at_ns, uint32_t place)
+static key make_key(struct lks_sim_timeline *timeline, uint64_t at_ns, uint32_t place)
 {
-    return (struct key){.at_ns = at_ns > timeline->now_ns ? at_ns : timeline->now_ns,
-                        .order = timeline->posted++ << PLACE_BITS | place};
+    const uint64_t time_ns = at_ns > timeline->now_ns ? at_ns : timeline->now_ns;
+    return (key)time_ns << 64 | (timeline->posted++ << PLACE_BITS | place);
 }
 
-void lks_sim_timeline_post(struct lks_sim_timeline *timeline, uint64_t at_ns,
-                           lks_sim_action action, void *ctx, uint64_t argument)
+/* Puts a key into the free place at the top, or where it belongs below. */
+static void sift_down(struct lks_sim_timeline *timeline, key moved)
 {
-    if (timeline->count == timeline->capacity) {
-        LKS_ASSERT(timeline->capacity < ENTRIES_MAX);
-        make_room(timeline, timeline->capacity * 2);
-    }
-    const uint32_t place = timeline->free_places[timeline->count];
-    timeline->entries[place] =
-        (struct entry){.action = action, .ctx = ctx, .argument = argument};
-    const struct key added = make_key(timeline, at_ns, place);
-    struct key *keys = timeline->keys;
-    uint32_t node = timeline->count++;
-    while (node > 0 && before(&added, &keys[(node - 1) / CHILDREN])) {
-        keys[node] = keys[(node - 1) / CHILDREN];
-        node = (node - 1) / CHILDREN;
-    }
-    keys[node] = added;
-}
-
-/* The first of the heap goes; its place is free. */
-static struct entry take_first(struct lks_sim_timeline *timeline)
-{
-    struct key *keys = timeline->keys;
-    const uint32_t place = (uint32_t)(keys[0].order & (ENTRIES_MAX - 1));
-    const uint32_t count = --timeline->count;
-    const struct key moved = keys[count];
+    key *keys = timeline->keys;
+    const uint32_t count = timeline->count;
     uint32_t node = 0;
     for (;;) {
         const uint32_t first = CHILDREN * node + 1;
@@ -133,17 +114,54 @@ static struct entry take_first(struct lks_sim_timeline *timeline)
         const uint32_t end = first + CHILDREN < count ? first + CHILDREN : count;
         uint32_t least = first;
         for (uint32_t child = first + 1; child < end; child++) {
-            least = before(&keys[child], &keys[least]) ? child : least;
+            least = keys[child] < keys[least] ? child : least;
         }
-        if (!before(&keys[least], &moved)) {
+        if (keys[least] >= moved) {
             break;
         }
         keys[node] = keys[least];
         node = least;
     }
     keys[node] = moved;
+}
+
+void lks_sim_timeline_post(struct lks_sim_timeline *timeline, uint64_t at_ns,
+                           lks_sim_action action, void *ctx, uint64_t argument)
+{
+    const struct entry entry = {.action = action, .ctx = ctx, .argument = argument};
+    if (timeline->top_left) {
+        const uint32_t place = (uint32_t)(timeline->keys[0] & (ENTRIES_MAX - 1));
+        timeline->entries[place] = entry;
+        timeline->top_left = false;
+        sift_down(timeline, make_key(timeline, at_ns, place));
+        return;
+    }
+    if (timeline->count == timeline->capacity) {
+        LKS_ASSERT(timeline->capacity < ENTRIES_MAX);
+        make_room(timeline, timeline->capacity * 2);
+    }
+    const uint32_t place = timeline->free_places[timeline->count];
+    timeline->entries[place] = entry;
+    const key added = make_key(timeline, at_ns, place);
+    key *keys = timeline->keys;
+    uint32_t node = timeline->count++;
+    while (node > 0 && added < keys[(node - 1) / CHILDREN]) {
+        keys[node] = keys[(node - 1) / CHILDREN];
+        node = (node - 1) / CHILDREN;
+    }
+    keys[node] = added;
+}
+
+/* Nothing has been posted into the place at the top: the last key takes it. */
+static void close_top(struct lks_sim_timeline *timeline)
+{
+    const uint32_t place = (uint32_t)(timeline->keys[0] & (ENTRIES_MAX - 1));
+    const uint32_t count = --timeline->count;
+    timeline->top_left = false;
+    if (count > 0) {
+        sift_down(timeline, timeline->keys[count]);
+    }
     timeline->free_places[count] = place;
-    return timeline->entries[place];
 }
 
 /* ---- alarms ------------------------------------------------------------------------------- */
@@ -152,7 +170,7 @@ static void find_next_alarm(struct lks_sim_timeline *timeline)
 {
     uint32_t next = 0;
     for (uint32_t alarm = 1; alarm < LKS_SIM_ALARMS_MAX; alarm++) {
-        next = before(&timeline->alarm_keys[alarm], &timeline->alarm_keys[next]) ? alarm : next;
+        next = timeline->alarm_keys[alarm] < timeline->alarm_keys[next] ? alarm : next;
     }
     timeline->alarm_next = next;
 }
@@ -170,8 +188,10 @@ void lks_sim_timeline_set_alarm(struct lks_sim_timeline *timeline, uint32_t alar
 void lks_sim_timeline_clear_alarm(struct lks_sim_timeline *timeline, uint32_t alarm)
 {
     LKS_ASSERT(alarm < LKS_SIM_ALARMS_MAX);
-    timeline->alarm_keys[alarm].at_ns = UINT64_MAX;
-    find_next_alarm(timeline);
+    timeline->alarm_keys[alarm] = NEVER;
+    if (alarm == timeline->alarm_next) {
+        find_next_alarm(timeline);
+    }
 }
 
 /* ---- running ------------------------------------------------------------------------------ */
@@ -179,10 +199,13 @@ void lks_sim_timeline_clear_alarm(struct lks_sim_timeline *timeline, uint32_t al
 bool lks_sim_timeline_step(struct lks_sim_timeline *timeline, uint64_t limit_ns)
 {
     LKS_ASSERT(limit_ns >= timeline->now_ns);
+    if (timeline->top_left) {
+        close_top(timeline); /* of an action that was left by a jump */
+    }
     const uint32_t alarm = timeline->alarm_next;
-    const struct key *const next_alarm = &timeline->alarm_keys[alarm];
-    const bool rings = timeline->count == 0 || before(next_alarm, &timeline->keys[0]);
-    const uint64_t at_ns = rings ? next_alarm->at_ns : timeline->keys[0].at_ns;
+    const key first = timeline->count == 0 ? NEVER : timeline->keys[0];
+    const key next_alarm = timeline->alarm_keys[alarm];
+    const uint64_t at_ns = time_of(next_alarm < first ? next_alarm : first);
     if (at_ns > limit_ns || at_ns == UINT64_MAX) {
         timeline->now_ns = limit_ns;
         return false;
@@ -190,13 +213,17 @@ bool lks_sim_timeline_step(struct lks_sim_timeline *timeline, uint64_t limit_ns)
     LKS_ASSERT(at_ns >= timeline->now_ns);
     timeline->now_ns = at_ns;
     timeline->ran++;
-    if (rings) {
+    if (next_alarm < first) {
         const struct entry next = timeline->alarms[alarm];
         lks_sim_timeline_clear_alarm(timeline, alarm);
         next.action(next.ctx, next.argument);
-    } else {
-        const struct entry next = take_first(timeline);
-        next.action(next.ctx, next.argument);
+        return true;
+    }
+    const struct entry next = timeline->entries[(uint32_t)(first & (ENTRIES_MAX - 1))];
+    timeline->top_left = true;
+    next.action(next.ctx, next.argument);
+    if (timeline->top_left) {
+        close_top(timeline);
     }
     return true;
 }

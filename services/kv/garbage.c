@@ -22,11 +22,13 @@ static struct lks_kv_garbage *new_garbage(void)
 }
 
 struct lks_kv_garbage *lks_kv_garbage_of_index(const struct lks_kv_index *index,
-                                               const struct lks_kv_timers *timers)
+                                               const struct lks_kv_timers *timers,
+                                               uint64_t entries)
 {
     struct lks_kv_garbage *garbage = new_garbage();
     garbage->index = *index;
     garbage->timers = *timers;
+    garbage->entries_left = entries;
     garbage->buckets_left = index->segments_count * LKS_KV_SEGMENT_BUCKETS;
     return garbage;
 }
@@ -66,6 +68,7 @@ static bool collect_one(struct lks_kv_garbage *garbage)
         lks_kv_timers_drop(&garbage->timers);
         return more;
     }
+    garbage->entries_left -= first == &garbage->loose ? 0 : 1;
     *first = entry->next;
     free(entry);
     return true;
@@ -86,4 +89,31 @@ bool lks_kv_garbage_collect(struct lks_kv_garbage **newest)
         }
     }
     return true;
+}
+
+/* Frees the last segment with what is left in it; looks at no bucket when no entry is left. */
+static void free_segment(struct lks_kv_garbage *garbage)
+{
+    const uint32_t number = (garbage->buckets_left - 1) / LKS_KV_SEGMENT_BUCKETS;
+    struct lks_kv_entry **segment = garbage->index.segments[number];
+    for (uint32_t i = 0; garbage->entries_left > 0 && i < LKS_KV_SEGMENT_BUCKETS; i++) {
+        while (segment[i] != NULL) {
+            struct lks_kv_entry *entry = segment[i];
+            segment[i] = entry->next;
+            garbage->entries_left--;
+            free(entry);
+        }
+    }
+    garbage->buckets_left = number * LKS_KV_SEGMENT_BUCKETS;
+    free(segment);
+}
+
+void lks_kv_garbage_free(struct lks_kv_garbage **newest)
+{
+    while (*newest != NULL) {
+        while ((*newest)->buckets_left > 0) {
+            free_segment(*newest);
+        }
+        (void)lks_kv_garbage_collect(newest);
+    }
 }

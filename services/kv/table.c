@@ -303,7 +303,8 @@ void lks_kv_table_empty(struct lks_kv_table *table)
     if (table->index.buckets == 0) {
         return;
     }
-    struct lks_kv_garbage *garbage = lks_kv_garbage_of_index(&table->index, &table->timers);
+    struct lks_kv_garbage *garbage =
+        lks_kv_garbage_of_index(&table->index, &table->timers, table->count);
     if (table->frozen && table->emptied == NULL) {
         table->emptied = garbage; /* the visit goes on there */
         table->kept_bytes += table->data_bytes + table->count * sizeof(struct lks_kv_entry);
@@ -325,23 +326,23 @@ void lks_kv_table_fini(struct lks_kv_table *table)
 {
     lks_kv_table_thaw(table);
     lks_kv_table_empty(table);
-    while (lks_kv_table_collect(table)) {
-    }
+    lks_kv_garbage_free(&table->garbage);
 }
 
 int lks_kv_table_each(const struct lks_kv_table *table,
                       int (*visit)(void *ctx, struct lks_kv_entry *entry), void *ctx)
 {
     uint64_t left = table->count;
-    for (uint32_t bucket = 0; left > 0 && bucket < table->index.buckets; bucket++) {
-        struct lks_kv_entry *entry = *bucket_at(&table->index, bucket);
-        while (entry != NULL) {
-            const int result = visit(ctx, entry);
-            if (result != 0) {
-                return result;
+    for (uint32_t number = 0; left > 0 && number < table->index.segments_count; number++) {
+        struct lks_kv_entry *const *segment = table->index.segments[number];
+        for (uint32_t bucket = 0; left > 0 && bucket < SEGMENT_BUCKETS; bucket++) {
+            for (struct lks_kv_entry *entry = segment[bucket]; entry != NULL; left--) {
+                const int result = visit(ctx, entry);
+                if (result != 0) {
+                    return result;
+                }
+                entry = entry->next;
             }
-            entry = entry->next;
-            left--;
         }
     }
     return 0;

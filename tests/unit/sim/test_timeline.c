@@ -24,6 +24,7 @@ struct order {
     uint64_t at_ns[6000];
     uint64_t last; /* number of the one that ran before */
     uint32_t count;
+    uint64_t posted; /* where actions post: so many in all */
 };
 
 static void check_order(void *ctx, uint64_t number)
@@ -99,6 +100,63 @@ static void step__thousands_posted_while_it_runs__order_is_that_of_time_and_post
     while (lks_sim_timeline_step(timeline, 1000000)) {
     }
     assert_int_equal(order.count, 6000);
+    lks_sim_timeline_free(timeline);
+}
+
+/* Posts up to three more, of which the first takes the place of the one that runs. */
+static void check_order_and_post(void *ctx, uint64_t number)
+{
+    struct order *order = ctx;
+    check_order(ctx, number);
+    for (uint64_t more = number % 4; more > 0 && order->posted < 6000; more--) {
+        const uint64_t posted = order->posted++;
+        order->at_ns[posted] = lks_sim_timeline_now(order->timeline) + (posted * 7919) % 50;
+        lks_sim_timeline_post(order->timeline, order->at_ns[posted], check_order_and_post, order,
+                              posted);
+    }
+}
+
+static void step__actions_that_post__order_is_that_of_time_and_posting(void **state)
+{
+    (void)state;
+    struct lks_sim_timeline *timeline = lks_sim_timeline_new(0);
+    struct order order = {.timeline = timeline, .posted = 100};
+    for (uint64_t number = 0; number < 100; number++) {
+        order.at_ns[number] = number % 10;
+        lks_sim_timeline_post(timeline, order.at_ns[number], check_order_and_post, &order, number);
+    }
+    while (lks_sim_timeline_step(timeline, 1000000)) {
+    }
+    assert_int_equal(order.posted, 6000);
+    assert_int_equal(order.count, 6000);
+    lks_sim_timeline_free(timeline);
+}
+
+static void jump(void *ctx, uint64_t value)
+{
+    (void)value;
+    longjmp(*(jmp_buf *)ctx, 1);
+}
+
+static void step__action_left_by_a_jump__the_others_run_in_their_order(void **state)
+{
+    (void)state;
+    struct seen seen = {0};
+    static jmp_buf leave;
+    static struct lks_sim_timeline *timeline;
+    timeline = lks_sim_timeline_new(0);
+    lks_sim_timeline_post(timeline, 2, see, &seen, 1);
+    lks_sim_timeline_post(timeline, 1, jump, &leave, 0);
+    lks_sim_timeline_post(timeline, 3, see, &seen, 2);
+    if (setjmp(leave) == 0) {
+        (void)lks_sim_timeline_step(timeline, 10);
+        fail_msg("the action did not jump");
+    }
+    while (lks_sim_timeline_step(timeline, 10)) {
+    }
+    static const uint64_t expected[] = {1, 2};
+    assert_int_equal(seen.count, 2);
+    assert_memory_equal(seen.values, expected, sizeof expected);
     lks_sim_timeline_free(timeline);
 }
 
@@ -180,6 +238,8 @@ int main(void)
         cmocka_unit_test(step__several_posted__run_by_time_then_by_order_of_posting),
         cmocka_unit_test(alarm__moved_and_cleared__rings_once_and_in_the_order_of_setting),
         cmocka_unit_test(step__thousands_posted_while_it_runs__order_is_that_of_time_and_posting),
+        cmocka_unit_test(step__actions_that_post__order_is_that_of_time_and_posting),
+        cmocka_unit_test(step__action_left_by_a_jump__the_others_run_in_their_order),
         cmocka_unit_test(random__magnitude__every_order_comes_and_the_bounds_hold),
         cmocka_unit_test(random__same_seed__same_stream_and_forks_differ),
         cmocka_unit_test(random_delay__with_a_tail__stays_within_its_limits_and_uses_them),
