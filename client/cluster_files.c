@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "client/progress.h"
+#include "client/rdma_address.h"
 #include "node/assembly.h"
 #include "services/kv/kv.h"
 
@@ -17,6 +18,8 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define HEARTBEATS_PER_TIMEOUT 5u
 
 int lks_cluster_config_path(const char *directory, char path[LKS_CONFIG_PATH_MAX],
                             struct lks_error *err)
@@ -62,6 +65,30 @@ int lks_cluster_make_directory(const char *directory, struct lks_error *err)
                          lks_error_text(code));
 }
 
+/* Connection managers count their ports for themselves: the same number as TCP's is free. */
+static int choose_rdma(struct lks_config *made, const struct lks_cluster_options *options,
+                       struct lks_error *err)
+{
+    char address[LKS_ADDRESS_TEXT_MAX];
+    made->fabric = LKS_CONFIG_FABRIC_RDMA;
+    if (getrandom(made->cluster_key, sizeof made->cluster_key, 0) != sizeof made->cluster_key) {
+        return lks_error_set(err, -EIO, "cannot get random bytes for the cluster's key");
+    }
+    if (options->rdma_address != NULL) {
+        (void)snprintf(address, sizeof address, "%s", options->rdma_address);
+    } else {
+        const int rc = lks_rdma_address_find(LKS_RDMA_ADDRESS_SYSFS, address, err);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    for (uint32_t id = 1; id <= made->replicas_count; id++) {
+        memcpy(made->replicas[id].rdma_address, address, sizeof address);
+        made->replicas[id].rdma_port = made->replicas[id].port;
+    }
+    return 0;
+}
+
 int lks_cluster_new_config(struct lks_config *config, const struct lks_cluster_options *options,
                            char path[LKS_CONFIG_PATH_MAX], struct lks_error *err)
 {
@@ -90,7 +117,14 @@ int lks_cluster_new_config(struct lks_config *config, const struct lks_cluster_o
         (void)snprintf(replica->address, sizeof replica->address, "127.0.0.1");
         replica->port = (uint16_t)(first_port + id - 1);
     }
+    if (options->election_timeout_ns != 0) {
+        made.election_timeout_ns = options->election_timeout_ns;
+        made.heartbeat_ns = options->election_timeout_ns / HEARTBEATS_PER_TIMEOUT;
+    }
     int rc = lks_cluster_config_path(options->directory, path, err);
+    if (rc == 0 && options->fabric == LKS_CONFIG_FABRIC_RDMA) {
+        rc = choose_rdma(&made, options, err);
+    }
     if (rc == 0) {
         rc = lks_config_write(&made, path, err);
     }

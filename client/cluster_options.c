@@ -1,7 +1,16 @@
 /* The options that shape a new cluster; see cluster_options.h. */
 #include "client/cluster_options.h"
 
+#include "base/clock.h"
+
+#include <arpa/inet.h>
 #include <inttypes.h>
+#include <stdio.h>
+
+enum { KEY_FABRIC = 0x300, KEY_RDMA, KEY_ELECTION_TIMEOUT }; /* beyond those of the commands */
+
+#define ELECTION_TIMEOUT_MIN_NS (5 * LKS_NS_PER_MS)
+#define ELECTION_TIMEOUT_MAX_NS (50 * LKS_NS_PER_S)
 
 uint64_t lks_cluster_number(struct argp_state *state, const char *option, const char *text,
                             uint64_t min, uint64_t max)
@@ -20,6 +29,37 @@ static void read_ring(struct argp_state *state, const char *text, uint64_t *byte
         *bytes > LKS_JOURNAL_RING_MAX || *bytes % 4096 != 0) {
         argp_error(state, "--ring: '%s' is not a size from 64K to 1T in steps of 4K", text);
     }
+}
+
+static void read_rdma_address(struct argp_state *state, const char *text, const char **address)
+{
+    struct in6_addr number;
+    if (inet_pton(AF_INET, text, &number) != 1 && inet_pton(AF_INET6, text, &number) != 1) {
+        argp_error(state, "--rdma: '%s' is no numeric address, such as 10.0.0.1", text);
+    }
+    *address = text;
+}
+
+static void read_election_timeout(struct argp_state *state, const char *text, uint64_t *ns)
+{
+    if (lks_value_duration(text, ns) != 0 || *ns < ELECTION_TIMEOUT_MIN_NS ||
+        *ns > ELECTION_TIMEOUT_MAX_NS) {
+        argp_error(state, "--election-timeout: '%s' is not a time from 5ms to 50s", text);
+    }
+}
+
+static void check(const struct lks_cluster_options *options, struct argp_state *state)
+{
+    if (options->rdma_address != NULL && options->fabric != LKS_CONFIG_FABRIC_RDMA) {
+        argp_error(state, "--rdma goes with --fabric rdma");
+    }
+}
+
+bool lks_cluster_options_given(const struct lks_cluster_options *options)
+{
+    return options->replicas != 0 || options->port != 0 || options->ring_bytes != 0 ||
+           options->durability_given || options->fabric_given ||
+           options->election_timeout_ns != 0;
 }
 
 static error_t parse(int key, char *argument, struct argp_state *state)
@@ -51,6 +91,21 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         }
         options->durability_given = true;
         return 0;
+    case KEY_FABRIC:
+        if (lks_config_fabric_parse(argument, &options->fabric) != 0) {
+            argp_error(state, "--fabric: '%s' is none of shm, rdma", argument);
+        }
+        options->fabric_given = true;
+        return 0;
+    case KEY_RDMA:
+        read_rdma_address(state, argument, &options->rdma_address);
+        return 0;
+    case KEY_ELECTION_TIMEOUT:
+        read_election_timeout(state, argument, &options->election_timeout_ns);
+        return 0;
+    case ARGP_KEY_END:
+        check(options, state);
+        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -62,6 +117,13 @@ static const struct argp_option option_table[] = {
     {"port", 'p', "P", 0, "First client port; the others follow it (default 7001)", 1},
     {"ring", 'r', "SIZE", 0, "Bytes of log that each replica keeps (default 64M)", 1},
     {"durability", 'm', "MODE", 0, "auto, memory, writer-flush or pmem-ack (default auto)", 1},
+    {"fabric", KEY_FABRIC, "F", 0,
+     "shm, or rdma: over this machine's RDMA device, as hosts would (default shm)", 1},
+    {"rdma", KEY_RDMA, "ADDRESS", 0,
+     "With --fabric rdma: the address of the RDMA port (default: of the first device)", 1},
+    {"election-timeout", KEY_ELECTION_TIMEOUT, "TIME", 0,
+     "A leader silent this long is suspicious; heartbeats come five times as often (default "
+     "25ms)", 1},
     {0},
 };
 

@@ -21,7 +21,14 @@ struct lks_cluster_options {
     uint64_t snapshots_bytes; /* of the snapshot area, at most; no option for it */
     enum lks_durability durability; /* AUTO unless durability_given */
     bool durability_given;
+    enum lks_config_fabric fabric; /* SHM unless fabric_given */
+    bool fabric_given;
+    const char *rdma_address; /* numeric; NULL: that of this machine's first device */
+    uint64_t election_timeout_ns;
 };
+
+/* Whether anything is given beside the folder: what shapes a new configuration. */
+bool lks_cluster_options_given(const struct lks_cluster_options *options);
 
 /* Its input is a struct lks_cluster_options, zeroed. */
 extern const struct argp lks_cluster_argp;

@@ -48,11 +48,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         if ((options->config == NULL) == (options->cluster.directory == NULL)) {
             argp_error(state, "give either a configuration or --dir D");
         }
-        if (options->config != NULL &&
-            (options->cluster.replicas != 0 || options->cluster.port != 0 ||
-             options->cluster.ring_bytes != 0 || options->cluster.durability_given)) {
-            argp_error(state, "--replicas, --port, --ring and --durability shape a new "
-                              "configuration: use them with --dir");
+        if (options->config != NULL && lks_cluster_options_given(&options->cluster)) {
+            argp_error(state, "--replicas, --port, --ring, --durability, --fabric and "
+                              "--election-timeout shape a new configuration: use them with --dir");
         }
         if (options->replica != 0 && options->config == NULL) {
             argp_error(state, "--replica needs the cluster's configuration");

@@ -26,7 +26,8 @@
 #include <unistd.h>
 
 #define ASK_TIMEOUT_NS (200 * LKS_NS_PER_MS)
-#define READY_MAX_NS (20 * LKS_NS_PER_S) /* from the start until all serve */
+#define READY_MAX_NS (20 * LKS_NS_PER_S) /* from the start until all serve, and besides: */
+#define READY_MAX_TIMEOUTS 20u           /* election timeouts */
 #define STOP_MAX_NS (6 * LKS_NS_PER_S)   /* for one replica; a little more than it takes itself */
 
 struct local {
@@ -91,6 +92,14 @@ static int check_options(const struct local *local, struct lks_error *err)
         name = "--ring";
     } else if (options->durability_given && options->durability != config->durability) {
         name = "--durability";
+    } else if (options->fabric_given && options->fabric != config->fabric) {
+        name = "--fabric";
+    } else if (options->rdma_address != NULL &&
+               strcmp(options->rdma_address, config->replicas[1].rdma_address) != 0) {
+        name = "--rdma";
+    } else if (options->election_timeout_ns != 0 &&
+               options->election_timeout_ns != config->election_timeout_ns) {
+        name = "--election-timeout";
     }
     if (name == NULL) {
         return 0;
@@ -286,7 +295,9 @@ static bool stop_is_asked(const struct local *local)
 /* 0: all serve. 1: the end was asked for. Negative: err says why it cannot be. */
 static int wait_ready(struct local *local, struct lks_error *err)
 {
-    const uint64_t deadline_ns = lks_clock_monotonic_ns() + READY_MAX_NS;
+    const uint64_t most_ns =
+        READY_MAX_NS + READY_MAX_TIMEOUTS * local->config.election_timeout_ns;
+    const uint64_t deadline_ns = lks_clock_monotonic_ns() + most_ns;
     const uint32_t count =
         local->config.replicas_count - (uint32_t)__builtin_popcount(local->left_out);
     while (lks_clock_monotonic_ns() < deadline_ns) {
@@ -307,7 +318,7 @@ static int wait_ready(struct local *local, struct lks_error *err)
     }
     return lks_error_set(err, -ETIMEDOUT,
                          "not all replicas serve after %llu s: see the logs in %s",
-                         (unsigned long long)(READY_MAX_NS / LKS_NS_PER_S), local->directory);
+                         (unsigned long long)(most_ns / LKS_NS_PER_S), local->directory);
 }
 
 static void print_ready(const struct local *local)
@@ -316,8 +327,8 @@ static void print_ready(const struct local *local)
     char durability[32];
     const char *info = local->survey.replicas[local->survey.leader].info;
     (void)lks_ask_value(info, "durability", durability, sizeof durability);
-    printf("cluster in %s: %u replicas, fabric shm, durability %s\n", local->directory,
-           config->replicas_count, durability);
+    printf("cluster in %s: %u replicas, fabric %s, durability %s\n", local->directory,
+           config->replicas_count, lks_config_fabric_name(config->fabric), durability);
     for (uint32_t id = 1; id <= config->replicas_count; id++) {
         if (local->processes[id].pid == 0) {
             continue;

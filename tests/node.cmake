@@ -11,6 +11,8 @@ lks_test(unit/node/test_daemon.c lks_node lks_services PkgConfig::HIREDIS Thread
 lks_test(unit/client/test_failover_phases.c lks_node)
 target_sources(unit_client_test_failover_phases PRIVATE
   ${CMAKE_SOURCE_DIR}/client/failover_phases.c ${CMAKE_SOURCE_DIR}/client/ask.c)
+lks_test(unit/client/test_rdma_address.c lks_base)
+target_sources(unit_client_test_rdma_address PRIVATE ${CMAKE_SOURCE_DIR}/client/rdma_address.c)
 lks_test(unit/client/test_members.c lks_node)
 target_sources(unit_client_test_members PRIVATE ${CMAKE_SOURCE_DIR}/client/members.c
   ${CMAKE_SOURCE_DIR}/client/config_edit.c ${CMAKE_SOURCE_DIR}/client/ask.c)
