@@ -97,6 +97,9 @@ static void put_block(FILE *out, size_t indent, const struct lks_config_addition
         put_key(out, indent, "snapshots", addition->snapshots);
     }
     put_key(out, indent, "listen", addition->listen);
+    if (addition->rdma != NULL) {
+        put_key(out, indent, "rdma", addition->rdma);
+    }
 }
 
 int lks_config_text_add(const char *text, size_t bytes, const char *file,
@@ -107,8 +110,11 @@ int lks_config_text_add(const char *text, size_t bytes, const char *file,
     if (!section.found) {
         return lks_error_set(err, -LKS_ECONFIG,
                              "%s: its list of replicas is not written one line a value: add this "
-                             "one yourself: {id: %u, journal: '%s', listen: '%s'}",
-                             file, addition->id, addition->journal, addition->listen);
+                             "one yourself: {id: %u, journal: '%s', listen: '%s'%s%s%s}",
+                             file, addition->id, addition->journal, addition->listen,
+                             addition->rdma != NULL ? ", rdma: '" : "",
+                             addition->rdma != NULL ? addition->rdma : "",
+                             addition->rdma != NULL ? "'" : "");
     }
     size_t made = 0;
     FILE *out = open_memstream(changed, &made);
@@ -198,23 +204,30 @@ static int replace_file(const char *path, const char *text, mode_t mode, struct 
 }
 
 /* What the block would say, as a loaded configuration has it, against what stands there. */
+static bool same_address(const char *text, const char *address, uint16_t port)
+{
+    char host[LKS_ADDRESS_TEXT_MAX];
+    uint16_t number = 0;
+    return lks_value_address(text, host, &number) == 0 && strcmp(host, address) == 0 &&
+           number == port;
+}
+
 static int compare(const struct lks_config *config, const char *path,
                    const struct lks_config_addition *addition, struct lks_error *err)
 {
     const struct lks_config_replica *there = &config->replicas[addition->id];
-    char address[LKS_ADDRESS_TEXT_MAX];
-    uint16_t port = 0;
     const size_t suffix = strlen(addition->journal);
     const size_t length = strlen(there->journal);
     const bool journal = length >= suffix &&
                          strcmp(there->journal + length - suffix, addition->journal) == 0;
-    if (journal && lks_value_address(addition->listen, address, &port) == 0 &&
-        strcmp(address, there->address) == 0 && port == there->port) {
+    if (journal && same_address(addition->listen, there->address, there->port) &&
+        (addition->rdma == NULL ||
+         same_address(addition->rdma, there->rdma_address, there->rdma_port))) {
         return 0;
     }
     return lks_error_set(err, -LKS_ECONFIG,
                          "%s: replica %u is there already, with journal %s and %s:%u: leave "
-                         "--journal and --listen out, or edit that block",
+                         "--journal, --listen and --rdma out, or edit that block",
                          path, addition->id, there->journal, there->address, there->port);
 }
 

@@ -13,6 +13,7 @@ struct lks_config_addition {
     uint32_t id; /* the next free one */
     const char *journal;
     const char *listen;
+    const char *rdma; /* NULL: none */
     const char *snapshots;
 };
 

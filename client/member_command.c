@@ -26,9 +26,11 @@
 #define LIST_WAIT_NS (3 * LKS_NS_PER_S)
 #define RETRY_NS (100 * LKS_NS_PER_MS)
 #define LOOK_NS (200 * LKS_NS_PER_MS)
+#define ADDRESS_TEXT_MAX (LKS_ADDRESS_TEXT_MAX + 16)
 #define SAY_EVERY_NS (2 * LKS_NS_PER_S)
 
-enum { KEY_JOURNAL = 0x100, KEY_LISTEN, KEY_MANUAL, KEY_NO_WAIT, KEY_REJOIN, KEY_TIMEOUT };
+enum { KEY_JOURNAL = 0x100, KEY_LISTEN, KEY_MANUAL, KEY_NO_WAIT, KEY_RDMA, KEY_REJOIN,
+       KEY_TIMEOUT };
 
 enum action { ACTION_LIST, ACTION_ADD, ACTION_PROMOTE, ACTION_REMOVE, ACTION_TRANSFER };
 
@@ -42,6 +44,7 @@ struct member_command {
     uint32_t id; /* 0: not given */
     const char *journal;
     const char *listen;
+    const char *rdma;
     bool manual;
     bool no_wait;
     bool rejoin;
@@ -91,6 +94,9 @@ static void check(const struct member_command *command, struct argp_state *state
     if ((command->journal == NULL) != (command->listen == NULL)) {
         argp_error(state, "--journal and --listen go together: a new replica's block has both");
     }
+    if (command->rdma != NULL && command->journal == NULL) {
+        argp_error(state, "--rdma goes with --journal and --listen");
+    }
     if (command->json && command->action != ACTION_LIST) {
         argp_error(state, "--json goes with list");
     }
@@ -120,6 +126,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case KEY_NO_WAIT:
         command->no_wait = true;
+        return 0;
+    case KEY_RDMA:
+        command->rdma = argument;
         return 0;
     case KEY_REJOIN:
         command->rejoin = true;
@@ -281,7 +290,8 @@ static int prepare_block(struct member_command *command, struct lks_error *err)
 {
     if (command->journal != NULL) {
         const struct lks_config_addition addition = {
-            .id = command->id, .journal = command->journal, .listen = command->listen};
+            .id = command->id, .journal = command->journal, .listen = command->listen,
+            .rdma = command->rdma};
         return lks_config_add_replica(&command->config, command->path, &addition, err);
     }
     if (command->id > command->config.replicas_count) {
@@ -339,10 +349,19 @@ static int wait_for_member(struct member_command *command, struct lks_error *err
     }
 }
 
+/* "10.0.0.1:7001", "[::1]:7001". */
+static void put_address(char text[ADDRESS_TEXT_MAX], const char *address, uint16_t port)
+{
+    const bool bracket = strchr(address, ':') != NULL;
+    (void)snprintf(text, ADDRESS_TEXT_MAX, "%s%s%s:%u", bracket ? "[" : "", address,
+                   bracket ? "]" : "", port);
+}
+
 static int run_add(struct member_command *command, struct lks_error *err)
 {
     char id[8];
-    char address[LKS_ADDRESS_TEXT_MAX + 16];
+    char address[ADDRESS_TEXT_MAX];
+    char fabric[ADDRESS_TEXT_MAX];
     int rc = prepare_block(command, err);
     if (rc == 0) {
         rc = prepare_files(command, err);
@@ -351,13 +370,18 @@ static int run_add(struct member_command *command, struct lks_error *err)
         return rc;
     }
     const struct lks_config_replica *replica = &command->config.replicas[command->id];
-    const bool bracket = strchr(replica->address, ':') != NULL;
     (void)snprintf(id, sizeof id, "%u", command->id);
-    (void)snprintf(address, sizeof address, "%s%s%s:%u", bracket ? "[" : "", replica->address,
-                   bracket ? "]" : "", replica->port);
-    const char *const args[] = {"MEMBER", "ADD",
-                                id,       address,
-                                command->manual ? "MANUAL" : NULL, NULL};
+    put_address(address, replica->address, replica->port);
+    put_address(fabric, replica->rdma_address, replica->rdma_port);
+    const char *args[] = {"MEMBER", "ADD", id, address, NULL, NULL, NULL, NULL};
+    size_t count = 4;
+    if (command->config.fabric == LKS_CONFIG_FABRIC_RDMA) {
+        args[count++] = "FABRIC";
+        args[count++] = fabric;
+    }
+    if (command->manual) {
+        args[count] = "MANUAL";
+    }
     rc = change(command, args, err);
     if (rc != 0) {
         return rc;
@@ -449,6 +473,8 @@ int lks_member_command_line(int argc, char **argv)
          "add: where the new replica's journal is made; with --listen also its block in the "
          "configuration, unless it is there", 1},
         {"listen", KEY_LISTEN, "ADDRESS:PORT", 0, "add: where its clients connect", 1},
+        {"rdma", KEY_RDMA, "ADDRESS:PORT", 0,
+         "add: where its peers reach it, for `fabric: rdma`; goes with --journal", 1},
         {"rejoin", KEY_REJOIN, NULL, 0,
          "add: a replica that was removed comes back: its old files are set aside, new ones are "
          "made", 1},

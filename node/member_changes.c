@@ -8,6 +8,8 @@
  */
 #include "node/replica_internal.h"
 
+#include "node/value.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -233,7 +235,8 @@ int lks_replica_change_members(struct lks_replica *replica,
                                                           : begin_change(replica, request, err);
     if (rc == 0) {
         change->asked = true;
-        change->request.address = NULL; /* the caller's */
+        change->request.address = NULL; /* the caller's, both */
+        change->request.fabric_address = NULL;
     }
     return rc;
 }
@@ -362,6 +365,27 @@ static void tell_fabric(struct lks_replica *replica)
     }
 }
 
+/* Where members are reached whose addition said so: a replica whose configuration is older, or was
+ * never told, finds them all the same. */
+static void tell_places(struct lks_replica *replica)
+{
+    for (uint32_t p = 1; p <= LKS_MEMBERS_SLOTS; p++) {
+        const char *text = replica->members.applied.addresses[p - 1].fabric;
+        char address[LKS_ADDRESS_TEXT_MAX];
+        uint16_t port = 0;
+        if (text[0] == '\0' || !lks_replica_is_peer(replica, p)) {
+            continue;
+        }
+        if (lks_value_address(text, address, &port) != 0 ||
+            lks_fabric_place(replica->options.fabric, p, address, port) != 0) {
+            lks_log_warn(replica->options.log_sink,
+                         "members %" PRIu64 ": replica %u: '%s' is no address of a fabric: it is "
+                         "looked for where the configuration says",
+                         replica->members.applied.number, p, text);
+        }
+    }
+}
+
 int lks_replica_members_step(struct lks_replica *replica)
 {
     int work = 0;
@@ -369,6 +393,10 @@ int lks_replica_members_step(struct lks_replica *replica)
     if (named != replica->members.named) {
         replica->members.named = named;
         tell_fabric(replica);
+    }
+    if (replica->members.applied.number != replica->members.placed) {
+        replica->members.placed = replica->members.applied.number;
+        tell_places(replica);
     }
     end_if_removed(replica);
     if (replica->members.change.active) {

@@ -134,23 +134,36 @@ static bool take_id(const struct lks_argument *argument, struct lks_member_reque
     return true;
 }
 
+/* Copies the argument if it is an address with a port. */
+static bool take_address(const struct lks_argument *argument, char into[LKS_MEMBERS_ADDRESS_BYTES])
+{
+    char text[LKS_MEMBERS_ADDRESS_BYTES];
+    char host[LKS_ADDRESS_TEXT_MAX];
+    uint16_t port = 0;
+    if (!take_text(argument, text, sizeof text) || lks_value_address(text, host, &port) != 0) {
+        return false;
+    }
+    memcpy(into, text, sizeof text);
+    return true;
+}
+
 static bool take_options(const struct lks_argument *args, size_t count,
                          struct lks_member_request *request,
-                         char address[LKS_MEMBERS_ADDRESS_BYTES], struct lks_reply *reply)
+                         struct lks_member_addresses *addresses, struct lks_reply *reply)
 {
     for (size_t i = 0; i < count; i++) {
-        char host[LKS_ADDRESS_TEXT_MAX];
-        uint16_t port = 0;
         if (is_word(&args[i], "manual")) {
             request->manual = true;
-        } else if (request->address == NULL &&
-                   take_text(&args[i], address, LKS_MEMBERS_ADDRESS_BYTES) &&
-                   lks_value_address(address, host, &port) == 0) {
-            request->address = address;
+        } else if (request->fabric_address == NULL && is_word(&args[i], "fabric") &&
+                   i + 1 < count && take_address(&args[i + 1], addresses->fabric)) {
+            request->fabric_address = addresses->fabric;
+            i++;
+        } else if (request->address == NULL && take_address(&args[i], addresses->clients)) {
+            request->address = addresses->clients;
         } else {
-            lks_reply_error(reply, "ERR '%.*s' is neither MANUAL nor an address such as "
-                            "127.0.0.1:7004", (int)(args[i].bytes < 64 ? args[i].bytes : 64),
-                            args[i].data);
+            lks_reply_error(reply, "ERR '%.*s' is none of MANUAL, FABRIC with an address behind "
+                            "it, or an address such as 127.0.0.1:7004",
+                            (int)(args[i].bytes < 64 ? args[i].bytes : 64), args[i].data);
             return false;
         }
     }
@@ -160,7 +173,7 @@ static bool take_options(const struct lks_argument *args, size_t count,
 /* False: reply says what is wrong. */
 static bool take_request(const struct lks_argument *args, size_t count,
                          struct lks_member_request *request,
-                         char address[LKS_MEMBERS_ADDRESS_BYTES], struct lks_reply *reply)
+                         struct lks_member_addresses *addresses, struct lks_reply *reply)
 {
     static const struct {
         const char *word;
@@ -187,7 +200,7 @@ static bool take_request(const struct lks_argument *args, size_t count,
                         words[at].word);
         return false;
     }
-    return !takes_options || take_options(args + 3, count - 3, request, address, reply);
+    return !takes_options || take_options(args + 3, count - 3, request, addresses, reply);
 }
 
 static void refuse(const struct lks_assembly *assembly, int code, const struct lks_error *err,
@@ -215,13 +228,13 @@ bool lks_member_command(const struct lks_assembly *assembly, const struct lks_ar
                         size_t count, uint64_t cookie, struct lks_reply *reply)
 {
     struct lks_member_request request = {.cookie = cookie};
-    char address[LKS_MEMBERS_ADDRESS_BYTES];
+    struct lks_member_addresses addresses;
     struct lks_error err = {0};
     if (is_word(&args[1], "list")) {
         list(assembly, reply);
         return true;
     }
-    if (!take_request(args, count, &request, address, reply)) {
+    if (!take_request(args, count, &request, &addresses, reply)) {
         return true;
     }
     const int rc = lks_replica_change_members(assembly->replica, &request, &err);

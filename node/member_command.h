@@ -14,10 +14,10 @@
 #include <stdint.h>
 
 /*
- * MEMBER LIST|ADD id [ADDRESS] [MANUAL]|PROMOTE id|REMOVE id|TRANSFER [id]. True: `reply` holds the
- * answer. False: the change is under way, and on_member_change with this cookie follows. Errors
- * begin with NOTLEADER (and the leader's address, if known), BUSY (try again), NOTREADY (a learner
- * has not caught up), or ERR.
+ * MEMBER LIST|ADD id [ADDRESS] [FABRIC ADDRESS] [MANUAL]|PROMOTE id|REMOVE id|TRANSFER [id]. True:
+ * `reply` holds the answer. False: the change is under way, and on_member_change with this cookie
+ * follows. Errors begin with NOTLEADER (and the leader's address, if known), BUSY (try again),
+ * NOTREADY (a learner has not caught up), or ERR.
  *
  * LIST answers, as far as this replica knows, with lines of key=value pairs: first the members'
  * number and the leader, then one line for each member.

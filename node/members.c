@@ -40,6 +40,20 @@ struct lks_members lks_members_of(const struct lks_members_record *record, uint6
 
 /* ---- the next record ------------------------------------------------------------------------ */
 
+/* The text into a slot of the record that is all zero; NULL: none. */
+static int put_address(char slot[LKS_MEMBERS_ADDRESS_BYTES], const char *text,
+                       struct lks_error *err)
+{
+    if (text != NULL && strlen(text) >= LKS_MEMBERS_ADDRESS_BYTES) {
+        return lks_error_set(err, -EINVAL, "address '%s': longer than %u bytes", text,
+                             LKS_MEMBERS_ADDRESS_BYTES - 1);
+    }
+    if (text != NULL) {
+        memcpy(slot, text, strlen(text));
+    }
+    return 0;
+}
+
 static int add(struct lks_members_record *next, const struct lks_member_request *request,
                struct lks_error *err)
 {
@@ -56,14 +70,15 @@ static int add(struct lks_members_record *next, const struct lks_member_request 
                              "promote it, or remove it and add it anew",
                              request->id, (next->manual & bit) != 0 ? "not" : "to be");
     }
-    const char *address = request->address != NULL ? request->address : "";
-    if (strlen(address) >= LKS_MEMBERS_ADDRESS_BYTES) {
-        return lks_error_set(err, -EINVAL, "address '%s': longer than %u bytes", address,
-                             LKS_MEMBERS_ADDRESS_BYTES - 1);
+    struct lks_member_addresses addresses = {.clients = ""};
+    int rc = put_address(addresses.clients, request->address, err);
+    if (rc == 0) {
+        rc = put_address(addresses.fabric, request->fabric_address, err);
     }
-    struct lks_member_addresses *addresses = &next->addresses[request->id - 1];
-    *addresses = (struct lks_member_addresses){.clients = ""};
-    memcpy(addresses->clients, address, strlen(address));
+    if (rc != 0) {
+        return rc;
+    }
+    next->addresses[request->id - 1] = addresses;
     next->learners |= bit;
     next->manual = (uint8_t)(request->manual ? next->manual | bit : next->manual & ~bit);
     return 0;

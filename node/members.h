@@ -31,6 +31,7 @@ struct lks_member_request {
     uint32_t id;         /* TRANSFER: 0: to whom it suits best */
     bool manual;         /* ADD: not to be promoted automatically */
     const char *address; /* ADD: where its clients connect, at most 63 bytes; NULL: as configured */
+    const char *fabric_address; /* ADD: likewise, where its peers reach it */
     uint64_t cookie;
 };
 
@@ -50,6 +51,7 @@ struct lks_replica_members {
     struct lks_member_change change;
     uint32_t named;                    /* members when the fabric was last told whom to expect */
     uint32_t expected;                 /* peers that the fabric was told to expect, as a mask */
+    uint64_t placed;                   /* applied members whose places the fabric was told */
     uint64_t promote_ns;               /* learners are looked at again then */
     uint32_t promoting_warned;         /* learner whose promotion was refused, said once */
 };

@@ -124,7 +124,7 @@ static const struct lks_command_row g_rows[] = {
     {"member", -2, ADMIN | BOX, NO_KEYS, "server", "7.0.0", "Depends on subcommand.",
      "A container for commands on the cluster's members", LOCAL(NULL)},
     {"member|add", -3, ADMIN, NO_KEYS, "server", "7.0.0", "O(1)",
-     "Add a replica as a learner: id [address] [MANUAL]", LOCAL(lks_local_member)},
+     "Add a replica as a learner: id [address] [FABRIC address] [MANUAL]", LOCAL(lks_local_member)},
     {"member|help", 2, 0, NO_KEYS, "server", "7.0.0", "O(1)",
      "Show helpful text about the different subcommands", LOCAL(lks_local_help)},
     {"member|list", 2, ADMIN, NO_KEYS, "server", "7.0.0", "O(1)", "List the cluster's members",

@@ -151,6 +151,8 @@ struct lks_fabric_ops {
     bool (*peer_waits)(const struct lks_fabric *fabric, uint32_t peer); /* NULL: cannot tell */
     bool (*peer_ends)(const struct lks_fabric *fabric, uint32_t peer);  /* NULL: cannot tell */
     void (*expect)(struct lks_fabric *fabric, uint32_t peer, bool expected); /* NULL: no matter */
+    int (*place)(struct lks_fabric *fabric, uint32_t peer, const char *address,
+                 uint16_t port); /* NULL: peers are found without */
 };
 
 /*
@@ -184,6 +186,15 @@ static inline void lks_fabric_expect(struct lks_fabric *fabric, uint32_t peer, b
     if (fabric->ops->expect != NULL) {
         fabric->ops->expect(fabric, peer, expected);
     }
+}
+
+/* Where a peer listens from now on, instead of what the options said: a numeric address and a port,
+ * copied. A connection that stands is kept; the next call goes there. Fabrics that find their peers
+ * without an address take any. -EINVAL: no such peer, or no such address; nothing is changed. */
+static inline int lks_fabric_place(struct lks_fabric *fabric, uint32_t peer, const char *address,
+                                   uint16_t port)
+{
+    return fabric->ops->place != NULL ? fabric->ops->place(fabric, peer, address, port) : 0;
 }
 
 /* The 64 bytes that the peer gave at its last connection; valid until it connects again. */

@@ -6,7 +6,8 @@
  * may or may not have happened.
  *
  *   lockstep-chaos [--rounds N] [--seed S] [--replicas N] [--clients N] [--ring SIZE]
- *                  [--durability MODE] [--parent DIR] [--members]
+ *                  [--durability MODE] [--parent DIR] [--members] [--rdma]
+ *                  [--election-timeout TIME]
  *
  * Exit status: 0 all held, 1 something did not (logs are kept, the seed is printed), 2 usage.
  */
@@ -39,6 +40,8 @@ struct settings {
     uint32_t expiry_clients;
     const char *ring;
     const char *durability;
+    bool rdma;
+    const char *election_timeout;
     const char *parent;
     uint32_t only; /* 0: all actions */
     bool members;  /* that come and go */
@@ -471,6 +474,9 @@ static int run(struct chaos *chaos)
     const struct lks_process_cluster_options options = {.replicas = settings->replicas,
                                                         .ring = settings->ring,
                                                         .durability = settings->durability,
+                                                        .rdma = settings->rdma,
+                                                        .election_timeout =
+                                                            settings->election_timeout,
                                                         .parent = settings->parent,
                                                         .spare_ports = settings->members};
     if (lks_process_cluster_init(&chaos->cluster, &options) != 0 ||
@@ -480,7 +486,7 @@ static int run(struct chaos *chaos)
     chaos->run.cluster = &chaos->cluster;
     chaos_members_init(&chaos->members, &chaos->cluster, &chaos->run, settings->seed,
                        settings->members ? EXTRA_REPLICAS : 0);
-    chaos->run.think_us_max = 2000;
+    chaos->run.think_us_max = settings->rdma ? 20000 : 2000;
     chaos->run.operations_max = (uint64_t)(settings->rounds + 10) * OPERATIONS_PER_ROUND;
     int rc = start_clients(chaos);
     for (uint32_t round = 0; round < settings->rounds && rc == 0; round++) {
@@ -519,6 +525,8 @@ static const struct argp_option OPTIONS[] = {
     {"ring", 'R', "SIZE", 0, "log of each replica (256M)", 0},
     {"durability", 'm', "MODE", 0, "auto, memory, writer-flush or pmem-ack (auto)", 0},
     {"only", 'o', "K", 0, "nothing but the K-th kind of disturbance, as listed at the end", 0},
+    {"rdma", 'f', NULL, 0, "over the RDMA device that LKS_TEST_RDMA_ADDRESS names", 0},
+    {"election-timeout", 't', "TIME", 0, "as for `lockstep init`", 0},
     {"members", 'M', NULL, 0, "replicas are added and removed, too", 0},
     {"parent", 'd', "DIR", 0, "where the cluster's folder is made (/dev/shm)", 0},
     {0},
@@ -554,6 +562,12 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         return 0;
     case 'R':
         settings->ring = value;
+        return 0;
+    case 'f':
+        settings->rdma = true;
+        return 0;
+    case 't':
+        settings->election_timeout = value;
         return 0;
     case 'M':
         settings->members = true;

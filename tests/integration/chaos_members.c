@@ -75,17 +75,22 @@ static pid_t launch(const struct chaos_members *members)
     char log[PATH_BYTES];
     char journal[16];
     char listen[32];
+    char rdma[80];
     (void)snprintf(id, sizeof id, "%u", members->id);
     (void)snprintf(config, sizeof config, "%s/cluster.yaml", cluster->directory);
     (void)snprintf(log, sizeof log, "%s/member.log", cluster->directory);
     (void)snprintf(journal, sizeof journal, "r%u.journal", members->id);
     (void)snprintf(listen, sizeof listen, "127.0.0.1:%d",
                    lks_process_cluster_port(cluster, members->id));
+    (void)snprintf(rdma, sizeof rdma, "%s:%d",
+                   cluster->rdma_address != NULL ? cluster->rdma_address : "",
+                   lks_process_cluster_port(cluster, members->id));
     const char *const remove[] = {"member", "remove", id, "--config", config, NULL};
     const char *const rejoin[] = {"member", "add", id, "--config", config, "--rejoin", "--no-wait",
                                   NULL};
     const char *const add[] = {"member",    "add",   id,         "--config", config, "--journal",
-                               journal,     "--listen", listen,  "--no-wait", NULL};
+                               journal,     "--listen", listen,  "--no-wait",
+                               cluster->rdma_address != NULL ? "--rdma" : NULL, rdma, NULL};
     return lks_process_launch(members->change == CHAOS_CHANGE_REMOVE    ? remove
                               : is_in(members->had_files, members->id) ? rejoin
                                                                         : add,

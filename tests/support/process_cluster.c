@@ -149,6 +149,11 @@ int lks_process_cluster_init(struct lks_process_cluster *cluster,
         fprintf(stderr, "no %u free ports\n", options->replicas);
         return -1;
     }
+    cluster->rdma_address = options->rdma ? getenv("LKS_TEST_RDMA_ADDRESS") : NULL;
+    if (options->rdma && cluster->rdma_address == NULL) {
+        fprintf(stderr, "LKS_TEST_RDMA_ADDRESS is not set: which RDMA device?\n");
+        return -1;
+    }
     if (make_directory(cluster, options->parent) != 0) {
         return -1;
     }
@@ -161,7 +166,9 @@ int lks_process_cluster_init(struct lks_process_cluster *cluster,
     const char *const arguments[] = {
         "init", "--dir", cluster->directory, "--replicas", count, "--port", port, "--ring",
         options->ring, "--durability",
-        options->durability != NULL ? options->durability : "auto", NULL};
+        options->durability != NULL ? options->durability : "auto", "--election-timeout",
+        options->election_timeout != NULL ? options->election_timeout : "25ms",
+        options->rdma ? "--fabric" : NULL, "rdma", "--rdma", cluster->rdma_address, NULL};
     int rc = lks_process_run(arguments, log, log);
     if (rc != 0) {
         fprintf(stderr, "lockstep init ended with %d, see %s\n", rc, log);

@@ -16,6 +16,7 @@ struct lks_process_cluster {
     char directory[256];
     uint32_t replicas; /* ids 1..replicas */
     int first_port;
+    const char *rdma_address; /* of this machine's device; NULL: the fabric is shm */
     pid_t pids[LKS_PROCESS_REPLICAS_MAX + 1]; /* 0: not running */
     bool paused[LKS_PROCESS_REPLICAS_MAX + 1];
     /* Set by a test that changes members: no member, or about to be one or none. It is started only
@@ -30,6 +31,8 @@ struct lks_process_cluster_options {
     uint32_t replicas;
     const char *ring;       /* as for `lockstep init` */
     const char *durability; /* likewise; NULL: auto */
+    bool rdma; /* over the device that LKS_TEST_RDMA_ADDRESS names, which must be set */
+    const char *election_timeout; /* likewise; NULL: the default */
     const char *parent;     /* of the folder to make; NULL: as scratch.h says */
     bool spare_ports;       /* ports up to replica 7's are free too: more replicas will come */
 };

@@ -30,8 +30,7 @@ static int make_non_blocking(int fd)
     return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 ? 0 : -errno;
 }
 
-/* A numeric address and port. */
-static int parse_place(const struct lks_rdma_place *place, struct sockaddr_storage *into)
+int lks_ibv_parse_place(const struct lks_rdma_place *place, struct sockaddr_storage *into)
 {
     const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
     struct addrinfo *found = NULL;
@@ -52,7 +51,7 @@ static int parse_places(struct lks_ibv_fabric *ibv, struct lks_error *err)
         if (id != ibv->self && place->address[0] == '\0') {
             continue; /* not in use: it is not dialed, but may call */
         }
-        if (parse_place(place, &ibv->peers[id].place) != 0) {
+        if (lks_ibv_parse_place(place, &ibv->peers[id].place) != 0) {
             return lks_error_set(err, -EINVAL, "replica %u: \"%s\" port %u is no RDMA place: a "
                                  "numeric IPv4 or IPv6 address and a port above 0 are needed",
                                  id, place->address, place->port);

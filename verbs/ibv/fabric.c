@@ -209,6 +209,7 @@ static const struct lks_fabric_ops ibv_ops = {
     .free = ibv_free,
     .connect = lks_ibv_connect,
     .expect = lks_ibv_expect,
+    .place = lks_ibv_place,
     .hello = ibv_hello,
     .words = ibv_words,
     .inbox = ibv_inbox,

@@ -334,6 +334,8 @@ struct lks_ibv_event *lks_ibv_push(struct lks_ibv_fabric *ibv, enum lks_fabric_e
 
 /* ---- device.c, memory.c ---------------------------------------------------------------------- */
 
+/* A numeric address and a port above 0. -EINVAL. */
+int lks_ibv_parse_place(const struct lks_rdma_place *place, struct sockaddr_storage *into);
 int lks_ibv_device_init(struct lks_ibv_fabric *ibv, struct lks_error *err);
 void lks_ibv_device_fini(struct lks_ibv_fabric *ibv);
 /* Listens no more. */
@@ -361,6 +363,7 @@ void lks_ibv_device_events(struct lks_ibv_fabric *ibv);
 int lks_ibv_listen(struct lks_ibv_fabric *ibv, struct lks_error *err);
 int lks_ibv_connect(struct lks_fabric *fabric, uint32_t peer);
 void lks_ibv_expect(struct lks_fabric *fabric, uint32_t peer, bool expected);
+int lks_ibv_place(struct lks_fabric *fabric, uint32_t peer, const char *address, uint16_t port);
 /* Handles what the clock and (if `events`) the connection manager have; bounded work. */
 void lks_ibv_meeting_serve(struct lks_ibv_fabric *ibv, bool events, uint64_t now_ns);
 /* Earliest time at which _serve has something to do though no descriptor is ready. */

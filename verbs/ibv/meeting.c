@@ -419,6 +419,28 @@ void lks_ibv_expect(struct lks_fabric *fabric, uint32_t peer, bool expected)
     ibv->peers[peer].unexpected = !expected;
 }
 
+int lks_ibv_place(struct lks_fabric *fabric, uint32_t peer, const char *address, uint16_t port)
+{
+    struct lks_ibv_fabric *ibv = lks_ibv_of(fabric);
+    struct lks_rdma_place place = {.port = port};
+    struct sockaddr_storage parsed = {0};
+    if (!lks_ibv_is_peer(ibv, peer) || strlen(address) >= sizeof place.address) {
+        return -EINVAL;
+    }
+    memcpy(place.address, address, strlen(address) + 1);
+    if (lks_ibv_parse_place(&place, &parsed) != 0) {
+        return -EINVAL;
+    }
+    if (memcmp(&place, &ibv->rdma.places[peer], sizeof place) != 0) {
+        ibv->rdma.places[peer] = place;
+        ibv->peers[peer].place = parsed;
+        ibv->peers[peer].dial_ns = 0;
+        ibv->peers[peer].dial_pause_ns = LKS_IBV_PAUSE_MIN_NS;
+        ibv->look = true;
+    }
+    return 0;
+}
+
 int lks_ibv_listen(struct lks_ibv_fabric *ibv, struct lks_error *err)
 {
     for (uint32_t id = 0; id <= LKS_REPLICAS_MAX; id++) {

@@ -80,6 +80,27 @@ static void add__block__comes_behind_the_last_and_all_else_stays(void **state)
     expect_added(HEAD "replicas:\n  - {id: 1, journal: r1, listen: '127.0.0.1:7001'}", after);
 }
 
+static void add__rdma_address__comes_into_the_block(void **state)
+{
+    (void)state;
+    static const char before[] =
+        HEAD "fabric: rdma\ncluster_key: 00112233445566778899aabbccddeeff00112233445566778899aabb"
+             "ccddeeff\n" ONE "    rdma: 10.0.0.1:7001\n";
+    const struct lks_config_addition with = {
+        .id = 2, .journal = "r2", .listen = "127.0.0.1:7002", .rdma = "10.0.0.2:7001"};
+    char *changed = NULL;
+    struct lks_error err = {0};
+    assert_int_equal(lks_config_text_add(before, sizeof before - 1, "c.yaml", &with, &changed,
+                                         &err), 0);
+    assert_non_null(strstr(changed, "    listen: '127.0.0.1:7002'\n    rdma: '10.0.0.2:7001'\n"));
+    free(changed);
+    changed = NULL;
+    assert_int_equal(lks_config_text_add(before, sizeof before - 1, "c.yaml", &addition, &changed,
+                                         &err), -LKS_ECONFIG);
+    assert_non_null(strstr(err.text, "replicas[1].rdma"));
+    assert_null(changed);
+}
+
 static void add__list_on_one_line__says_what_to_write(void **state)
 {
     (void)state;
@@ -112,6 +133,7 @@ int main(void)
         cmocka_unit_test(read__list__says_who_is_what),
         cmocka_unit_test(read__something_else__is_refused),
         cmocka_unit_test(add__block__comes_behind_the_last_and_all_else_stays),
+        cmocka_unit_test(add__rdma_address__comes_into_the_block),
         cmocka_unit_test(add__list_on_one_line__says_what_to_write),
         cmocka_unit_test(add__values_that_no_configuration_takes__are_refused),
     };

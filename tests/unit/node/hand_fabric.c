@@ -6,6 +6,7 @@
 #include "base/remote_memory.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,6 +62,7 @@ struct peer {
     uint32_t outstanding[HAND_LANES];
     uint8_t hello[LKS_FABRIC_HELLO_BYTES];
     uint8_t *inbox;
+    char place[80]; /* where it was last said to listen */
     struct lane lanes[HAND_LANES];
 };
 
@@ -602,6 +604,20 @@ static void *zeroed(uint64_t bytes)
     return memory;
 }
 
+static int call_place(struct lks_fabric *fabric, uint32_t peer, const char *address,
+                      uint16_t port)
+{
+    struct hand *hand = (struct hand *)(void *)fabric;
+    (void)snprintf(hand->peers[peer].place, sizeof hand->peers[peer].place, "%s %u", address,
+                   port);
+    return 0;
+}
+
+const char *hand_place(const struct hand_net *net, uint32_t replica, uint32_t peer)
+{
+    return net->hands[replica]->peers[peer].place;
+}
+
 struct hand_net *hand_net_new(uint32_t replicas, bool writes_when_posted, hand_durable durable,
                               void *ctx)
 {
@@ -626,6 +642,7 @@ struct hand_net *hand_net_new(uint32_t replicas, bool writes_when_posted, hand_d
         .write_inbox = call_write_inbox,
         .read = call_read,
         .poll = hand_poll,
+        .place = call_place,
     };
     return net;
 }

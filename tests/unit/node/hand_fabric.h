@@ -68,6 +68,9 @@ void hand_fail_completion(struct hand_net *net, uint32_t replica, enum hand_call
 uint64_t hand_calls(const struct hand_net *net, uint32_t replica, enum hand_call call);
 bool hand_failed(const struct hand_net *net, uint32_t replica);
 
+/* Where `replica` was last told that `peer` listens, as "address port"; "": never, in this life. */
+const char *hand_place(const struct hand_net *net, uint32_t replica, uint32_t peer);
+
 /* Whether writer may write owner's log now. */
 bool hand_gate_open(const struct hand_net *net, uint32_t owner, uint32_t writer);
 

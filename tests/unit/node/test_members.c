@@ -33,6 +33,23 @@ static void change__from_the_bootstrap_members__names_them_all(void **state)
     assert_int_equal(lks_members_record_read(&next, &next, sizeof next), 0);
 }
 
+static void change__address_of_the_fabric__stands_in_the_record(void **state)
+{
+    (void)state;
+    struct lks_members_record now = {.version = LKS_MEMBERS_VERSION, .number = 2, .voters = 0x06};
+    struct lks_member_request request = {
+        .action = LKS_MEMBER_ADD, .id = 3, .fabric_address = "10.0.0.3:7101"};
+    memset(&now.addresses[2], 'x', sizeof now.addresses[2] / 2);
+    assert_int_equal(lks_members_change(&next, &now, 0x06, &request, &err), 0);
+    assert_string_equal(next.addresses[2].fabric, "10.0.0.3:7101");
+    assert_string_equal(next.addresses[2].clients, "");
+    char longer[LKS_MEMBERS_ADDRESS_BYTES + 1] = {0};
+    memset(longer, '1', LKS_MEMBERS_ADDRESS_BYTES);
+    request.fabric_address = longer;
+    assert_int_equal(lks_members_change(&next, &now, 0x06, &request, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "longer than 63 bytes"));
+}
+
 static void change__already_so__is_said(void **state)
 {
     (void)state;
@@ -126,6 +143,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(change__from_the_bootstrap_members__names_them_all),
+        cmocka_unit_test(change__address_of_the_fabric__stands_in_the_record),
         cmocka_unit_test(change__already_so__is_said),
         cmocka_unit_test(change__promote_and_remove__clear_what_was),
         cmocka_unit_test(change__impossible__says_the_way_out),

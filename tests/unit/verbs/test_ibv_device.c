@@ -52,6 +52,31 @@ static void new__address_of_no_device__enodev_with_way_out(void **state)
     assert_non_null(strstr(pair->lines[1], "rdma link add"));
 }
 
+static void place__another_address_is_told__the_next_call_goes_there(void **state)
+{
+    struct pair *pair = *state;
+    const struct lks_rdma_options *rdma;
+    assert_int_equal(pair_start(pair, 1, "secret", 4096), 0);
+    rdma = &lks_ibv_of(pair->fabrics[1])->rdma;
+    const struct lks_rdma_place right = rdma->places[1];
+    assert_int_equal(pair_start(pair, 2, "secret", 4096), 0);
+    struct lks_fabric *caller = pair->fabrics[2];
+    assert_int_equal(lks_fabric_place(caller, 1, "no address", 1), -EINVAL);
+    assert_int_equal(lks_fabric_place(caller, 1, right.address, 0), -EINVAL);
+    assert_int_equal(lks_fabric_place(caller, 2, right.address, right.port), -EINVAL);
+    /* Nobody listens at the first one, before a single poll. */
+    assert_int_equal(lks_fabric_place(caller, 1, right.address, (uint16_t)(right.port + 9)), 0);
+    for (unsigned i = 0; i < 200; i++) {
+        pair_turn(pair);
+    }
+    assert_false(pair->connected[2]);
+    assert_int_equal(lks_fabric_place(caller, 1, right.address, right.port), 0);
+    for (unsigned i = 0; !pair->connected[1] || !pair->connected[2]; i++) {
+        assert_true(i < PAIR_ROUNDS_MAX);
+        pair_turn(pair);
+    }
+}
+
 static void new__port_in_use__eaddrinuse(void **state)
 {
     struct pair *pair = *state;
@@ -205,6 +230,7 @@ int main(void)
         TEST(handshake__another_size__refused_and_both_say_why),
         TEST(new__address_of_no_device__enodev_with_way_out),
         TEST(new__port_in_use__eaddrinuse),
+        TEST(place__another_address_is_told__the_next_call_goes_there),
         TEST(read__snapshots_of_many_chunks__each_is_registered_when_wanted),
         TEST(read__snapshots_of_a_peer_that_ends__ebroken),
         TEST(revoke__earlier_life_still_ends__waits_for_it),
