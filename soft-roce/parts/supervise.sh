@@ -30,15 +30,19 @@ supervise() { # VERB FOLDER
         [ ! -e "$folder/bridged" ] || make_tap "$n"
         start_guest "$n"
     done
-    local started=no words
+    local started=no words text partial=
     while true; do
         if [ "$started" = no ] && all_up; then
             started=yes
             start_work "$verb"
         fi
-        if read -r -t 5 -a words -u "$control"; then
+        # A time limit that passes within a line leaves its beginning in the variable.
+        if IFS= read -r -t 5 -u "$control" text; then
+            read -r -a words <<<"$partial$text"
+            partial=
             "on_${words[0]}" "${words[@]:1}"
         else
+            partial+=$text
             look_at_limits
         fi
     done
