@@ -7,7 +7,7 @@ target_link_libraries(lockstep-load PRIVATE lks_base PkgConfig::HIREDIS Threads:
 
 if(TARGET lockstep)
   add_library(lks_test_cluster STATIC support/process_cluster.c support/history_client.c
-    support/expiry_client.c)
+    support/history_checks.c support/expiry_client.c)
   target_link_libraries(lks_test_cluster
     PUBLIC lks_linearizability PkgConfig::HIREDIS Threads::Threads)
   target_compile_definitions(lks_test_cluster PRIVATE LKS_TEST_BINARY="$<TARGET_FILE:lockstep>")
@@ -20,6 +20,10 @@ if(TARGET lockstep)
 
   add_executable(lockstep-chaos integration/chaos.c integration/chaos_members.c)
   target_link_libraries(lockstep-chaos PRIVATE lks_test_cluster)
+  # Clients of a cluster on other hosts: the lab's.
+  add_executable(lockstep-lab-history lab/history.c)
+  target_link_libraries(lockstep-lab-history PRIVATE lks_test_cluster)
+
   add_test(NAME integration/chaos COMMAND lockstep-chaos --rounds 20 --seed 1)
   add_test(NAME integration/chaos_one COMMAND lockstep-chaos --rounds 4 --seed 2 --replicas 1)
   add_test(NAME integration/chaos_five COMMAND lockstep-chaos --rounds 6 --seed 3 --replicas 5)

@@ -15,7 +15,7 @@
 #include "base/clock.h"
 #include "tests/integration/chaos_members.h"
 #include "tests/support/expiry_client.h"
-#include "tests/support/history_client.h"
+#include "tests/support/history_checks.h"
 #include "tests/support/process_cluster.h"
 
 #include <argp.h>
@@ -28,7 +28,7 @@
 #define CLIENTS_MAX 32
 #define EXPIRY_CLIENTS_MAX 8
 #define ACTIONS_MAX 16
-#define SERVING_TIMEOUT_MS 30000
+#define TIMEOUT_MS 30000u
 #define OPERATIONS_PER_ROUND 1500 /* of one client, at most */
 #define EXTRA_REPLICAS 2u         /* with --members: ids beyond the first ones */
 
@@ -68,6 +68,12 @@ static uint64_t random_below(struct chaos *chaos, uint64_t limit)
     x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
     x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
     return (x ^ (x >> 31)) % limit;
+}
+
+/* For whatever the cluster has to do. */
+static uint32_t timeout_ms(const struct chaos *chaos)
+{
+    return lks_process_cluster_patience(&chaos->cluster, TIMEOUT_MS);
 }
 
 static void sleep_ms(uint64_t ms)
@@ -198,7 +204,7 @@ static int act_leader_alone_then_gone(struct chaos *chaos)
     }
     int rc = chaos_members_start_needed(&chaos->members, leader);
     if (rc == 0) {
-        rc = lks_process_cluster_wait_serving_without(&chaos->cluster, leader, SERVING_TIMEOUT_MS);
+        rc = lks_process_cluster_wait_serving_without(&chaos->cluster, leader, timeout_ms(chaos));
     }
     sleep_ms(50);
     return rc;
@@ -271,9 +277,9 @@ static int play_round(struct chaos *chaos, uint32_t round)
     size_t chosen = choose_action(chaos, round);
     chaos->done[chosen]++;
     if (chaos_members_before(&chaos->members) != 0 || ACTIONS[chosen].act(chaos) != 0 ||
-        lks_process_cluster_wait_serving(&chaos->cluster, SERVING_TIMEOUT_MS) != 0 ||
+        lks_process_cluster_wait_serving(&chaos->cluster, timeout_ms(chaos)) != 0 ||
         chaos_members_after(&chaos->members, false) != 0 ||
-        lks_process_cluster_wait_serving(&chaos->cluster, SERVING_TIMEOUT_MS) != 0) {
+        lks_process_cluster_wait_serving(&chaos->cluster, timeout_ms(chaos)) != 0) {
         fprintf(stderr, "round %u (%s) failed\n", round + 1, ACTIONS[chosen].name);
         return -1;
     }
@@ -283,119 +289,6 @@ static int play_round(struct chaos *chaos, uint32_t round)
 }
 
 /* ---- what must hold at the end --------------------------------------------------------------- */
-
-static int check_own_keys(struct chaos *chaos)
-{
-    int64_t wrong = 0;
-    uint64_t keys = 0;
-    for (uint32_t id = 1; id <= chaos->cluster.replicas; id++) {
-        for (uint32_t i = 0; i < chaos->clients_started && !chaos->cluster.away[id]; i++) {
-            int64_t rc =
-                lks_history_client_check_own(&chaos->clients[i], &chaos->cluster, id);
-            wrong += rc < 0 ? 1 : rc;
-            keys += chaos->clients[i].own_count;
-        }
-    }
-    printf("own keys read back at all replicas: %llu, wrong: %lld\n", (unsigned long long)keys,
-           (long long)wrong);
-    return wrong == 0 ? 0 : -1;
-}
-
-static int check_counters(const struct lks_history_operation *history, size_t count,
-                          const struct lks_history_operation *last)
-{
-    int rc = 0;
-    for (uint32_t key = LKS_HISTORY_REGISTERS; key < LKS_HISTORY_KEYS; key++) {
-        int64_t acknowledged = 0;
-        int64_t unknown = 0;
-        for (size_t i = 0; i < count; i++) {
-            if (history[i].key == key && history[i].kind == LKS_HISTORY_INCR) {
-                acknowledged += history[i].known;
-                unknown += !history[i].known;
-            }
-        }
-        bool good = last[key].value >= acknowledged && last[key].value <= acknowledged + unknown;
-        printf("counter %u: %lld; increments acknowledged: %lld, unknown: %lld%s\n", key,
-               (long long)last[key].value, (long long)acknowledged, (long long)unknown,
-               good ? "" : ": WRONG");
-        rc = good ? rc : -1;
-    }
-    return rc;
-}
-
-static void print_neighbours(const struct lks_history_operation *history, size_t count,
-                             const struct lks_linearizability_report *report)
-{
-    static const char *const names[] = {"GET", "SET", "INCR", "DEL"};
-    const struct lks_history_operation *bad = &history[report->operation];
-    uint64_t origin = bad->call_ns - 50 * LKS_NS_PER_MS;
-    fprintf(stderr, "around the one that no order explains (ms from 50 ms before its call):\n");
-    for (size_t i = 0; i < count; i++) {
-        const struct lks_history_operation *o = &history[i];
-        bool near = o->key == bad->key && o->call_ns < bad->return_ns + 5 * LKS_NS_PER_MS &&
-                    (!o->known || o->return_ns > bad->call_ns - 5 * LKS_NS_PER_MS);
-        if (near && o->call_ns > origin) {
-            fprintf(stderr, "%c %9.3f..%9.3f %-4s argument %lld %s %lld%s\n", o == bad ? '>' : ' ',
-                    (double)(o->call_ns - origin) / 1e6,
-                    o->known ? (double)(o->return_ns - origin) / 1e6 : -1.0, names[o->kind],
-                    (long long)o->argument, o->present ? "present" : "absent",
-                    (long long)o->value, o->known ? "" : " (no answer)");
-        }
-    }
-}
-
-static int check_linearizable(const struct lks_history_operation *history, size_t count)
-{
-    struct lks_linearizability_report report;
-    uint64_t began_ns = lks_clock_monotonic_ns();
-    int rc = lks_linearizability_check(history, count, NULL, &report);
-    static const char *const verdicts[] = {"linearizable", "NOT LINEARIZABLE", "TOO BIG"};
-    if (rc != 0) {
-        fprintf(stderr, "history of %zu operations: checker failed: %d\n", count, rc);
-        return -1;
-    }
-    printf("history of %zu operations: %s (%.1f s)\n", count, verdicts[report.verdict],
-           (double)(lks_clock_monotonic_ns() - began_ns) / 1e9);
-    if (report.verdict == LKS_NOT_LINEARIZABLE) {
-        print_neighbours(history, count, &report);
-    }
-    return report.verdict == LKS_LINEARIZABLE ? 0 : -1;
-}
-
-static int check_history(struct chaos *chaos)
-{
-    size_t count = 0;
-    for (uint32_t i = 0; i < chaos->clients_started; i++) {
-        count += chaos->clients[i].count;
-    }
-    size_t room = count + LKS_HISTORY_KEYS * chaos->cluster.replicas;
-    struct lks_history_operation *history = calloc(room, sizeof(*history));
-    if (history == NULL) {
-        return -1;
-    }
-    count = 0;
-    for (uint32_t i = 0; i < chaos->clients_started; i++) {
-        memcpy(&history[count], chaos->clients[i].operations,
-               chaos->clients[i].count * sizeof(*history));
-        count += chaos->clients[i].count;
-    }
-    int rc = 0;
-    for (uint32_t id = 1; id <= chaos->cluster.replicas && rc == 0; id++) {
-        if (chaos->cluster.away[id]) {
-            continue;
-        }
-        rc = lks_history_read_all(&chaos->cluster, id, &history[count]);
-        count += rc == 0 ? LKS_HISTORY_KEYS : 0;
-    }
-    if (rc != 0) {
-        fprintf(stderr, "no answer to the last reads\n");
-    } else {
-        rc = check_counters(history, count, &history[count - LKS_HISTORY_KEYS]);
-        rc = check_linearizable(history, count) != 0 ? -1 : rc;
-    }
-    free(history);
-    return rc;
-}
 
 static int check_clients(const struct chaos *chaos)
 {
@@ -433,7 +326,7 @@ static int check_expiry(struct chaos *chaos)
             const int64_t there =
                 chaos->cluster.away[id]
                     ? 0 : lks_expiry_client_check_gone(client, &chaos->cluster, id,
-                                                       SERVING_TIMEOUT_MS);
+                                                       timeout_ms(chaos));
             left += there < 0 ? 1 : there;
         }
     }
@@ -480,7 +373,7 @@ static int run(struct chaos *chaos)
                                                         .parent = settings->parent,
                                                         .spare_ports = settings->members};
     if (lks_process_cluster_init(&chaos->cluster, &options) != 0 ||
-        lks_process_cluster_wait_serving(&chaos->cluster, SERVING_TIMEOUT_MS) != 0) {
+        lks_process_cluster_wait_serving(&chaos->cluster, timeout_ms(chaos)) != 0) {
         return -1;
     }
     chaos->run.cluster = &chaos->cluster;
@@ -503,15 +396,15 @@ static int run(struct chaos *chaos)
         lks_expiry_client_join(&chaos->expiry_clients[i]);
     }
     if (rc == 0) {
-        rc = lks_process_cluster_wait_serving(&chaos->cluster, SERVING_TIMEOUT_MS);
+        rc = lks_process_cluster_wait_serving(&chaos->cluster, timeout_ms(chaos));
     }
     if (rc == 0) {
         rc |= check_clients(chaos);
-        rc |= check_own_keys(chaos);
+        rc |= lks_history_check_own_keys(chaos->clients, chaos->clients_started, &chaos->cluster);
         rc |= check_expiry(chaos);
-        rc |= check_history(chaos);
+        rc |= lks_history_check(chaos->clients, chaos->clients_started, &chaos->cluster);
         rc |= chaos_members_check(&chaos->members);
-        rc |= lks_process_cluster_check_hashes(&chaos->cluster, SERVING_TIMEOUT_MS);
+        rc |= lks_process_cluster_check_hashes(&chaos->cluster, timeout_ms(chaos));
     }
     return rc;
 }

@@ -100,10 +100,13 @@ static pid_t launch(const struct chaos_members *members)
 /* Waits for the command; it may have met a cluster that could not do it: asked again then. */
 static int finish_command(struct chaos_members *members)
 {
-    const uint64_t end_ns = lks_clock_monotonic_ns() + TIMEOUT_MS * LKS_NS_PER_MS;
+    const uint32_t most_ms = lks_process_cluster_patience(members->cluster, TIMEOUT_MS);
+    const uint64_t end_ns = lks_clock_monotonic_ns() + most_ms * LKS_NS_PER_MS;
     for (;;) {
+        const uint32_t command_ms =
+            lks_process_cluster_patience(members->cluster, COMMAND_TIMEOUT_MS);
         const int rc = members->command > 0
-                           ? lks_process_await(members->command, COMMAND_TIMEOUT_MS) : -1;
+                           ? lks_process_await(members->command, command_ms) : -1;
         members->command = 0;
         if (rc == 0) {
             return 0;
@@ -234,7 +237,8 @@ static int follow(struct chaos_members *members)
 
 static int follow_to_the_end(struct chaos_members *members)
 {
-    const uint64_t end_ns = lks_clock_monotonic_ns() + TIMEOUT_MS * LKS_NS_PER_MS;
+    const uint32_t most_ms = lks_process_cluster_patience(members->cluster, TIMEOUT_MS);
+    const uint64_t end_ns = lks_clock_monotonic_ns() + most_ms * LKS_NS_PER_MS;
     int rc = follow(members);
     while (rc == 0 && lks_clock_monotonic_ns() < end_ns) {
         (void)usleep(POLL_US);
@@ -244,7 +248,7 @@ static int follow_to_the_end(struct chaos_members *members)
         fprintf(stderr, "replica %u %s after %u ms\n", members->id,
                 members->change == CHAOS_CHANGE_REMOVE ? "was removed, but has not ended"
                                                        : "was added, but does not vote",
-                TIMEOUT_MS);
+                most_ms);
     }
     return rc == 1 ? 0 : -1;
 }

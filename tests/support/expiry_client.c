@@ -27,8 +27,9 @@ static uint64_t next_random(uint64_t *state)
 static redisContext *connect_to(const struct lks_process_cluster *cluster, uint32_t replica)
 {
     const struct timeval timeout = {.tv_sec = REPLY_TIMEOUT_S};
-    redisContext *context = redisConnectWithTimeout(
-        "127.0.0.1", lks_process_cluster_port(cluster, replica), timeout);
+    redisContext *context =
+        redisConnectWithTimeout(lks_process_cluster_host(cluster, replica),
+                                lks_process_cluster_port(cluster, replica), timeout);
     if (context == NULL || context->err != 0) {
         redisFree(context);
         return NULL;

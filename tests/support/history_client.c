@@ -26,8 +26,9 @@ static uint64_t next_random(uint64_t *state)
 static redisContext *connect_to(const struct lks_process_cluster *cluster, uint32_t replica)
 {
     struct timeval timeout = {.tv_sec = REPLY_TIMEOUT_MS / 1000};
-    redisContext *context = redisConnectWithTimeout(
-        "127.0.0.1", lks_process_cluster_port(cluster, replica), timeout);
+    redisContext *context =
+        redisConnectWithTimeout(lks_process_cluster_host(cluster, replica),
+                                lks_process_cluster_port(cluster, replica), timeout);
     if (context == NULL || context->err != 0) {
         redisFree(context);
         return NULL;
@@ -110,6 +111,7 @@ static char settle(struct lks_history_client *client, const redisReply *reply)
         return 'R';
     }
     client->acknowledged++;
+    atomic_fetch_add_explicit(&client->run->acknowledged, 1, memory_order_relaxed);
     return 'A';
 }
 

@@ -25,6 +25,7 @@ struct lks_history_run {
     _Atomic uint64_t disturbances[LKS_PROCESS_REPLICAS_MAX + 1];
     _Atomic uint64_t standstills; /* likewise odd while no majority is left alone: only then may a
                                      replica that is left alone refuse a command */
+    _Atomic uint64_t acknowledged; /* by all clients so far */
     uint64_t think_us_max; /* pause between operations, random up to this */
     uint64_t operations_max; /* of one client */
 };

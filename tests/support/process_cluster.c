@@ -25,6 +25,7 @@
 #define PORTS_FIRST 20000
 #define PORTS_RANGE 10000
 #define PATH_BYTES 320
+#define PATIENCE_OVER_RDMA 6u
 #define REMOVED_CODE 4 /* of a replica that is no member any more */
 
 const char *lks_process_cluster_binary(void)
@@ -226,6 +227,16 @@ void lks_process_cluster_fini(struct lks_process_cluster *cluster)
 
 /* ---- life and death -------------------------------------------------------------------------- */
 
+const char *lks_process_cluster_host(const struct lks_process_cluster *cluster, uint32_t replica)
+{
+    return cluster->hosts[replica] != NULL ? cluster->hosts[replica] : "127.0.0.1";
+}
+
+uint32_t lks_process_cluster_patience(const struct lks_process_cluster *cluster, uint32_t ms)
+{
+    return cluster->rdma_address != NULL ? PATIENCE_OVER_RDMA * ms : ms;
+}
+
 int lks_process_cluster_port(const struct lks_process_cluster *cluster, uint32_t replica)
 {
     return cluster->first_port + (int)replica - 1;
@@ -233,7 +244,7 @@ int lks_process_cluster_port(const struct lks_process_cluster *cluster, uint32_t
 
 int lks_process_cluster_start(struct lks_process_cluster *cluster, uint32_t replica)
 {
-    if (cluster->pids[replica] != 0) {
+    if (cluster->pids[replica] != 0 || cluster->hosts[replica] != NULL) {
         return 0;
     }
     char id[16];
@@ -355,8 +366,9 @@ static redisContext *connect_to(const struct lks_process_cluster *cluster, uint3
                                 long timeout_ms)
 {
     struct timeval timeout = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
-    redisContext *context = redisConnectWithTimeout(
-        "127.0.0.1", lks_process_cluster_port(cluster, replica), timeout);
+    redisContext *context =
+        redisConnectWithTimeout(lks_process_cluster_host(cluster, replica),
+                                lks_process_cluster_port(cluster, replica), timeout);
     if (context == NULL || context->err != 0) {
         redisFree(context);
         return NULL;
@@ -369,7 +381,8 @@ static redisContext *connect_to(const struct lks_process_cluster *cluster, uint3
 static char *fetch_info(const struct lks_process_cluster *cluster, uint32_t replica,
                         const char *section)
 {
-    if (cluster->pids[replica] == 0 || cluster->paused[replica]) {
+    const bool runs = cluster->pids[replica] != 0 || cluster->hosts[replica] != NULL;
+    if (!runs || cluster->paused[replica]) {
         return NULL;
     }
     redisContext *context = connect_to(cluster, replica, 1000);

@@ -2,6 +2,9 @@
  * A cluster of real `lockstep serve` processes for tests: made in a fresh folder, on free ports,
  * started, killed, stopped and asked by the test's main thread. Replicas die with the test. The
  * folder is removed at the end unless something failed: then it stays and its place is printed.
+ *
+ * Or a cluster on other hosts, which somebody else starts and ends: `hosts` names them, and they
+ * are only asked here.
  */
 #ifndef LKS_TESTS_SUPPORT_PROCESS_CLUSTER_H
 #define LKS_TESTS_SUPPORT_PROCESS_CLUSTER_H
@@ -14,6 +17,7 @@
 
 struct lks_process_cluster {
     char directory[256];
+    const char *hosts[LKS_PROCESS_REPLICAS_MAX + 1]; /* by id; NULL: this one */
     uint32_t replicas; /* ids 1..replicas */
     int first_port;
     const char *rdma_address; /* of this machine's device; NULL: the fabric is shm */
@@ -45,6 +49,8 @@ int lks_process_cluster_init(struct lks_process_cluster *cluster,
  * are and the last lines of each. */
 void lks_process_cluster_fini(struct lks_process_cluster *cluster);
 
+/* Where a replica's clients connect. */
+const char *lks_process_cluster_host(const struct lks_process_cluster *cluster, uint32_t replica);
 int lks_process_cluster_port(const struct lks_process_cluster *cluster, uint32_t replica);
 
 /* Each does nothing to a replica that is already in that state. */
@@ -83,6 +89,10 @@ uint32_t lks_process_cluster_leader(const struct lks_process_cluster *cluster);
 
 /* Waits until all have applied the same index, then compares the hashes of their states. */
 int lks_process_cluster_check_hashes(struct lks_process_cluster *cluster, uint32_t timeout_ms);
+
+/* A time limit as this cluster needs it: several times as long over RDMA, which is emulated where
+ * these tests run. */
+uint32_t lks_process_cluster_patience(const struct lks_process_cluster *cluster, uint32_t ms);
 
 /* The path of the lockstep binary: $LOCKSTEP, else the one built beside the test. */
 const char *lks_process_cluster_binary(void);
