@@ -27,7 +27,7 @@
 
 #define ASK_TIMEOUT_NS (200 * LKS_NS_PER_MS)
 #define READY_MAX_NS (20 * LKS_NS_PER_S) /* from the start until all serve, and besides: */
-#define READY_MAX_TIMEOUTS 20u           /* election timeouts */
+#define READY_MAX_TIMEOUTS 100u          /* election timeouts */
 #define STOP_MAX_NS (6 * LKS_NS_PER_S)   /* for one replica; a little more than it takes itself */
 
 struct local {
