@@ -43,8 +43,8 @@ static void footprint(const void *data, size_t bytes, struct lks_footprint *touc
     (void)data;
     (void)bytes;
     touched->count = 1;
-    touched->tied = false;
-    touched->partitions[0] = 0;
+    touched->keys_count = 1;
+    touched->keys[0] = 1; /* identity 0, written */
 }
 
 static bool tick(void *state, uint64_t time_ns)

@@ -1,7 +1,8 @@
 # Flags for every target: warnings, the CPU baseline (SSE4.2 for CRC32C), sanitizers.
 add_library(lks_flags INTERFACE)
 target_include_directories(lks_flags INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/include)
-target_compile_definitions(lks_flags INTERFACE _GNU_SOURCE)
+target_compile_definitions(lks_flags INTERFACE _GNU_SOURCE
+  $<$<CONFIG:Debug>:LKS_TOUCH_CHECKS>) # include/lockstep/touch.h
 target_compile_options(lks_flags INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes
   -Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wwrite-strings -Wundef -Wvla

@@ -5,31 +5,80 @@
  * An entry is applied only below the commit offset and after its checksum and chain were checked
  * again: what is executed is what was committed.
  */
+#include "lockstep/touch.h"
 #include "node/replica_internal.h"
 
 #include <inttypes.h>
 
 #define APPLY_PER_TURN_MAX 1024u
 
-void lks_replica_run(struct lks_replica *replica, const struct lks_entry *entry,
-                     const uint64_t *only, const struct lks_asker *asker)
+#ifdef LKS_TOUCH_CHECKS
+#define EACH_FOOTPRINT true /* accesses are checked against it */
+#else
+#define EACH_FOOTPRINT false
+#endif
+
+bool lks_replica_footprint(const struct lks_replica *replica, const struct lks_entry *entry,
+                           struct lks_footprint *touched)
 {
-    const struct lks_entry_header *header = entry->header;
-    const struct lks_command command = {
+    const struct lks_service *service = replica->options.service;
+    if (lks_footprint_decode(touched, service->partitions, entry)) {
+        return true;
+    }
+    size_t bytes = 0;
+    const void *data = lks_entry_command(entry, &bytes);
+    lks_footprint_clear(touched);
+    service->footprint(data, bytes, touched);
+    return false;
+}
+
+void lks_replica_run(struct lks_replica *replica, const struct lks_execution_command *command,
+                     const uint64_t *only)
+{
+    const struct lks_entry_header *header = command->entry->header;
+    struct lks_command given = {
         .index = header->index,
         .time_ns = header->time_ns,
-        .data = entry->payload,
-        .bytes = header->payload_bytes,
         .only = only,
     };
-    if (replica->taker.ties_matter) {
-        lks_replica_note_ties(replica, command.data, command.bytes);
+    given.data = lks_entry_command(command->entry, &given.bytes);
+    if (command->touched != NULL) {
+        lks_replica_note_ties(replica, command->touched);
     }
     lks_reply_clear(&replica->reply);
-    replica->options.service->apply(replica->service, &command, &replica->reply);
-    if (asker->own) { /* (of a part of a command there is no reply) */
-        replica->options.on_reply(replica->options.ctx, asker->cookie, replica->reply.data,
+    lks_touch_expect(command->touched, replica->options.service->partitions);
+    replica->options.service->apply(replica->service, &given, &replica->reply);
+    lks_touch_expect(NULL, 0);
+    if (command->asker.own) { /* (of a part of a command there is no reply) */
+        replica->options.on_reply(replica->options.ctx, command->asker.cookie, replica->reply.data,
                                   only == NULL ? replica->reply.bytes : 0);
+    }
+}
+
+/* Whether who executes it has to know what it touches. One key in the header ties nothing. */
+static inline bool needs_footprint(const struct lks_replica *replica,
+                                   const struct lks_entry *entry)
+{
+    return EACH_FOOTPRINT || replica->execution != NULL || replica->recovery.active ||
+           (replica->taker.ties_matter &&
+            entry->header->footprint_bytes != LKS_ENTRY_FOOTPRINT_HERE);
+}
+
+/* Executes a command that takes effect, or sees to it that it will be. */
+static __attribute__((noinline)) void dispatch(struct lks_replica *replica,
+                                               struct lks_execution_command *command,
+                                               uint64_t offset)
+{
+    struct lks_footprint touched;
+    const bool declared = lks_replica_footprint(replica, command->entry, &touched);
+    command->touched = &touched;
+    if (lks_execution_is_parallel(replica)) {
+        lks_replica_note_ties(replica, &touched);
+        lks_execution_command(replica, command, declared);
+    } else if (replica->recovery.active) {
+        lks_replica_recover_dispatch(replica, command, offset);
+    } else {
+        lks_replica_run(replica, command, NULL);
     }
 }
 
@@ -59,17 +108,42 @@ static void execute(struct lks_replica *replica, const struct lks_entry *entry, 
         LKS_SESSION_NEXT) {
         return; /* logged twice, by two leaders: takes effect once */
     }
-    struct lks_asker asker = {.own = header->session == replica->session &&
-                                     !is_answered(replica, header->sequence)};
-    if (asker.own) {
-        lks_reads_before(replica, header->sequence);
-        asker.cookie = lks_gateway_answered(replica->gateway, header->sequence);
+    struct lks_execution_command command = {
+        .entry = entry,
+        .asker = {.own = header->session == replica->session &&
+                         !is_answered(replica, header->sequence)}};
+    if (command.asker.own) {
+        const bool all = lks_reads_before(replica, header->sequence);
+        LKS_ASSERT(all); /* takes_entry has seen to it */
+        command.asker.cookie = lks_gateway_answered(replica->gateway, header->sequence);
     }
-    if (replica->recovery.active) {
-        lks_replica_recover_dispatch(replica, entry, offset, &asker);
+    if (needs_footprint(replica, entry)) {
+        dispatch(replica, &command, offset);
     } else {
-        lks_replica_run(replica, entry, NULL, &asker);
+        lks_replica_run(replica, &command, NULL);
     }
+}
+
+/* Whether the entry may be dispatched now. With workers not always: a command needs room, also for
+ * the reads that come before it, and what concerns the whole replica is alone. */
+static __attribute__((noinline)) bool takes_entry(struct lks_replica *replica,
+                                                  const struct lks_entry *entry)
+{
+    const struct lks_entry_header *header = entry->header;
+    if (header->kind == LKS_ENTRY_MEMBERS) {
+        return lks_execution_is_quiet(replica);
+    }
+    if (header->kind != LKS_ENTRY_COMMAND) {
+        return true;
+    }
+    if (!lks_execution_takes_command(replica)) {
+        return false;
+    }
+    const bool next = lks_sessions_expect(&replica->sessions, header->session,
+                                          header->sequence) == LKS_SESSION_NEXT;
+    return header->session != replica->session || !next ||
+           is_answered(replica, header->sequence) ||
+           (lks_reads_before(replica, header->sequence) && lks_execution_has_room(replica));
 }
 
 void lks_replica_publish_applied(struct lks_replica *replica)
@@ -79,12 +153,16 @@ void lks_replica_publish_applied(struct lks_replica *replica)
     if (oldest != NULL && oldest->read != NULL) {
         return; /* it stands where an entry was executed long ago: what was told stays true */
     }
-    const uint64_t index = oldest != NULL ? oldest->index - 1 : replica->applied.index;
+    const struct lks_execution_mark mark =
+        replica->execution != NULL
+            ? lks_execution_mark(replica)
+            : (struct lks_execution_mark){replica->applied.index, replica->applied.offset};
+    const uint64_t index = oldest != NULL ? oldest->index - 1 : mark.index;
     if (index < lks_word_read(&replica->words->applied_index)) {
         return; /* an installation went back behind what was told */
     }
     lks_word_publish(&replica->words->applied_offset,
-                     oldest != NULL ? oldest->offset : replica->applied.offset);
+                     oldest != NULL ? oldest->offset : mark.offset);
     lks_word_publish(&replica->words->applied_index, index);
 }
 
@@ -94,37 +172,57 @@ static bool may_go_on(const struct lks_replica *replica, uint64_t limit)
            (!replica->recovery.active || lks_replica_recover_has_room(replica));
 }
 
-int lks_replica_apply(struct lks_replica *replica)
+static void note_passed(struct lks_replica *replica, const struct lks_entry *entry,
+                        uint64_t begin)
+{
+    lks_runs_note(&replica->applied_runs, entry->header->term, begin);
+    if (entry->header->time_ns > replica->applied_time_ns) {
+        replica->applied_time_ns = entry->header->time_ns;
+    }
+    if (entry->header->kind == LKS_ENTRY_COMMAND) {
+        execute(replica, entry, begin);
+    } else if (entry->header->kind == LKS_ENTRY_MEMBERS) {
+        lks_replica_apply_members(replica, entry);
+    }
+}
+
+/* Dispatches what has committed; returns entries. */
+static int go_on(struct lks_replica *replica)
 {
     const uint64_t limit = replica->view->commit_offset;
     int work = 0;
     while (work < (int)APPLY_PER_TURN_MAX && may_go_on(replica, limit)) {
         struct lks_entry entry;
-        const uint64_t begin = replica->applied.offset;
-        if (lks_journal_next(replica->options.journal, &replica->applied, limit, &entry) != 0) {
+        struct lks_log_point cursor = replica->applied;
+        if (lks_journal_next(replica->options.journal, &cursor, limit, &entry) != 0) {
             /* A commit offset is the end of an entry, which was wholly written before it. */
             lks_replica_fail(replica, -LKS_EDAMAGED,
                              "committed entry %" PRIu64 " (offset %" PRIu64
                              ") fails its check: the log is damaged; restore this replica's "
                              "journal from a peer",
-                             replica->applied.index + 1, begin);
+                             replica->applied.index + 1, replica->applied.offset);
             break;
         }
+        if (replica->execution != NULL && !takes_entry(replica, &entry)) {
+            break;
+        }
+        const uint64_t begin = replica->applied.offset;
+        replica->applied = cursor;
         work++;
-        lks_runs_note(&replica->applied_runs, entry.header->term, begin);
-        if (entry.header->time_ns > replica->applied_time_ns) {
-            replica->applied_time_ns = entry.header->time_ns;
-        }
-        if (entry.header->kind == LKS_ENTRY_COMMAND) {
-            execute(replica, &entry, begin);
-        } else if (entry.header->kind == LKS_ENTRY_MEMBERS) {
-            lks_replica_apply_members(replica, &entry);
-        }
+        note_passed(replica, &entry, begin);
     }
+    return work;
+}
+
+int lks_replica_apply(struct lks_replica *replica)
+{
+    int work = replica->execution != NULL ? lks_execution_collect(replica) : 0;
+    work += go_on(replica);
+    work += replica->execution != NULL ? lks_execution_collect(replica) : 0;
     if (work > 0 || replica->floor_flushed < replica->floor_target) {
         lks_replica_raise_floor(replica, false);
     }
-    if (!replica->recovery.active &&
+    if (!replica->recovery.active && lks_execution_is_quiet(replica) &&
         replica->options.service->tick(replica->service, replica->applied_time_ns)) {
         work++; /* more to give back */
     }

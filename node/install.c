@@ -601,7 +601,8 @@ int lks_install_step(struct lks_replica *replica)
     case LKS_INSTALL_OWN:
         return own_step(replica);
     case LKS_INSTALL_STOPPING:
-        if (!lks_replica_snapshots_stop(replica)) {
+        /* From here on nothing is given to workers, and nothing of before may be under way. */
+        if (!lks_execution_is_quiet(replica) || !lks_replica_snapshots_stop(replica)) {
             return 0;
         }
         hold(replica);

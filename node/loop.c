@@ -117,6 +117,7 @@ static void sleep_until(struct loop *loop, uint64_t wake_ns)
         {.fd = loop->stopping_ns == 0 ? options->stop_fd : -1, .events = POLLIN},
         {.fd = flusher_fd(options->flusher), .events = POLLIN},
         {.fd = flusher_fd(options->snapshot_flusher), .events = POLLIN},
+        {.fd = lks_replica_wake_fd(options->replica), .events = POLLIN},
     };
     (void)ppoll(watched, sizeof watched / sizeof watched[0], &timeout, NULL);
     if (watched[2].revents != 0) {
@@ -160,10 +161,17 @@ static void idle(struct loop *loop)
         return;
     }
     loop->arm_refused = 0;
+    if (!lks_replica_arm(options->replica)) {
+        if (armed) {
+            lks_fabric_disarm(options->fabric);
+        }
+        return;
+    }
     if (loop->stopping_ns != 0 && wake_ns > loop->now_ns + LKS_NS_PER_MS) {
         wake_ns = loop->now_ns + LKS_NS_PER_MS;
     }
     sleep_until(loop, wake_ns);
+    lks_replica_disarm(options->replica);
     if (armed) {
         lks_fabric_disarm(options->fabric);
     }

@@ -157,15 +157,32 @@ static inline bool has_room(struct lks_replica *replica)
     return true;
 }
 
+/* What the command touches, for its entry: asked once, here (docs/scheduling.md). NULL: there is no
+ * room for it beside so long a command, which then conflicts with all. */
+static const struct lks_entry_footprint *name_footprint(const struct lks_replica *replica,
+                                                        const void *data, uint64_t bytes,
+                                                        struct lks_entry_footprint *logged)
+{
+    const struct lks_service *service = replica->options.service;
+    struct lks_footprint touched;
+    lks_footprint_clear(&touched);
+    service->footprint(data, bytes, &touched);
+    lks_footprint_encode(logged, service->partitions, &touched);
+    const bool fits = bytes + LKS_ENTRY_FOOTPRINT_MAX <= replica->options.entry_bytes_max;
+    return fits || logged->bytes == LKS_ENTRY_FOOTPRINT_HERE ? logged : NULL;
+}
+
 static void append(struct lks_replica *replica, uint64_t session, uint64_t sequence,
                    const void *data, uint64_t bytes)
 {
+    struct lks_entry_footprint logged;
     const struct lks_entry_draft draft = {
         .kind = LKS_ENTRY_COMMAND,
         .term = replica->appended_term,
         .session = session,
         .sequence = sequence,
         .time_ns = next_time(replica),
+        .footprint = name_footprint(replica, data, bytes, &logged),
         .payload = data,
         .payload_bytes = bytes,
     };

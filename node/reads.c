@@ -316,6 +316,7 @@ static void run(struct lks_replica *replica, struct lks_read *read)
         .bytes = read->bytes,
     };
     lks_reply_clear(&replica->reply);
+    LKS_ASSERT(lks_execution_is_quiet(replica));
     replica->options.service->read(replica->service, &command, &replica->reply);
     replica->options.on_reply(replica->options.ctx, read->cookie, replica->reply.data,
                               replica->reply.bytes);
@@ -328,6 +329,10 @@ static bool run_or_wait(struct lks_replica *replica, struct lks_read *read)
 {
     LKS_ASSERT(read->point <= replica->applied.offset);
     read->time_ns = replica->applied_time_ns;
+    if (lks_execution_is_parallel(replica)) {
+        lks_execution_read(replica, read);
+        return true;
+    }
     if (!replica->recovery.active) {
         run(replica, read);
         return true;
@@ -345,11 +350,15 @@ void lks_reads_wait_again(struct lks_replica *replica, struct lks_read *read)
     lks_read_queue_put_back(replica->reads.queue, read);
 }
 
-void lks_reads_before(struct lks_replica *replica, uint64_t sequence)
+bool lks_reads_before(struct lks_replica *replica, uint64_t sequence)
 {
     struct lks_read_queue *queue = replica->reads.queue;
     struct lks_read *read;
-    while ((read = lks_read_queue_before(queue, sequence)) != NULL) {
+    while (lks_execution_has_room(replica)) {
+        read = lks_read_queue_before(queue, sequence);
+        if (read == NULL) {
+            return true;
+        }
         read->point = replica->applied.offset; /* the command itself stands for it */
         if (!run_or_wait(replica, read)) {
             /* Its partitions are ahead already, by an installation, or nothing more can wait for
@@ -358,6 +367,12 @@ void lks_reads_before(struct lks_replica *replica, uint64_t sequence)
             lks_read_queue_release(queue, read);
         }
     }
+    return false;
+}
+
+void lks_reads_answered(struct lks_replica *replica, struct lks_read *read)
+{
+    lks_read_queue_release(replica->reads.queue, read);
 }
 
 static int run_ready(struct lks_replica *replica)
@@ -369,7 +384,7 @@ static int run_ready(struct lks_replica *replica)
     struct lks_gateway_counts counts;
     lks_gateway_counts(replica->gateway, &counts);
     uint32_t work = 0;
-    while (work < READS_PER_STEP_MAX && replica->fatal == 0) {
+    while (work < READS_PER_STEP_MAX && replica->fatal == 0 && lks_execution_has_room(replica)) {
         struct lks_read *read =
             lks_read_queue_ready(queue, replica->applied.offset, counts.answered);
         if (read == NULL) {

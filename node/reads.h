@@ -60,9 +60,13 @@ int lks_reads_step(struct lks_replica *replica);
 /*
  * An own command is about to take effect: answers the reads that came before it was submitted, if
  * any still wait. They need no probe: everything that had been acknowledged when they came stands
- * before that command in the log. So a read never sees what its connection sent later.
+ * before that command in the log. So a read never sees what its connection sent later. False: some
+ * are left, as the workers have no room; the command must wait.
  */
-void lks_reads_before(struct lks_replica *replica, uint64_t sequence);
+bool lks_reads_before(struct lks_replica *replica, uint64_t sequence);
+
+/* A worker has executed it, and its client has the answer. */
+void lks_reads_answered(struct lks_replica *replica, struct lks_read *read);
 
 /* Reads of own clients that are not answered. */
 uint64_t lks_reads_waiting(const struct lks_replica *replica);

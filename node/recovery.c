@@ -171,6 +171,7 @@ static void drop_queue(struct lks_replica *replica)
 void lks_replica_recover_again(struct lks_replica *replica)
 {
     LKS_ASSERT(replica->options.snapshots != NULL);
+    LKS_ASSERT(lks_execution_is_quiet(replica));
     drop_queue(replica);
     if (replica->applied.index > replica->recovery.reached) {
         replica->recovery.reached = replica->applied.index; /* the snapshots may be older */
@@ -221,13 +222,12 @@ static void include(struct lks_recovery *recovery, struct share *share, uint32_t
 
 /* Finds the partitions whose snapshots do not hold the entry. */
 static struct share find_share(struct lks_replica *replica, const struct lks_entry *entry,
-                               struct lks_footprint *touched)
+                               const struct lks_footprint *touched)
 {
     struct lks_recovery *recovery = &replica->recovery;
     const struct lks_service *service = replica->options.service;
     const uint64_t index = entry->header->index;
     struct share share = {0};
-    service->footprint(entry->payload, entry->header->payload_bytes, touched);
     const bool all = touched->count == LKS_FOOTPRINT_ALL;
     const uint32_t count = all ? service->partitions : touched->count;
     LKS_ASSERT(all || count <= LKS_FOOTPRINT_MAX);
@@ -262,10 +262,10 @@ bool lks_replica_recover_has_room(const struct lks_replica *replica)
  * Effects on several partitions that do not depend on one another are executed in each partition by
  * itself, so that none waits for another. Here, at once, in those that need not wait at all.
  */
-static void dispatch_parts(struct lks_replica *replica, const struct lks_entry *entry,
-                           uint64_t offset, const struct share *share)
+static void dispatch_parts(struct lks_replica *replica,
+                           const struct lks_execution_command *command, uint64_t offset,
+                           const struct share *share)
 {
-    static const struct lks_asker nobody = {.own = false};
     struct lks_recovery *recovery = &replica->recovery;
     uint32_t waiting = 0;
     for (uint32_t i = 0; i < share->count; i++) {
@@ -276,41 +276,44 @@ static void dispatch_parts(struct lks_replica *replica, const struct lks_entry *
         struct lks_waiting_entry *part = lks_waiting_add(recovery->waiting, &partition, 1);
         LKS_ASSERT(part != NULL); /* the caller has asked for room */
         part->offset = offset;
-        part->index = entry->header->index;
+        part->index = command->entry->header->index;
         part->part = partition;
         recovery->only[partition / 64] &= ~(UINT64_C(1) << partition % 64);
         waiting++;
     }
     if (waiting < share->count) {
-        lks_replica_run(replica, entry, recovery->only, &nobody);
+        const struct lks_execution_command parts = {.entry = command->entry,
+                                                    .touched = command->touched};
+        lks_replica_run(replica, &parts, recovery->only);
     }
 }
 
-void lks_replica_recover_dispatch(struct lks_replica *replica, const struct lks_entry *entry,
-                                  uint64_t offset, const struct lks_asker *asker)
+void lks_replica_recover_dispatch(struct lks_replica *replica,
+                                  const struct lks_execution_command *command, uint64_t offset)
 {
     struct lks_recovery *recovery = &replica->recovery;
-    struct lks_footprint touched;
-    const struct share share = find_share(replica, entry, &touched);
-    if (share.count == 0 && touched.count != 0) {
+    const struct lks_asker *asker = &command->asker;
+    const struct lks_footprint *touched = command->touched;
+    const struct share share = find_share(replica, command->entry, touched);
+    if (share.count == 0 && touched->count != 0) {
         if (asker->own) { /* logged before the installation that brought its effect */
             replica->options.on_reply(replica->options.ctx, asker->cookie, NULL, 0);
         }
         return;
     }
     if (!lks_waiting_must(recovery->waiting, recovery->list, share.count)) {
-        lks_replica_run(replica, entry, share.only, asker);
+        lks_replica_run(replica, command, share.only);
         return;
     }
-    if (!asker->own && !touched.tied) { /* (whose answer counts, that is executed as a whole) */
-        dispatch_parts(replica, entry, offset, &share);
+    if (!asker->own && !touched->tied) { /* (whose answer counts, that is executed as a whole) */
+        dispatch_parts(replica, command, offset, &share);
         return;
     }
     struct lks_waiting_entry *waiting =
         lks_waiting_add(recovery->waiting, recovery->list, share.count);
     LKS_ASSERT(waiting != NULL); /* the caller has asked for room */
     waiting->offset = offset;
-    waiting->index = entry->header->index;
+    waiting->index = command->entry->header->index;
     waiting->own = asker->own;
     waiting->cookie = asker->cookie;
     if (asker->own) {
@@ -343,6 +346,7 @@ bool lks_replica_recover_read(struct lks_replica *replica, struct lks_read *read
     if (!lks_replica_recover_may_read(replica)) {
         return false;
     }
+    lks_footprint_clear(&touched);
     service->footprint(read->data, read->bytes, &touched);
     const bool all = touched.count == LKS_FOOTPRINT_ALL;
     const uint32_t count = all ? service->partitions : touched.count;
@@ -379,15 +383,18 @@ static void run_waiting(struct lks_replica *replica, const struct lks_entry *ent
                         const struct lks_asker *asker)
 {
     struct lks_recovery *recovery = &replica->recovery;
+    struct lks_footprint touched;
+    (void)lks_replica_footprint(replica, entry, &touched);
+    const struct lks_execution_command command = {
+        .entry = entry, .touched = &touched, .asker = *asker};
     if (part != LKS_WAITING_WHOLE) {
         memset(recovery->only, 0, sizeof recovery->only);
         recovery->only[part / 64] |= UINT64_C(1) << part % 64;
-        lks_replica_run(replica, entry, recovery->only, asker);
+        lks_replica_run(replica, &command, recovery->only);
         return;
     }
-    struct lks_footprint touched;
     const struct share share = find_share(replica, entry, &touched);
-    lks_replica_run(replica, entry, share.only, asker);
+    lks_replica_run(replica, &command, share.only);
 }
 
 static int run_some(struct lks_replica *replica)

@@ -253,11 +253,16 @@ int lks_replica_new(struct lks_replica **out, const struct lks_replica_options *
     replica->taker.check_offset = UINT64_MAX;
     replica->members.applied.version = LKS_MEMBERS_VERSION;
     replica->members.expected = UINT32_MAX; /* as the fabric does, at the beginning */
-    const int rc = make_parts(replica, &identity);
+    int rc = make_parts(replica, &identity);
     if (rc != 0) {
         lks_replica_free(replica);
         return lks_error_set(err, rc, "replica %u cannot start: %s", options->replica,
                              lks_error_text(rc));
+    }
+    rc = lks_execution_init(replica, err);
+    if (rc != 0) {
+        lks_replica_free(replica);
+        return rc;
     }
     start_core(replica, &identity);
     lks_replica_carry_out(replica, &replica->update);
@@ -275,6 +280,7 @@ void lks_replica_free(struct lks_replica *replica)
     if (replica == NULL) {
         return;
     }
+    lks_execution_fini(replica);
     if (replica->service != NULL) {
         replica->options.service->close(replica->service);
     }
@@ -401,6 +407,8 @@ uint64_t lks_replica_deadline_ns(const struct lks_replica *replica)
     }
     const uint64_t members_ns = lks_replica_members_deadline_ns(replica);
     deadline = members_ns < deadline ? members_ns : deadline;
+    const uint64_t execution_ns = lks_replica_execution_deadline_ns(replica);
+    deadline = execution_ns < deadline ? execution_ns : deadline;
     const uint64_t tick_ns = lks_replica_tick_deadline_ns(replica);
     return tick_ns < deadline ? tick_ns : deadline;
 }
@@ -489,7 +497,8 @@ bool lks_replica_stop(struct lks_replica *replica, uint64_t now_ns)
     }
     struct lks_gateway_counts counts;
     lks_gateway_counts(replica->gateway, &counts);
-    const bool answered = counts.answered == counts.submitted && lks_reads_waiting(replica) == 0;
+    const bool answered = counts.answered == counts.submitted &&
+                          lks_reads_waiting(replica) == 0 && lks_execution_is_quiet(replica);
     const bool done = is_alone(replica) ||
                       (answered && replica->view->role != LKS_CORE_LEADER) ||
                       now_ns - replica->stop_since_ns >= STOP_PATIENCE_NS;
@@ -594,7 +603,8 @@ void lks_replica_status(const struct lks_replica *replica, struct lks_replica_st
     status->tail_offset = own_log ? view->tail.offset : replica->applied.offset;
     status->base_offset = replica->base_offset;
     status->ring_bytes = lks_journal_ring_bytes(replica->options.journal);
-    status->pending = counts.submitted - counts.answered + lks_reads_waiting(replica);
+    status->pending = counts.submitted - counts.answered + lks_reads_waiting(replica) +
+                      (lks_execution_is_quiet(replica) ? 0 : 1);
     reads_status(replica, &status->reads);
     status->elections = view->elected_count;
     status->amnesiac = view->amnesiac;
@@ -624,6 +634,10 @@ uint64_t lks_replica_hash(struct lks_replica *replica, uint64_t *index)
 {
     const struct lks_service *service = replica->options.service;
     uint64_t hash = lks_sessions_hash(&replica->sessions);
+    *index = 0;
+    if (!lks_execution_is_quiet(replica)) {
+        return 0;
+    }
     for (uint32_t i = 0; i < service->partitions; i++) {
         hash = (hash ^ service->hash(replica->service, i)) * UINT64_C(0x9E3779B97F4A7C15);
         hash ^= hash >> 29;

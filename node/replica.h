@@ -12,6 +12,7 @@
 #include "node/takeover.h"
 #include "pmem/journal.h"
 #include "pmem/snapshots.h"
+#include "sched/scheduler.h"
 #include "verbs/fabric.h"
 
 #include <stdbool.h>
@@ -43,6 +44,14 @@ struct lks_persister {
     void *ctx;
 };
 
+/* Who executes committed commands (docs/scheduling.md). */
+struct lks_replica_scheduler {
+    enum lks_scheduler_kind kind;
+    uint32_t workers; /* threads, at most LKS_WORKERS_MAX; 0: the replica's own thread executes */
+    const int *cpus;  /* worker i runs on this processor; NULL: wherever; used during _new */
+    bool manual;      /* no threads: lks_replica_work is each worker */
+};
+
 struct lks_replica_options {
     uint32_t replica;
     uint32_t replicas; /* slots: ids 1..replicas may exist, and the fabric has them */
@@ -63,6 +72,7 @@ struct lks_replica_options {
                                            256 KiB if nothing else is to be done */
     uint64_t write_bytes_max;           /* of the log in one write, a multiple of 64; 0: 1 MiB */
     uint64_t seed;                      /* of the core's random delays */
+    struct lks_replica_scheduler scheduler;
     struct lks_persister persister;
     /* The same for ranges of the snapshot area (lks_snapshots_persist); never more than one is
      * posted, ended by lks_replica_snapshot_persisted. */
@@ -102,6 +112,21 @@ int lks_replica_step(struct lks_replica *replica, uint64_t now_ns, uint64_t real
 
 /* Latest time at which _step must be called again though nothing arrives. */
 uint64_t lks_replica_deadline_ns(const struct lks_replica *replica);
+
+/* Where the caller sleeps until a descriptor is readable: it arms, looks at lks_replica_wake_fd
+ * (-1: none) beside its own, and disarms. False: there is something to do at once. */
+bool lks_replica_arm(struct lks_replica *replica);
+void lks_replica_disarm(struct lks_replica *replica);
+int lks_replica_wake_fd(const struct lks_replica *replica);
+
+/* With a manual scheduler: one bounded step of a worker (worker == workers: the replica's thread as
+ * a helper). Says whether it did anything. */
+bool lks_replica_work(struct lks_replica *replica, uint32_t worker);
+
+/* Executes with another scheduler, from between two entries on, as soon as what is under way is
+ * executed. -EINVAL with a sentence: there are no workers for it. */
+int lks_replica_set_scheduler(struct lks_replica *replica, enum lks_scheduler_kind kind,
+                              struct lks_error *err);
 
 /* A posted persist has ended: status 0 or the errno that made it fail. */
 void lks_replica_persisted(struct lks_replica *replica, uint64_t id, int status);
@@ -232,12 +257,24 @@ struct lks_replica_status {
 
 void lks_replica_status(const struct lks_replica *replica, struct lks_replica_status *status);
 
+/* Who executes, and how busy they are. */
+struct lks_scheduler_status {
+    enum lks_scheduler_kind kind;
+    uint32_t workers;
+    uint64_t under_way; /* commands and reads dispatched, and not answered yet */
+    struct lks_scheduler_statistics all;
+    struct lks_worker_statistics worker[LKS_WORKERS_MAX + 1]; /* the last: the replica's thread */
+};
+
+void lks_replica_scheduler_status(const struct lks_replica *replica,
+                                  struct lks_scheduler_status *status);
+
 /* Where the clients of a member connect, if its addition said so; else "". Valid until the next
  * step. */
 const char *lks_replica_member_address(const struct lks_replica *replica, uint32_t id);
 
 /* A hash of the service's state and the session table, with the index that it belongs to; index 0
- * while partitions are being restored. */
+ * while partitions are being restored, or commands are under way on workers. */
 uint64_t lks_replica_hash(struct lks_replica *replica, uint64_t *index);
 
 #endif

@@ -10,6 +10,7 @@
  *   reads.c     reads without entries, on any replica
  *   member_changes.c  who belongs to the cluster
  *   snapshot.c  service -> area, base         recovery.c area -> service, and what waits for it
+ *   execution.c commands -> workers -> answers
  *
  * One thread. Completions become events in a queue; lks_replica_drain feeds them to the core and
  * carries out what comes back, until nothing is left.
@@ -20,6 +21,8 @@
 #include "base/assert.h"
 #include "consensus/core.h"
 #include "consensus/quorum.h"
+#include "node/execution.h"
+#include "node/footprint.h"
 #include "node/gateway.h"
 #include "node/hello.h"
 #include "node/ingress.h"
@@ -163,8 +166,10 @@ struct lks_replica {
 
     /* applied state */
     void *service;
+    struct lks_execution *execution; /* NULL: commands are executed where they are dispatched */
     struct lks_reply reply;
-    struct lks_log_point applied; /* executed below it, but for what recovery.c still has waiting */
+    struct lks_log_point applied; /* dispatched below it: executed, but for what recovery.c still
+                                     has waiting or execution.c has under way */
     struct lks_runs applied_runs;
     struct lks_sessions sessions;
     uint64_t applied_time_ns;
@@ -319,11 +324,23 @@ struct lks_asker {
     uint64_t cookie;
 };
 
+/* A committed command as it is executed. Pointers are good during the call. */
+struct lks_execution_command {
+    const struct lks_entry *entry;
+    const struct lks_footprint *touched; /* lks_replica_footprint */
+    struct lks_asker asker;
+};
+
 /* apply.c */
 int lks_replica_apply(struct lks_replica *replica);
-/* Executes a command in its partitions, but for those outside `only` (NULL: in all). */
-void lks_replica_run(struct lks_replica *replica, const struct lks_entry *entry,
-                     const uint64_t *only, const struct lks_asker *asker);
+/* What an entry's command touches, by the log; an entry without a footprint (of an older version,
+ * or a very long command) touches as much as the service says of its bytes: false, it then
+ * conflicts with all in execution. */
+bool lks_replica_footprint(const struct lks_replica *replica, const struct lks_entry *entry,
+                           struct lks_footprint *touched);
+/* Executes a command here and now, in its partitions but for those outside `only` (NULL: all). */
+void lks_replica_run(struct lks_replica *replica, const struct lks_execution_command *command,
+                     const uint64_t *only);
 /* Tells the peers up to where everything is executed here. */
 void lks_replica_publish_applied(struct lks_replica *replica);
 /* The base was moved, durably: everything here follows; the core is told by the caller. */
@@ -355,6 +372,9 @@ bool lks_replica_read_members(struct lks_replica *replica, const struct lks_entr
 int lks_replica_members_step(struct lks_replica *replica);
 uint64_t lks_replica_members_deadline_ns(const struct lks_replica *replica);
 
+/* execution.c */
+uint64_t lks_replica_execution_deadline_ns(const struct lks_replica *replica);
+
 /* takeover.c: after a step of the core, in whose beginning it had the role `before` */
 void lks_replica_note_takeover(struct lks_replica *replica, enum lks_core_role before,
                                enum lks_core_event_kind event);
@@ -376,8 +396,8 @@ bool lks_replica_members_in_snapshots(struct lks_replica *replica, struct lks_me
 void lks_replica_recover_again(struct lks_replica *replica);
 bool lks_replica_recover_has_room(const struct lks_replica *replica);
 /* A committed command that takes effect now, begun at `offset`: runs it, or lets it wait. */
-void lks_replica_recover_dispatch(struct lks_replica *replica, const struct lks_entry *entry,
-                                  uint64_t offset, const struct lks_asker *asker);
+void lks_replica_recover_dispatch(struct lks_replica *replica,
+                                  const struct lks_execution_command *command, uint64_t offset);
 int lks_replica_recover_step(struct lks_replica *replica, bool busy);
 void lks_replica_recover_fini(struct lks_replica *replica);
 
@@ -399,7 +419,7 @@ bool lks_replica_snapshots_stop(struct lks_replica *replica);
 /* An area may be full of what a peer that installs has asked to hold: room for what is written here
  * comes first, the peer reads again what it misses. False: nothing is held. */
 bool lks_replica_snapshots_release(struct lks_replica *replica);
-void lks_replica_note_ties(struct lks_replica *replica, const void *data, uint64_t bytes);
+void lks_replica_note_ties(struct lks_replica *replica, const struct lks_footprint *touched);
 /* Snapshots of everything below offset, which is applied, are wanted now. */
 void lks_replica_snapshots_press(struct lks_replica *replica, uint64_t offset);
 /* The partition's present snapshot is of no use: another one is wanted now, though no commands came

@@ -140,13 +140,11 @@ bool lks_replica_snapshot_again(struct lks_replica *replica, uint32_t partition)
     return true;
 }
 
-void lks_replica_note_ties(struct lks_replica *replica, const void *data, uint64_t bytes)
+void lks_replica_note_ties(struct lks_replica *replica, const struct lks_footprint *touched)
 {
-    struct lks_footprint touched;
-    replica->options.service->footprint(data, bytes, &touched);
-    if (touched.tied) {
-        const bool all = touched.count == LKS_FOOTPRINT_ALL;
-        lks_ties_join(&replica->taker.ties, all ? NULL : touched.partitions, touched.count);
+    if (touched->tied && replica->taker.ties_matter) {
+        const bool all = touched->count == LKS_FOOTPRINT_ALL;
+        lks_ties_join(&replica->taker.ties, all ? NULL : touched->partitions, touched->count);
     }
 }
 
@@ -170,7 +168,7 @@ static void forget_drafts(struct lks_replica *replica)
 
 static void give_up(struct lks_replica *replica)
 {
-    if (replica->taker.posted) {
+    if (replica->taker.posted || !lks_execution_is_quiet(replica)) {
         replica->taker.phase = LKS_TAKER_GIVING_UP;
     } else {
         forget_drafts(replica);
@@ -286,6 +284,7 @@ static uint32_t next_partition(const struct lks_taker *taker)
 static void freeze(struct lks_replica *replica)
 {
     struct lks_taker *taker = &replica->taker;
+    LKS_ASSERT(lks_execution_is_quiet(replica)); /* all below the point is executed */
     taker->point = replica->applied;
     taker->time_ns = replica->applied_time_ns;
     lks_meta_encode(&replica->sessions, &replica->members.applied, taker->meta);
@@ -488,6 +487,13 @@ static int write_step(struct lks_replica *replica, uint64_t bytes)
 int lks_replica_snapshot_step(struct lks_replica *replica)
 {
     const struct lks_taker *taker = &replica->taker;
+    if (!lks_execution_is_quiet(replica)) {
+        return 0; /* the service's partitions belong to workers now */
+    }
+    if (taker->phase == LKS_TAKER_GIVING_UP && !taker->posted) {
+        forget_drafts(replica);
+        return 1;
+    }
     if (replica->fatal != 0 || taker->phase >= LKS_TAKER_REPLACING ||
         replica->install.phase > LKS_INSTALL_OWN) {
         return 0;
@@ -523,7 +529,7 @@ void lks_replica_snapshot_persisted(struct lks_replica *replica, uint64_t id, in
     }
     lks_snapshot_persist_end(store, (uint32_t)id); /* (after a failure nothing counts as durable) */
     if (taker->phase == LKS_TAKER_GIVING_UP) {
-        forget_drafts(replica);
+        give_up(replica);
     } else if (status != 0) {
         fail(replica, status);
     }

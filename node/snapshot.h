@@ -19,7 +19,7 @@ enum lks_taker_phase {
     LKS_TAKER_WRITING,    /* a member's frozen content into its draft */
     LKS_TAKER_PERSISTING, /* the rest of that draft */
     LKS_TAKER_REPLACING,  /* the manifest, on a slow medium */
-    LKS_TAKER_GIVING_UP   /* until a range that is with the flusher comes back */
+    LKS_TAKER_GIVING_UP   /* until the flusher gives a range back, and workers are done */
 };
 
 struct lks_taker {

@@ -35,7 +35,9 @@ struct lks_entry_header {
     uint64_t previous_term; /* term of entry index - 1; 0 for the first */
     uint16_t kind;          /* enum lks_entry_kind */
     uint16_t flags;         /* 0; others are refused */
-    uint32_t footprint_bytes; /* bytes of footprint before the command in the payload; 0 now */
+    uint16_t footprint_bytes; /* COMMAND: of its footprint, before the command in the payload; 0:
+                                 none; LKS_ENTRY_FOOTPRINT_HERE: footprint_word is all of it */
+    uint16_t footprint_word;  /* else 0, or LKS_ENTRY_FOOTPRINT_BEHIND where some bytes are */
     uint64_t session;       /* COMMAND: gateway (replica << 48 | incarnation); else 0 */
     uint64_t sequence;      /* COMMAND: 1, 2, ... within the session; else 0 */
     uint64_t time_ns;       /* the leader's time, CLOCK_REALTIME; never goes back in a log */
@@ -43,6 +45,29 @@ struct lks_entry_header {
 
 _Static_assert(sizeof(struct lks_entry_header) == 64, "entry header is one cache line");
 _Static_assert(offsetof(struct lks_entry_header, session) == 40, "entry header layout");
+_Static_assert(offsetof(struct lks_entry_header, footprint_bytes) == 36, "entry header layout");
+
+/*
+ * A command's footprint as it travels: what its bytes mean is the replica's business
+ * (node/footprint.h). One word fits into the header; more stand before the command. The word that
+ * goes with them is such that a version that knows no footprints refuses the entry: it would take
+ * both fields for one length, which no payload has.
+ */
+#define LKS_ENTRY_FOOTPRINT_MAX 40u     /* bytes, a multiple of 8 */
+#define LKS_ENTRY_FOOTPRINT_HERE 0xffffu
+#define LKS_ENTRY_FOOTPRINT_BEHIND 0xffffu
+
+struct lks_entry_footprint {
+    uint16_t bytes; /* as footprint_bytes */
+    uint16_t word;  /* as footprint_word */
+    uint8_t data[LKS_ENTRY_FOOTPRINT_MAX];
+};
+
+/* Bytes of the payload before the command. */
+static inline uint32_t lks_entry_footprint_bytes(const struct lks_entry_header *header)
+{
+    return header->footprint_bytes == LKS_ENTRY_FOOTPRINT_HERE ? 0 : header->footprint_bytes;
+}
 
 /*
  * The point behind an entry: everything needed to check or append the next one. The zeroed point
@@ -66,5 +91,9 @@ static inline uint64_t lks_entry_span(uint64_t payload_bytes)
 /* The checksum that header (its checksum field is ignored) and payload have after `chain`. */
 uint32_t lks_entry_checksum(const struct lks_entry_header *header, const void *payload,
                             uint32_t chain);
+
+/* The same for a payload in two parts: the footprint, and what follows it. */
+uint32_t lks_entry_checksum_parts(const struct lks_entry_header *header, const void *footprint,
+                                  const void *command, uint32_t chain);
 
 #endif

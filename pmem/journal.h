@@ -231,14 +231,16 @@ struct lks_entry_draft {
     uint64_t session;
     uint64_t sequence;
     uint64_t time_ns;
+    const struct lks_entry_footprint *footprint; /* COMMAND; NULL: none */
     const void *payload; /* NULL with payload_bytes 0 */
-    uint64_t payload_bytes;
+    uint64_t payload_bytes; /* without those of the footprint */
 };
 
 /*
  * Writes draft behind *tail (and a PAD entry before it where it would wrap) and moves *tail.
  * Not durable yet; visible to this process at once. Bytes at and above base + ring_bytes are
- * never touched: -LKS_ERINGFULL, *tail unchanged. -LKS_ETOOBIG above entry_bytes_max.
+ * never touched: -LKS_ERINGFULL, *tail unchanged. -LKS_ETOOBIG above entry_bytes_max, which
+ * footprint bytes before the payload count for.
  */
 int lks_journal_append(struct lks_journal *journal, struct lks_log_point *tail,
                        const struct lks_entry_draft *draft);

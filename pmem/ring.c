@@ -23,26 +23,32 @@ void *lks_journal_address(const struct lks_journal *journal, uint64_t offset)
 /*
  * Writes one entry that is known to fit, payload first: whoever dies in the middle has left no
  * whole entry with a hole before it. payload NULL: zeros. Zeros fill up to the next cache line,
- * so that the ring stays byte-identical.
+ * so that the ring stays byte-identical. footprint: its bytes before the payload, if it has any.
  */
 static void put_entry(const struct lks_journal *journal, struct lks_log_point *tail,
-                      struct lks_entry_header *header, const void *payload)
+                      struct lks_entry_header *header, const uint8_t *footprint,
+                      const void *payload)
 {
     const uint64_t span = lks_entry_span(header->payload_bytes);
+    const uint32_t before = lks_entry_footprint_bytes(header);
     unsigned char *entry = lks_journal_address(journal, tail->offset);
     unsigned char *body = entry + HEADER_BYTES;
     const uint64_t rest = span - HEADER_BYTES - header->payload_bytes;
+    if (before != 0) {
+        lks_store_copy(body, footprint, before);
+    }
     if (payload == NULL) {
-        lks_store_zero(body, header->payload_bytes);
+        lks_store_zero(body + before, header->payload_bytes - before);
     } else {
-        lks_store_copy(body, payload, header->payload_bytes);
+        lks_store_copy(body + before, payload, header->payload_bytes - before);
     }
     if (rest != 0) {
         lks_store_zero(body + header->payload_bytes, rest);
     }
     header->index = tail->index + 1;
     header->previous_term = tail->term;
-    header->checksum = lks_entry_checksum(header, payload != NULL ? payload : body, tail->chain);
+    header->checksum = lks_entry_checksum_parts(
+        header, footprint, payload != NULL ? payload : body + before, tail->chain);
     atomic_signal_fence(memory_order_release);
     lks_store_copy(entry, header, HEADER_BYTES);
     tail->index = header->index;
@@ -63,10 +69,24 @@ int lks_journal_append(struct lks_journal *journal, struct lks_log_point *tail,
     LKS_ASSERT(draft->term != 0 && draft->term >= tail->term);
     LKS_ASSERT(draft->payload != NULL || draft->payload_bytes == 0);
     LKS_ASSERT(tail->offset >= journal->base.offset && tail->offset % LKS_ENTRY_ALIGN == 0);
-    if (draft->payload_bytes > journal->entry_bytes_max) {
+    struct lks_entry_header header = {.payload_bytes = (uint32_t)draft->payload_bytes,
+                                      .term = draft->term,
+                                      .kind = (uint16_t)draft->kind,
+                                      .session = draft->session,
+                                      .sequence = draft->sequence,
+                                      .time_ns = draft->time_ns};
+    uint64_t payload_bytes = draft->payload_bytes;
+    if (draft->footprint != NULL) {
+        LKS_ASSERT(draft->kind == LKS_ENTRY_COMMAND);
+        header.footprint_bytes = draft->footprint->bytes;
+        header.footprint_word = draft->footprint->word;
+        payload_bytes += lks_entry_footprint_bytes(&header);
+    }
+    if (payload_bytes > journal->entry_bytes_max) {
         return -LKS_ETOOBIG;
     }
-    const uint64_t span = lks_entry_span(draft->payload_bytes);
+    header.payload_bytes = (uint32_t)payload_bytes;
+    const uint64_t span = lks_entry_span(payload_bytes);
     const uint64_t to_end = journal->ring_bytes - lks_ring_place(journal, tail->offset);
     const uint64_t pad = span > to_end ? to_end : 0;
     const uint64_t used = tail->offset - journal->base.offset;
@@ -79,19 +99,28 @@ int lks_journal_append(struct lks_journal *journal, struct lks_log_point *tail,
                                           .term = draft->term,
                                           .kind = LKS_ENTRY_PAD,
                                           .time_ns = draft->time_ns};
-        put_entry(journal, tail, &filler, NULL);
+        put_entry(journal, tail, &filler, NULL, NULL);
     }
-    struct lks_entry_header header = {.payload_bytes = (uint32_t)draft->payload_bytes,
-                                      .term = draft->term,
-                                      .kind = (uint16_t)draft->kind,
-                                      .session = draft->session,
-                                      .sequence = draft->sequence,
-                                      .time_ns = draft->time_ns};
-    put_entry(journal, tail, &header, draft->payload);
+    const uint8_t *footprint = draft->footprint != NULL ? draft->footprint->data : NULL;
+    put_entry(journal, tail, &header, footprint, draft->payload);
     return 0;
 }
 
 /* ---- next --------------------------------------------------------------------------------- */
+
+/* Both fields, or neither; and what stands before the command lies within the payload. */
+static bool footprint_fits(const struct lks_entry_header *header)
+{
+    const uint32_t bytes = header->footprint_bytes;
+    if (bytes == LKS_ENTRY_FOOTPRINT_HERE) {
+        return header->kind == LKS_ENTRY_COMMAND;
+    }
+    if (bytes == 0) {
+        return header->footprint_word == 0;
+    }
+    return header->kind == LKS_ENTRY_COMMAND && bytes <= header->payload_bytes &&
+           header->footprint_word == LKS_ENTRY_FOOTPRINT_BEHIND;
+}
 
 bool lks_ring_header(const struct lks_journal *journal, const struct lks_log_point *before,
                      uint64_t limit, struct lks_entry_header *header)
@@ -113,7 +142,7 @@ bool lks_ring_header(const struct lks_journal *journal, const struct lks_log_poi
                                  ? header->payload_bytes == to_end - HEADER_BYTES
                                  : header->payload_bytes <= lks_ring_payload_max(journal);
     const uint64_t span = lks_entry_span(header->payload_bytes);
-    return length_fits && header->footprint_bytes <= header->payload_bytes && span <= to_end &&
+    return length_fits && footprint_fits(header) && span <= to_end &&
            span <= limit - before->offset;
 }
 

@@ -477,6 +477,18 @@ void lks_scheduler_wait(struct lks_scheduler *scheduler)
     }
 }
 
+void lks_scheduler_arm(struct lks_scheduler *scheduler)
+{
+    if (!scheduler->options.manual) {
+        lks_park_announce(&scheduler->dispatcher_parked);
+    }
+}
+
+void lks_scheduler_disarm(struct lks_scheduler *scheduler)
+{
+    lks_park_cancel(&scheduler->dispatcher_parked);
+}
+
 static bool step_next(struct lks_scheduler *scheduler)
 {
     scheduler->next_step = (scheduler->next_step + 1) % scheduler->executors;

@@ -66,7 +66,8 @@ struct lks_scheduler_options {
     uint64_t spin_ns; /* how long an idle worker spins before it sleeps; 0: 10 us */
     const int *cpus;  /* worker i runs on this processor; NULL: wherever. Used during _new */
     lks_execute execute;
-    void *ctx; /* of execute; must outlive the scheduler */
+    void (*wake)(void *ctx); /* after lks_scheduler_arm, on any thread; NULL: nobody arms */
+    void *ctx; /* of execute and wake; must outlive the scheduler */
 };
 
 /*
@@ -111,6 +112,11 @@ uint64_t lks_scheduler_submitted(const struct lks_scheduler *scheduler);
  * Returns at once with `manual`.
  */
 void lks_scheduler_wait(struct lks_scheduler *scheduler);
+
+/* For a dispatcher that sleeps elsewhere: from now on the first worker that has nothing left to do
+ * calls `wake`, once. What was executed before must be looked for after this call. */
+void lks_scheduler_arm(struct lks_scheduler *scheduler);
+void lks_scheduler_disarm(struct lks_scheduler *scheduler);
 
 /* Waits until all that was submitted is executed. With `manual` it steps the workers in turn. */
 void lks_scheduler_flush(struct lks_scheduler *scheduler);

@@ -122,6 +122,8 @@ void lks_dispatcher_wake(struct lks_scheduler *scheduler)
 {
     if (!scheduler->options.manual) {
         lks_wake_fence();
-        (void)lks_park_wake(&scheduler->dispatcher_parked);
+        if (lks_park_wake(&scheduler->dispatcher_parked) && scheduler->options.wake != NULL) {
+            scheduler->options.wake(scheduler->options.ctx);
+        }
     }
 }

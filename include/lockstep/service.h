@@ -10,6 +10,9 @@
  * each partition in the order of the log all the same, and a partition only when it is restored.
  *
  * Threads: without parallel workers all calls come from the replica's core thread, one at a time.
+ * With them, apply and read are called by several threads at once, for commands whose footprints
+ * do not conflict; next_expiry_ns and footprint at any time beside them; every other function only
+ * while none of those two is under way.
  */
 #ifndef LOCKSTEP_SERVICE_H
 #define LOCKSTEP_SERVICE_H
@@ -19,7 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LKS_SERVICE_ABI 2u
+#define LKS_SERVICE_ABI 3u
 #define LKS_PARTITIONS_MAX 4096u
 
 /* One committed command. All pointers are valid during the call only. */
@@ -44,12 +47,42 @@ static inline bool lks_command_includes(const struct lks_command *command, uint3
 #define LKS_FOOTPRINT_MAX 16u
 #define LKS_FOOTPRINT_ALL UINT32_MAX
 
-/* The partitions that a command reads or writes. */
+/*
+ * What a command reads or writes. Two commands conflict if they have a partition in common and one
+ * of them writes it; those that do not may be executed at the same time, in any order.
+ *
+ * Keys are optional, and finer: each an identity (a hash of the key, the same on all replicas; its
+ * remainder modulo the number of partitions is its partition) shifted left by one, plus 1 where it
+ * is written. Either all keys are named, or none is.
+ */
 struct lks_footprint {
-    uint32_t count; /* 0: none; LKS_FOOTPRINT_ALL: all of them, also where they are too many */
+    uint32_t count; /* partitions; 0: none; LKS_FOOTPRINT_ALL: all of them, all written; also where
+                       they are too many */
     bool tied;      /* what it does to one of them depends on the content of another */
+    uint16_t reads; /* bit i: partitions[i] is only read */
     uint16_t partitions[LKS_FOOTPRINT_MAX]; /* the first `count`, rising, each once */
+    uint32_t keys_count; /* 0: they are not named */
+    uint64_t keys[LKS_FOOTPRINT_MAX];
 };
+
+/* Touches nothing; the lists are left as they are. */
+static inline void lks_footprint_clear(struct lks_footprint *footprint)
+{
+    footprint->count = 0;
+    footprint->tied = false;
+    footprint->reads = 0;
+    footprint->keys_count = 0;
+}
+
+/* What the log keeps of an identity: few bits, so that a command of one key has its footprint in
+ * the entry's header. The partition is the same. */
+#define LKS_FOOTPRINT_IDENTITIES 32768u
+
+static inline uint64_t lks_footprint_identity(uint64_t identity, uint32_t partitions)
+{
+    const uint64_t rows = LKS_FOOTPRINT_IDENTITIES / partitions;
+    return identity / partitions % rows * partitions + identity % partitions;
+}
 
 /* Where a snapshot goes to. One call gives one chunk, which restore_chunk will get again as it is.
  * Returns 0 or a negative code that the service passes on unchanged. */
@@ -75,8 +108,9 @@ struct lks_service {
     int (*open)(void **state, const struct lks_service_options *options);
     void (*close)(void *state);
 
-    /* Says which partitions a command touches, by its bytes alone; bytes that make no sense touch
-     * what apply then looks at. Any thread. */
+    /* Says what a command touches, by its bytes alone; bytes that make no sense touch what apply
+     * then looks at. *footprint was cleared by the caller. The leader asks when it logs a command,
+     * and the answer is logged with it; the other replicas take it from there. Any thread. */
     void (*footprint)(const void *data, size_t bytes, struct lks_footprint *footprint);
 
     /* Executes a command and appends exactly one value to reply. Cannot fail: a command that makes
@@ -98,7 +132,7 @@ struct lks_service {
     bool (*tick)(void *state, uint64_t time_ns);
     /* The earliest time at which something expires of what has not been given back; UINT64_MAX:
      * nothing does. When it passes and no entry of a later time is in the log, the leader logs a
-     * tick, so that reads see what has expired. */
+     * tick, so that reads see what has expired. Also asked while commands are executed. */
     uint64_t (*next_expiry_ns)(void *state);
 
     /*

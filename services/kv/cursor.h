@@ -6,6 +6,7 @@
 #ifndef LKS_SERVICES_KV_CURSOR_H
 #define LKS_SERVICES_KV_CURSOR_H
 
+#include "lockstep/touch.h"
 #include "services/kv/format.h"
 #include "services/kv/state.h"
 
@@ -59,6 +60,7 @@ static inline struct lks_kv_key lks_kv_key_of(const struct lks_kv_cursor *cursor
     const uint32_t partition = lks_kv_partition(hash);
     const struct lks_kv_key key = {data, bytes, hash, &cursor->kv->partitions[partition],
                                    lks_command_includes(cursor->command, partition)};
+    lks_touch(lks_kv_identity(hash), cursor->changes);
     if (cursor->changes && key.table->garbage != NULL) {
         (void)lks_kv_table_collect(key.table); /* memory of emptied tables, on the way */
     }

@@ -143,7 +143,7 @@ void lks_kv_apply_persist(struct lks_kv_cursor *cursor)
 /* Removes some of what has expired, and finds out what expires next. */
 static bool expire_some(struct lks_kv *kv)
 {
-    if (kv->next_expiry_ms >= kv->time_ms) {
+    if (atomic_load_explicit(&kv->next_expiry_ms, memory_order_relaxed) >= kv->time_ms) {
         return false;
     }
     uint32_t left = EXPIRE_PER_TICK;
@@ -154,7 +154,7 @@ static bool expire_some(struct lks_kv *kv)
         const uint64_t first_ms = lks_kv_timers_first(&table->timers);
         next_ms = first_ms < next_ms ? first_ms : next_ms;
     }
-    kv->next_expiry_ms = next_ms;
+    atomic_store_explicit(&kv->next_expiry_ms, next_ms, memory_order_relaxed);
     return next_ms < kv->time_ms;
 }
 
@@ -184,6 +184,7 @@ uint64_t lks_kv_next_expiry_ns(void *state)
 {
     const struct lks_kv *kv = state;
     const uint64_t last_ms = UINT64_MAX / LKS_KV_NS_PER_MS;
+    const uint64_t next_ms = atomic_load_explicit(&kv->next_expiry_ms, memory_order_relaxed);
     /* It has expired when the time is past. */
-    return kv->next_expiry_ms < last_ms ? (kv->next_expiry_ms + 1) * LKS_KV_NS_PER_MS : UINT64_MAX;
+    return next_ms < last_ms ? (next_ms + 1) * LKS_KV_NS_PER_MS : UINT64_MAX;
 }

@@ -2,9 +2,15 @@
 #include "services/kv/format.h"
 #include "services/kv/state.h"
 
-static void add_key(struct lks_footprint *footprint, const void *key, size_t bytes)
+/* Adds up what keys touch. */
+struct naming {
+    struct lks_footprint *footprint;
+    bool write;
+    bool many; /* more keys than can be named: partitions alone are */
+};
+
+static void add_partition(struct lks_footprint *footprint, uint16_t partition)
 {
-    const uint16_t partition = (uint16_t)lks_kv_partition(lks_kv_hash(key, bytes));
     uint32_t place = 0;
     if (footprint->count == LKS_FOOTPRINT_ALL) {
         return;
@@ -26,16 +32,29 @@ static void add_key(struct lks_footprint *footprint, const void *key, size_t byt
     footprint->count++;
 }
 
+static void add_key(struct naming *naming, const void *key, size_t bytes)
+{
+    struct lks_footprint *footprint = naming->footprint;
+    const uint64_t hash = lks_kv_hash(key, bytes);
+    add_partition(footprint, (uint16_t)lks_kv_partition(hash));
+    naming->many = naming->many || footprint->keys_count == LKS_FOOTPRINT_MAX;
+    if (naming->many) {
+        footprint->keys_count = 0;
+        return;
+    }
+    footprint->keys[footprint->keys_count] = lks_kv_identity(hash) << 1 | (naming->write ? 1 : 0);
+    footprint->keys_count++;
+}
+
 /* Adds the prefixed key at `in`; the byte behind it, or NULL: there is none. */
-static const uint8_t *add_prefixed(struct lks_footprint *footprint, const uint8_t *in,
-                                   const uint8_t *end)
+static const uint8_t *add_prefixed(struct naming *naming, const uint8_t *in, const uint8_t *end)
 {
     uint64_t bytes = 0;
     in = lks_kv_length_read(in, end, &bytes);
     if (in == NULL || bytes > (size_t)(end - in)) {
         return NULL;
     }
-    add_key(footprint, in, (size_t)bytes);
+    add_key(naming, in, (size_t)bytes);
     return in + bytes;
 }
 
@@ -80,12 +99,11 @@ static const uint8_t *skip_to_key(const uint8_t *data, size_t bytes)
 }
 
 /* Adds each key; values: behind each stands one. */
-static void add_keys(struct lks_footprint *footprint, const uint8_t *in, const uint8_t *end,
-                     bool values)
+static void add_keys(struct naming *naming, const uint8_t *in, const uint8_t *end, bool values)
 {
     while (in != NULL && in < end) {
         uint64_t bytes = 0;
-        in = add_prefixed(footprint, in, end);
+        in = add_prefixed(naming, in, end);
         if (values && in != NULL) {
             in = lks_kv_length_read(in, end, &bytes);
             in = in != NULL && bytes <= (size_t)(end - in) ? in + bytes : NULL;
@@ -93,17 +111,27 @@ static void add_keys(struct lks_footprint *footprint, const uint8_t *in, const u
     }
 }
 
-void lks_kv_footprint(const void *data, size_t bytes, struct lks_footprint *footprint)
+static bool only_reads(uint8_t operation)
 {
-    const uint8_t *command = data;
-    const uint8_t *end = command + bytes;
-    footprint->count = 0;
-    footprint->tied = false;
-    const uint8_t *in = bytes > 0 ? skip_to_key(command, bytes) : NULL;
-    if (in == NULL) {
-        return;
+    switch (operation) {
+    case LKS_KV_GET:
+    case LKS_KV_STRLEN:
+    case LKS_KV_GETRANGE:
+    case LKS_KV_TTL:
+    case LKS_KV_TYPE:
+    case LKS_KV_EXISTS:
+    case LKS_KV_MGET:
+        return true;
+    default:
+        return false;
     }
-    switch (command[0]) {
+}
+
+static void add_all_keys(struct naming *naming, uint8_t operation, const uint8_t *in,
+                         const uint8_t *end)
+{
+    struct lks_footprint *footprint = naming->footprint;
+    switch (operation) {
     case LKS_KV_GET:
     case LKS_KV_STRLEN:
     case LKS_KV_INCRBY:
@@ -115,23 +143,23 @@ void lks_kv_footprint(const void *data, size_t bytes, struct lks_footprint *foot
     case LKS_KV_TTL:
     case LKS_KV_PERSIST:
     case LKS_KV_TYPE:
-        add_key(footprint, in, (size_t)(end - in));
+        add_key(naming, in, (size_t)(end - in));
         break;
     case LKS_KV_SET:
     case LKS_KV_SETNX:
     case LKS_KV_APPEND:
     case LKS_KV_SETRANGE:
-        (void)add_prefixed(footprint, in, end);
+        (void)add_prefixed(naming, in, end);
         break;
     case LKS_KV_DEL:
     case LKS_KV_EXISTS:
     case LKS_KV_MGET:
-        add_keys(footprint, in, end, false);
+        add_keys(naming, in, end, false);
         break;
     case LKS_KV_MSET:
     case LKS_KV_MSETNX:
-        add_keys(footprint, in, end, true);
-        footprint->tied = command[0] == LKS_KV_MSETNX && footprint->count > 1;
+        add_keys(naming, in, end, true);
+        footprint->tied = operation == LKS_KV_MSETNX && footprint->count > 1;
         break;
     case LKS_KV_DBSIZE:
     case LKS_KV_FLUSHALL:
@@ -142,5 +170,23 @@ void lks_kv_footprint(const void *data, size_t bytes, struct lks_footprint *foot
         break;
     default: /* TIME, and what is none */
         break;
+    }
+}
+
+void lks_kv_footprint(const void *data, size_t bytes, struct lks_footprint *footprint)
+{
+    const uint8_t *command = data;
+    const uint8_t *end = command + bytes;
+    lks_footprint_clear(footprint);
+    const uint8_t *in = bytes > 0 ? skip_to_key(command, bytes) : NULL;
+    if (in == NULL) {
+        return;
+    }
+    struct naming naming = {.footprint = footprint, .write = !only_reads(command[0])};
+    add_all_keys(&naming, command[0], in, end);
+    if (footprint->count == LKS_FOOTPRINT_ALL) {
+        footprint->keys_count = 0;
+    } else if (!naming.write) {
+        footprint->reads = (uint16_t)((1u << footprint->count) - 1);
     }
 }

@@ -29,4 +29,10 @@ static inline uint32_t lks_kv_partition(uint64_t hash)
     return (uint32_t)(hash >> (64 - LKS_KV_PARTITION_BITS));
 }
 
+/* What a footprint calls a key: 63 bits, modulo the number of partitions its partition. */
+static inline uint64_t lks_kv_identity(uint64_t hash)
+{
+    return (hash << LKS_KV_PARTITION_BITS | lks_kv_partition(hash)) & (UINT64_MAX >> 1);
+}
+
 #endif

@@ -13,7 +13,7 @@ static int kv_open(void **state, const struct lks_service_options *options)
     if (kv == NULL) {
         return -ENOMEM;
     }
-    kv->next_expiry_ms = UINT64_MAX;
+    atomic_init(&kv->next_expiry_ms, UINT64_MAX);
     kv->chunk_capacity = LKS_SNAPSHOT_CHUNK_BYTES;
     kv->chunk = malloc(kv->chunk_capacity);
     if (kv->chunk == NULL) {

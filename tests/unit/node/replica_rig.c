@@ -249,6 +249,9 @@ static void make_replica(struct rig *rig, struct rig_replica *self)
         .write_bytes_max = rig->options.write_bytes_max,
         .seed = self->id,
         .realtime_clock_ns = rig->options.realtime_clock_ns,
+        .scheduler = {.kind = rig->options.scheduler[self->id],
+                      .workers = rig->options.workers[self->id],
+                      .manual = true},
         .on_reply = on_reply,
         .ctx = self,
     };
@@ -404,6 +407,18 @@ void rig_free(struct rig *rig)
 
 /* ---- time ---------------------------------------------------------------------------------- */
 
+/* Some steps of workers, of which the same one may take several. */
+static void step_workers(struct rig *rig, struct rig_replica *self)
+{
+    const uint32_t executors = rig->options.workers[self->id] + 1;
+    rig->random = rig->random * UINT64_C(6364136223846793005) + 1442695040888963407;
+    uint64_t drawn = rig->random >> 16;
+    for (uint64_t steps = drawn % 40; steps > 0; steps--) {
+        drawn = drawn * UINT64_C(6364136223846793005) + 1442695040888963407;
+        (void)lks_replica_work(self->replica, (uint32_t)(drawn >> 33) % executors);
+    }
+}
+
 void rig_step(struct rig *rig, uint32_t id)
 {
     struct rig_replica *self = &rig->replicas[id];
@@ -411,6 +426,9 @@ void rig_step(struct rig *rig, uint32_t id)
         return;
     }
     self->status = lks_replica_step(self->replica, rig->now_ns, rig->realtime_ns, &self->err);
+    if (rig->options.workers[id] > 0 && !self->holds_workers) {
+        step_workers(rig, self);
+    }
     while (!self->holds_persists && self->persists_count > 0) {
         rig_persist(rig, id, 0, 0);
     }
@@ -624,7 +642,7 @@ static bool has_answered(const struct rig_replica *self)
     struct lks_gateway_counts counts;
     lks_gateway_counts(self->replica->gateway, &counts);
     return counts.answered == counts.submitted && !self->replica->recovery.active &&
-           self->replica->recovered;
+           self->replica->recovered && lks_execution_is_quiet(self->replica);
 }
 
 static bool executed_the_same(const struct rig_replica *a, const struct rig_replica *b)

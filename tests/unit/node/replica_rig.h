@@ -33,6 +33,8 @@ struct rig_options {
     uint32_t partitions;      /* of the service; 0: 1 */
     uint32_t record_bytes;    /* of a command in a snapshot; 0: 8 */
     uint64_t (*realtime_clock_ns)(void); /* within a step; NULL: the step's */
+    uint32_t workers[LKS_REPLICAS_MAX + 1]; /* of each replica's scheduler, stepped by hand */
+    enum lks_scheduler_kind scheduler[LKS_REPLICAS_MAX + 1];
 };
 
 /* A range that waits to be made durable. */
@@ -65,6 +67,7 @@ struct rig_replica {
     int status; /* what the last step returned; negative: it failed, and err says why */
     struct lks_error err;
     bool stalled; /* takes no step */
+    bool holds_workers; /* they take no step; else a few, drawn, after each of the replica's */
     bool holds_persists;
     struct rig_persist persists[RIG_PERSISTS_MAX];
     uint32_t persists_count;

@@ -1,6 +1,8 @@
 /* The service of replicas stepped by hand; see rig_service.h. */
 #include "tests/unit/node/rig_service.h"
 
+#include "lockstep/touch.h"
+
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +16,13 @@
 
 static struct rig_service_options g_options = {.partitions = 1, .record_bytes = 8};
 static struct rig_service *g_next;
+
+static uint64_t g_footprints;
+
+uint64_t rig_service_footprints(void)
+{
+    return g_footprints;
+}
 
 uint32_t rig_service_touches(uint64_t number, uint16_t partitions[RIG_PARTITIONS_MAX], bool *tied)
 {
@@ -63,6 +72,7 @@ static void state_close(void *state)
 static void footprint(const void *data, size_t bytes, struct lks_footprint *touched)
 {
     uint64_t number = 0;
+    g_footprints++;
     assert_true(bytes >= sizeof number);
     memcpy(&number, data, sizeof number);
     if ((number & RIG_SERVICE_READ) != 0) {
@@ -87,6 +97,7 @@ static void execute(struct rig_service *self, const struct lks_command *command,
     for (uint32_t i = 0; i < count; i++) {
         struct rig_list *list = &self->lists[partitions[i]];
         if (lks_command_includes(command, partitions[i])) {
+            lks_touch(partitions[i], true);
             assert_false(list->restoring);
             assert_true(list->count < RIG_SUBMITTED_MAX);
             list->numbers[list->count] = number;
@@ -131,6 +142,7 @@ static void answer_read(void *state, const struct lks_command *command, struct l
     const uint32_t count = all ? g_options.partitions : touched.count;
     for (uint32_t i = 0; i < count; i++) {
         const struct rig_list *list = &self->lists[all ? i : touched.partitions[i]];
+        lks_touch(all ? i : touched.partitions[i], false);
         assert_false(list->restoring);
         sum += list->count;
     }

@@ -50,6 +50,9 @@ void rig_service_next(struct rig_service *state);
 
 const struct lks_service *rig_service(void);
 
+/* How often any replica has asked what a command touches. */
+uint64_t rig_service_footprints(void);
+
 /* The partitions of a command with this number; returns how many, and whether it ties them. */
 uint32_t rig_service_touches(uint64_t number, uint16_t partitions[RIG_PARTITIONS_MAX], bool *tied);
 

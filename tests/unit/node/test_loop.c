@@ -27,6 +27,11 @@ struct lks_replica {
     uint64_t persisted_id;
     int persisted_status;
     struct lks_flusher *flusher;
+    int wake_fd;            /* workers of a scheduler */
+    bool armed;
+    unsigned arms;
+    unsigned refuse;        /* as many first arms are refused */
+    bool wake_when_armed;
 };
 
 struct lks_server {
@@ -63,6 +68,7 @@ int lks_replica_step(struct lks_replica *self, uint64_t now_ns, uint64_t realtim
 {
     assert_true(now_ns != 0 && realtime_ns != 0);
     assert_false(fabric.armed);
+    assert_false(self->armed);
     self->steps++;
     if (self->steps == self->fail_at) {
         return lks_error_set(err, -LKS_EDAMAGED, "damage");
@@ -105,6 +111,32 @@ bool lks_replica_stop(struct lks_replica *self, uint64_t now_ns)
     assert_true(now_ns != 0);
     assert_true(server.drained);
     return ++self->stop_calls >= self->stop_after;
+}
+
+int lks_replica_wake_fd(const struct lks_replica *self)
+{
+    return self->wake_fd;
+}
+
+bool lks_replica_arm(struct lks_replica *self)
+{
+    self->arms++;
+    if (self->arms <= self->refuse) {
+        return false;
+    }
+    self->armed = true;
+    if (self->wake_when_armed) {
+        signal_fd(self->wake_fd);
+    }
+    return true;
+}
+
+void lks_replica_disarm(struct lks_replica *self)
+{
+    uint64_t count = 0;
+    assert_true(self->armed);
+    self->armed = false;
+    assert_true(read(self->wake_fd, &count, sizeof count) > 0 || errno == EAGAIN);
 }
 
 /* ---- the server, scripted ----------------------------------------------------------------- */
@@ -170,7 +202,7 @@ static int set_up(void **state)
 {
     (void)state;
     stop_fd = eventfd(0, EFD_NONBLOCK);
-    replica = (struct lks_replica){.stop_after = 1};
+    replica = (struct lks_replica){.stop_after = 1, .wake_fd = eventfd(0, EFD_NONBLOCK)};
     server = (struct lks_server){.fd = eventfd(0, EFD_NONBLOCK)};
     fabric = (struct scripted_fabric){.base = {&fabric_ops}, .wake_fd = eventfd(0, EFD_NONBLOCK)};
     return 0;
@@ -180,6 +212,7 @@ static int tear_down(void **state)
 {
     (void)state;
     (void)close(stop_fd);
+    (void)close(replica.wake_fd);
     (void)close(server.fd);
     (void)close(fabric.wake_fd);
     return 0;
@@ -273,6 +306,31 @@ static void run__arm_is_always_refused__sleeps_in_the_end(void **state)
     assert_false(fabric.armed);
 }
 
+static void run__workers_finish_right_after_arming__is_not_slept_over(void **state)
+{
+    (void)state;
+    struct lks_error err = {0};
+    replica.wake_when_armed = true;
+    replica.stop_at = 300;
+    const uint64_t began_ns = lks_clock_monotonic_ns();
+    assert_int_equal(run(NULL, 0, false, &err), 0);
+    assert_true(replica.arms >= 299);
+    assert_true(lks_clock_monotonic_ns() - began_ns < 15 * LKS_NS_PER_S);
+}
+
+static void run__workers_have_finished__looks_again_without_sleeping(void **state)
+{
+    (void)state;
+    struct lks_error err = {0};
+    replica.refuse = 500;
+    replica.stop_at = 400;
+    const uint64_t began_ns = lks_clock_monotonic_ns();
+    assert_int_equal(run(NULL, 0, false, &err), 0);
+    assert_true(replica.arms >= 399);
+    assert_false(fabric.armed);
+    assert_true(lks_clock_monotonic_ns() - began_ns < 15 * LKS_NS_PER_S);
+}
+
 static void run__idle__sleeps_and_spins_only_at_first(void **state)
 {
     (void)state;
@@ -338,6 +396,8 @@ int main(void)
         LOOP_TEST(run__work_arrives_right_after_arming__is_not_slept_over),
         LOOP_TEST(run__arm_is_refused__looks_again_without_sleeping),
         LOOP_TEST(run__arm_is_always_refused__sleeps_in_the_end),
+        LOOP_TEST(run__workers_finish_right_after_arming__is_not_slept_over),
+        LOOP_TEST(run__workers_have_finished__looks_again_without_sleeping),
         LOOP_TEST(run__idle__sleeps_and_spins_only_at_first),
         LOOP_TEST(run__busy_poll__never_arms),
         LOOP_TEST(run__busy_all_the_time__still_sees_the_stop),

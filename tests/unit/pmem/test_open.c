@@ -52,7 +52,7 @@ static void open__newer_version__names_both(void **state)
     const uint32_t version = 7;
     create(f);
     file_write(f->path, offsetof(struct lks_header_page, version), &version, sizeof version);
-    expect_error(f, -LKS_EFORMAT, "format version 7, this binary knows up to 2");
+    expect_error(f, -LKS_EFORMAT, "format version 7, this binary knows up to 3");
 }
 
 static void open__header_rotten__is_damaged(void **state)
