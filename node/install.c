@@ -570,13 +570,26 @@ void lks_install_start(struct lks_replica *replica, const struct lks_effect *eff
     }
 }
 
+/* Where none can be taken, there is nothing to wait for: a candidate would hold the grants of all,
+ * and nobody could lead. */
+static int own_ones_fail(struct lks_replica *replica)
+{
+    const struct lks_taker *taker = &replica->taker;
+    if (taker->failing_since_ns == 0 ||
+        replica->now_ns - taker->failing_since_ns < replica->options.election_timeout_ns) {
+        return 0;
+    }
+    fail_area(replica, taker->failed_code);
+    return 1;
+}
+
 /* Own snapshots that reach far enough move the base, as they do at any time. */
 static int own_step(struct lks_replica *replica)
 {
     struct lks_install *install = &replica->install;
     struct lks_snapshots *store = store_of(replica);
     if (lks_snapshots_point(store, lks_snapshots_lowest(store)).offset < install->from) {
-        return 0;
+        return own_ones_fail(replica);
     }
     move_base(replica);
     return 1;

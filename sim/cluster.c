@@ -241,8 +241,9 @@ void lks_sim_cluster_missing(struct lks_sim_cluster *cluster, char *text, size_t
     for (uint32_t replica = 1; replica <= cluster->options.replicas && text[0] == '\0';
          replica++) {
         const struct lks_sim_process *process = cluster->processes[replica];
-        if ((lks_sim_members_certain(&cluster->members) >> replica & 1u) == 0) {
-            continue; /* no member */
+        if ((lks_sim_members_certain(&cluster->members) >> replica & 1u) == 0 ||
+            lks_sim_storage_area_fails(lks_sim_process_storage(process)) != 0) {
+            continue; /* no member, or it need not keep up: the others have to go on without it */
         }
         if (lks_sim_process_state(process) != LKS_SIM_RUNNING) {
             (void)snprintf(text, bytes, "replica %" PRIu32 " is not up", replica);
@@ -371,6 +372,11 @@ static void run_all(struct lks_sim_cluster *cluster)
                            "no more faults; everything heals");
         lks_sim_faults_heal(cluster->faults);
         run_to_health(cluster, true);
+    }
+    if (!cluster->verdict.broken && cluster->profile.faults.areas_stay) {
+        lks_sim_trace_note(cluster->trace, lks_sim_timeline_now(cluster->timeline), 0,
+                           "failing areas are mended");
+        lks_sim_faults_mend_areas(cluster->faults);
     }
     if (!cluster->verdict.broken) {
         lks_sim_clients_stop(cluster->clients);

@@ -67,6 +67,20 @@ void lks_sim_fault_make_anew(struct lks_sim_faults *faults, uint32_t replica)
     LKS_ASSERT(status == 0);
 }
 
+/* The medium fails at the start, or soon after it; power goes then. */
+static void fail_start(struct lks_sim_faults *faults, struct lks_sim_process *process)
+{
+    const uint32_t fails_ppm = faults->options.profile->start_fails_ppm;
+    if (fails_ppm == 0 || faults->healed) {
+        return;
+    }
+    struct lks_sim_random random = later_random(faults);
+    if (lks_sim_random_chance(&random, fails_ppm)) {
+        lks_sim_process_fail_medium(process, lks_sim_media_reason(&random));
+        lks_sim_storage_fail_records(lks_sim_process_storage(process));
+    }
+}
+
 static void start_again(void *ctx, uint64_t replica)
 {
     struct lks_sim_faults *faults = ctx;
@@ -77,7 +91,14 @@ static void start_again(void *ctx, uint64_t replica)
     if (lks_sim_process_is_lost(process)) {
         lks_sim_fault_make_anew(faults, (uint32_t)replica);
     }
-    if (lks_sim_process_start(process) != 0) {
+    fail_start(faults, process);
+    int status = lks_sim_process_start(process);
+    if (status != 0 && lks_sim_process_is_lost(process)) {
+        lks_sim_fault_make_anew(faults, (uint32_t)replica);
+        status = lks_sim_process_start(process);
+    }
+    if (status != 0) {
+        lks_sim_fault_start_later(faults, (uint32_t)replica);
         return;
     }
     faults->options.started(faults->options.ctx, (uint32_t)replica);
@@ -148,7 +169,7 @@ static bool pause_process(struct lks_sim_faults *faults, uint32_t replica)
 
 /* ---- media -------------------------------------------------------------------------------- */
 
-/* Of the voters but this one, those that may have forgotten. */
+/* Of the voters but this one, those that may have forgotten, or cannot keep what is new. */
 static uint32_t count_forgetful(struct lks_sim_faults *faults, uint32_t replica, uint32_t *least)
 {
     uint32_t forgetful = 0;
@@ -156,13 +177,14 @@ static uint32_t count_forgetful(struct lks_sim_faults *faults, uint32_t replica,
     for (uint32_t other = 1; other <= faults->options.replicas; other++) {
         const bool counts = other != replica && (voters >> other & 1u) != 0;
         forgetful += counts && (lks_sim_process_amnesiac(process_of(faults, other)) ||
-                                lks_sim_process_is_rotten(process_of(faults, other)));
+                                lks_sim_process_is_rotten(process_of(faults, other)) ||
+                                lks_sim_media_area_fails(faults, other));
     }
     return forgetful;
 }
 
 /* True if a minority at most may have forgotten even after this one does. */
-static bool may_forget(struct lks_sim_faults *faults, uint32_t replica)
+bool lks_sim_fault_may_forget(struct lks_sim_faults *faults, uint32_t replica)
 {
     uint32_t least = 0;
     const uint32_t forgetful = 1 + count_forgetful(faults, replica, &least);
@@ -176,10 +198,10 @@ bool lks_sim_fault_may_shrink(struct lks_sim_faults *faults, uint32_t replica)
     return least > 1 && forgetful <= (least - 2) / 2;
 }
 
-static bool cut_power(struct lks_sim_faults *faults, uint32_t replica)
+bool lks_sim_fault_cut_power(struct lks_sim_faults *faults, uint32_t replica)
 {
     struct lks_sim_process *process = process_of(faults, replica);
-    if (lks_sim_process_forgets(process) && !may_forget(faults, replica)) {
+    if (lks_sim_process_forgets(process) && !lks_sim_fault_may_forget(faults, replica)) {
         return false;
     }
     const bool was_up = lks_sim_process_state(process) != LKS_SIM_DOWN;
@@ -194,7 +216,7 @@ static bool cut_power(struct lks_sim_faults *faults, uint32_t replica)
 static bool replace(struct lks_sim_faults *faults, uint32_t replica)
 {
     struct lks_sim_process *process = process_of(faults, replica);
-    if (!may_forget(faults, replica)) {
+    if (!lks_sim_fault_may_forget(faults, replica)) {
         return false;
     }
     const bool was_up = lks_sim_process_state(process) != LKS_SIM_DOWN;
@@ -210,7 +232,7 @@ static void power_goes(void *ctx, uint64_t replica)
 {
     struct lks_sim_faults *faults = ctx;
     if (!faults->healed) {
-        (void)cut_power(faults, (uint32_t)replica);
+        (void)lks_sim_fault_cut_power(faults, (uint32_t)replica);
     }
 }
 
@@ -221,9 +243,11 @@ static bool fail_medium(struct lks_sim_faults *faults, uint32_t replica)
     if (lks_sim_process_state(process) != LKS_SIM_RUNNING) {
         return false;
     }
-    static const int reasons[] = {-EIO, -ENOSPC, -EDQUOT};
-    lks_sim_process_fail_medium(
-        process, reasons[lks_sim_random_below(&faults->random, LKS_COUNT_OF(reasons))]);
+    lks_sim_process_fail_medium(process, lks_sim_media_reason(&faults->random));
+    const uint32_t records_ppm = faults->options.profile->records_ppm;
+    if (records_ppm != 0 && lks_sim_random_chance(&faults->random, records_ppm)) {
+        lks_sim_storage_fail_records(lks_sim_process_storage(process));
+    }
     lks_sim_timeline_post(faults->options.timeline, lks_sim_fault_end(faults), power_goes, faults,
                           replica);
     return true;
@@ -248,7 +272,8 @@ static bool fill_disk(struct lks_sim_faults *faults, uint32_t replica)
 static bool rot(struct lks_sim_faults *faults, uint32_t replica)
 {
     struct lks_sim_process *process = process_of(faults, replica);
-    return lks_sim_process_state(process) != LKS_SIM_DOWN && may_forget(faults, replica) &&
+    return lks_sim_process_state(process) != LKS_SIM_DOWN &&
+           lks_sim_fault_may_forget(faults, replica) &&
            lks_sim_process_rot(process, &faults->random);
 }
 
@@ -260,7 +285,7 @@ static bool restarts(struct lks_sim_faults *faults, uint32_t replica)
     restart->left = 1 + (uint32_t)lks_sim_random_below(&faults->random,
                                                        faults->options.profile->restarts_max);
     restart->by_power = lks_sim_random_chance(&faults->random, 500000);
-    return restart->by_power ? cut_power(faults, replica) : crash(faults, replica);
+    return restart->by_power ? lks_sim_fault_cut_power(faults, replica) : crash(faults, replica);
 }
 
 static void end_again(void *ctx, uint64_t name)
@@ -270,7 +295,7 @@ static void end_again(void *ctx, uint64_t name)
     if (replica == 0 || faults->healed) {
         return;
     }
-    if (!faults->restarts[replica].by_power || !cut_power(faults, replica)) {
+    if (!faults->restarts[replica].by_power || !lks_sim_fault_cut_power(faults, replica)) {
         (void)crash(faults, replica);
     }
 }
@@ -371,9 +396,9 @@ static bool do_fault(struct lks_sim_faults *faults, enum lks_sim_fault fault, ui
     case LKS_SIM_FAULT_PAUSE:
         return pause_process(faults, replica);
     case LKS_SIM_FAULT_POWER:
-        return cut_power(faults, replica);
+        return lks_sim_fault_cut_power(faults, replica);
     case LKS_SIM_FAULT_POWER_MANY:
-        return to_many(faults, cut_power);
+        return to_many(faults, lks_sim_fault_cut_power);
     case LKS_SIM_FAULT_REPLACE:
         return replace(faults, replica);
     case LKS_SIM_FAULT_MEDIUM:
@@ -386,6 +411,10 @@ static bool do_fault(struct lks_sim_faults *faults, enum lks_sim_fault fault, ui
         return jump(faults, replica);
     case LKS_SIM_FAULT_DRIFT:
         return drift(faults, replica);
+    case LKS_SIM_FAULT_AREA:
+        return lks_sim_media_fail_area(faults, replica);
+    case LKS_SIM_FAULT_ROT_JOURNAL:
+        return lks_sim_media_rot_journal(faults, replica);
     case LKS_SIM_FAULT_MEMBER:
         return lks_sim_member_fault(faults, any_replica(faults));
     default:
@@ -455,7 +484,8 @@ static void replace_medium(struct lks_sim_faults *faults, uint32_t replica)
 {
     const struct lks_sim_process *process = process_of(faults, replica);
     if (lks_sim_process_medium_fails(process) &&
-        lks_sim_process_state(process) != LKS_SIM_DOWN && !cut_power(faults, replica)) {
+        lks_sim_process_state(process) != LKS_SIM_DOWN &&
+        !lks_sim_fault_cut_power(faults, replica)) {
         (void)crash(faults, replica);
     }
 }
@@ -474,6 +504,20 @@ void lks_sim_faults_heal(struct lks_sim_faults *faults)
         }
         if (lks_sim_process_state(process) == LKS_SIM_RUNNING) {
             lks_sim_process_drift(process, 0);
+        }
+        start_again(faults, replica);
+    }
+    if (!faults->options.profile->areas_stay) {
+        lks_sim_faults_mend_areas(faults);
+    }
+}
+
+void lks_sim_faults_mend_areas(struct lks_sim_faults *faults)
+{
+    for (uint32_t replica = 1; replica <= faults->options.replicas; replica++) {
+        if (lks_sim_media_area_fails(faults, replica) &&
+            !lks_sim_fault_cut_power(faults, replica)) {
+            (void)crash(faults, replica);
         }
         start_again(faults, replica);
     }
@@ -518,6 +562,8 @@ const char *lks_sim_fault_name(enum lks_sim_fault fault)
         [LKS_SIM_FAULT_CLOCK] = "clock jump",
         [LKS_SIM_FAULT_DRIFT] = "clock drift",
         [LKS_SIM_FAULT_MEMBER] = "change of members",
+        [LKS_SIM_FAULT_AREA] = "failing area",
+        [LKS_SIM_FAULT_ROT_JOURNAL] = "rotten journal",
     };
     LKS_ASSERT(fault < LKS_SIM_FAULTS && names[fault] != NULL);
     return names[fault];

@@ -43,8 +43,10 @@ void lks_sim_faults_free(struct lks_sim_faults *faults);
 /* A process ended in order, as a fault had asked it to: it will be started again. */
 void lks_sim_faults_stopped(struct lks_sim_faults *faults, uint32_t replica);
 
-/* No more faults; everything is up and connected again. */
+/* No more faults; everything is up and connected again, but for snapshot areas that fail on if the
+ * profile says so: _mend_areas ends that too. */
 void lks_sim_faults_heal(struct lks_sim_faults *faults);
+void lks_sim_faults_mend_areas(struct lks_sim_faults *faults);
 
 /* Faults that were drawn, also those that were left out. */
 uint64_t lks_sim_faults_count(const struct lks_sim_faults *faults);

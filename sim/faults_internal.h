@@ -42,6 +42,23 @@ void lks_sim_fault_start_later(struct lks_sim_faults *faults, uint32_t replica);
 /* True if a minority at most of the voters may have forgotten once this one is none any more. */
 bool lks_sim_fault_may_shrink(struct lks_sim_faults *faults, uint32_t replica);
 
+/* True if a minority at most may have forgotten even after this one does. */
+bool lks_sim_fault_may_forget(struct lks_sim_faults *faults, uint32_t replica);
+/* The host loses power, and starts again later if it was up. False: too many might forget. */
+bool lks_sim_fault_cut_power(struct lks_sim_faults *faults, uint32_t replica);
+
+/* The snapshot area of a replica cannot be made durable. */
+static inline bool lks_sim_media_area_fails(const struct lks_sim_faults *faults, uint32_t replica)
+{
+    return lks_sim_storage_area_fails(
+               lks_sim_process_storage(faults->options.processes[replica])) != 0;
+}
+
+/* media_faults.c: the reason that a medium gives, and the faults of its kinds. False: not now. */
+int lks_sim_media_reason(struct lks_sim_random *random);
+bool lks_sim_media_fail_area(struct lks_sim_faults *faults, uint32_t replica);
+bool lks_sim_media_rot_journal(struct lks_sim_faults *faults, uint32_t replica);
+
 /* Asks the leader for a change that concerns the replica. False: refused, or nobody to ask. */
 bool lks_sim_member_fault(struct lks_sim_faults *faults, uint32_t replica);
 

@@ -127,7 +127,8 @@ static void fail(struct lks_sim_process *process, int code, const struct lks_err
 static void end_failed(struct lks_sim_process *process, int code, const struct lks_error *err)
 {
     const bool rotten = process->rotten && code == -LKS_EDAMAGED;
-    const bool excused = process->medium_status != 0 && code == process->medium_status;
+    const bool excused = (process->medium_status != 0 && code == process->medium_status) ||
+                         code == lks_sim_storage_area_fails(process->storage);
     const bool removed = code == -LKS_EREMOVED;
     process->lost = process->lost || rotten;
     process->removed = process->removed || removed;
@@ -137,7 +138,7 @@ static void end_failed(struct lks_sim_process *process, int code, const struct l
         return;
     }
     lks_sim_trace_note(process->options.trace, now_of(process), process->options.replica,
-                       rotten    ? "stops, its snapshots are damaged"
+                       rotten    ? "stops, what it has is damaged"
                        : removed ? "stops, it was removed"
                                  : "stops, its medium failed");
     take_down(process, false);
@@ -380,6 +381,7 @@ static void take_down(struct lks_sim_process *process, bool clean)
     close_area(process);
     process->medium_status = 0;
     lks_sim_storage_fail(process->storage, 0);
+    lks_sim_storage_fail_area(process->storage, 0);
     lks_sim_storage_close(process->storage, clean);
     memset(process->persists, 0, sizeof process->persists);
 }
@@ -495,6 +497,24 @@ static int open_media(struct lks_sim_process *process, struct lks_error *err)
     return status;
 }
 
+/* As it should if its medium failed, or if what it has is rotten. */
+static void not_started(struct lks_sim_process *process, int status, const struct lks_error *err)
+{
+    const bool rotten =
+        process->rotten && (status == -LKS_EDAMAGED || status == -LKS_EFORMAT);
+    const bool excused = process->medium_status != 0 && status == process->medium_status;
+    process->lost = process->lost || rotten;
+    process->medium_status = 0;
+    lks_sim_storage_fail(process->storage, 0);
+    if (!rotten && !excused) {
+        fail(process, status, err);
+        return;
+    }
+    lks_sim_trace_note(process->options.trace, now_of(process), process->options.replica,
+                       "does not start: %s", rotten ? "its journal is damaged"
+                                                    : "its medium failed");
+}
+
 int lks_sim_process_start(struct lks_sim_process *process)
 {
     LKS_ASSERT(process->state == LKS_SIM_DOWN);
@@ -504,7 +524,7 @@ int lks_sim_process_start(struct lks_sim_process *process)
     reset_clock(process);
     int status = open_media(process, &err);
     if (status < 0) {
-        fail(process, status, &err);
+        not_started(process, status, &err);
         return status;
     }
     process->forgetful_cut = false;
@@ -517,7 +537,7 @@ int lks_sim_process_start(struct lks_sim_process *process)
         process->fabric = NULL;
         close_area(process);
         lks_sim_storage_close(process->storage, false);
-        fail(process, status, &err);
+        not_started(process, status, &err);
         return status;
     }
     process->state = LKS_SIM_RUNNING;
@@ -596,7 +616,6 @@ void lks_sim_process_drift(struct lks_sim_process *process, int64_t ppm)
 
 void lks_sim_process_fail_medium(struct lks_sim_process *process, int status)
 {
-    LKS_ASSERT(process->state != LKS_SIM_DOWN);
     LKS_ASSERT(status < 0);
     if (process->medium_status != 0) {
         return; /* it goes on to fail for the reason that it began with */
@@ -618,6 +637,14 @@ bool lks_sim_process_rot(struct lks_sim_process *process, struct lks_sim_random 
     const bool rots = process->area != NULL && lks_sim_area_rot(process->area, random);
     process->rotten = process->rotten || rots;
     return rots;
+}
+
+void lks_sim_process_note_rot(struct lks_sim_process *process)
+{
+    LKS_ASSERT(process->state == LKS_SIM_DOWN);
+    process->rotten = true;
+    lks_sim_trace_note(process->options.trace, now_of(process), process->options.replica,
+                       "bits of its journal rot");
 }
 
 bool lks_sim_process_is_rotten(const struct lks_sim_process *process)

@@ -85,9 +85,12 @@ enum lks_sim_process_state lks_sim_process_state(const struct lks_sim_process *p
 /* Up: a bit of a snapshot changes by itself; false: there is none. The process may fail at it from
  * now on, by saying so. */
 bool lks_sim_process_rot(struct lks_sim_process *process, struct lks_sim_random *random);
-/* Its snapshots may be rotten. */
+/* Down: bits of its journal have changed. It may fail at them from now on, or not start, by saying
+ * so. */
+void lks_sim_process_note_rot(struct lks_sim_process *process);
+/* Its snapshots or its journal may be rotten. */
 bool lks_sim_process_is_rotten(const struct lks_sim_process *process);
-/* It has failed at rotten snapshots: to be formatted before it is started again. */
+/* It has failed at what is rotten: to be formatted before it is started again. */
 bool lks_sim_process_is_lost(const struct lks_sim_process *process);
 
 /* It has ended since its replica was removed from the cluster, and was not formatted since. */
@@ -119,8 +122,8 @@ void lks_sim_process_jump(struct lks_sim_process *process, int64_t jump_ns);
  * on the timeline stay where they are. */
 void lks_sim_process_drift(struct lks_sim_process *process, int64_t ppm);
 
-/* Up: from now on nothing is made durable, and `status` (a negative errno) says so; the process
- * has to end for that reason. Its medium works again at the next start. */
+/* From now on nothing is made durable, and `status` (a negative errno) says so; the process has to
+ * end, or not to start, for that reason. Its medium works again at the next start. */
 void lks_sim_process_fail_medium(struct lks_sim_process *process, int status);
 bool lks_sim_process_medium_fails(const struct lks_sim_process *process);
 

@@ -262,6 +262,34 @@ static void shape_disk(struct lks_sim_profile *profile, struct lks_sim_random *r
     profile->faults.weights[LKS_SIM_FAULT_BREAK] = 2;
 }
 
+/* Media fail in part, for long, while replicas start; what they hold rots. Rings are small and full
+ * of commands, so that who takes no snapshots runs out of room. */
+static void shape_media(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    draw_fabric(profile, random);
+    for (uint32_t replica = 1; replica <= LKS_REPLICAS_MAX; replica++) {
+        profile->process.media[replica] = any_medium(random, true);
+    }
+    profile->faults.weights[LKS_SIM_FAULT_AREA] = 4;
+    profile->faults.weights[LKS_SIM_FAULT_ROT_JOURNAL] = 4;
+    profile->faults.weights[LKS_SIM_FAULT_MEDIUM] = 3;
+    profile->faults.weights[LKS_SIM_FAULT_ROT] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_DISK_FULL] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_POWER] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_RESTARTS] = 1;
+    profile->faults.weights[LKS_SIM_FAULT_CRASH] = 1;
+    profile->faults.weights[LKS_SIM_FAULT_BREAK] = 2;
+    profile->faults.interval.max_ns = 60 * MS;
+    profile->faults.records_ppm = 500000;
+    profile->faults.start_fails_ppm = 200000;
+    profile->faults.areas_stay = lks_sim_random_chance(random, 700000);
+    profile->ring_bytes = UINT64_C(64) << 10;
+    profile->clients.commands_max = 2000;
+    profile->clients.window = 2;
+    profile->clients.think.max_ns = 4 * MS;
+    profile->run_ns = 1000 * MS;
+}
+
 static void shape_chaos(struct lks_sim_profile *profile, struct lks_sim_random *random)
 {
     draw_fabric(profile, random);
@@ -446,6 +474,7 @@ static const struct {
     {"mixed", "power cuts; what is durable differs from replica to replica", 3, shape_mixed},
     {"memory", "durability mode memory: amnesia of a minority", 3, shape_memory},
     {"disk", "media that refuse to make anything durable, full disks", 3, shape_disk},
+    {"media", "media that fail in part and for long; what they hold rots", 3, shape_media},
     {"chaos", "everything, in a mix and a durability mode drawn from the seed", 10, shape_chaos},
     {"verbs", "chaos as on a NIC: bytes leave late, tiny writes, short queues", 5, shape_verbs},
     {"tiny", "writes of 64 bytes to 4 KiB: entries come in many", 3, shape_tiny},

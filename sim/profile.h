@@ -36,6 +36,8 @@ enum lks_sim_fault {
     LKS_SIM_FAULT_DRIFT, /* the monotonic clock goes at another rate */
     LKS_SIM_FAULT_MEMBER, /* a member is added, promoted or removed, or the leader hands over; not
                              in the mixes that are drawn: older seeds stay what they were */
+    LKS_SIM_FAULT_AREA,        /* snapshots cannot be made durable: it goes on. Likewise later */
+    LKS_SIM_FAULT_ROT_JOURNAL, /* power lost, and bits of the journal change. Likewise later */
     LKS_SIM_FAULTS
 };
 
@@ -48,6 +50,9 @@ struct lks_sim_faults_profile {
     uint32_t drift_ppm_max;           /* either way; below 10^6 */
     uint32_t restarts_max;            /* times that a starting replica is ended once more */
     uint32_t leader_ppm;              /* how often the leader is meant */
+    uint32_t records_ppm;     /* how often a failing medium refuses the journal's records too */
+    uint32_t start_fails_ppm; /* how often a medium fails while its replica starts */
+    bool areas_stay;          /* failing areas fail on when everything else has healed */
 };
 
 struct lks_sim_profile {

@@ -43,6 +43,8 @@ struct lks_sim_storage {
     struct file files[FILES_MAX]; /* the first is the journal's */
     uint64_t log_at; /* in the journal's file; 0: not opened yet */
     int failing; /* what making a range durable returns; 0: it works */
+    int area_failing; /* likewise, of the snapshot area alone */
+    bool records_fail; /* the journal's records fail too, not its log alone */
     bool full;
 };
 
@@ -480,15 +482,20 @@ void __wrap_lks_medium_unmap(struct lks_mapping *mapping)
     __real_lks_medium_unmap(mapping);
 }
 
-/* Of the journal only ranges of the log fail, below. */
+/* Ranges of the log fail below. */
 int __wrap_lks_medium_persist(const struct lks_medium *medium, const void *address, size_t bytes)
 {
     struct lks_sim_storage *owner = NULL;
     const struct file *file = file_at(address, &owner);
-    if (file != NULL && file != &owner->files[0] && owner->failing != 0) {
+    if (file == NULL) {
+        return __real_lks_medium_persist(medium, address, bytes);
+    }
+    const bool is_area = file != &owner->files[0];
+    if (owner->failing != 0 && (is_area || owner->records_fail)) {
         return owner->failing;
     }
-    return __real_lks_medium_persist(medium, address, bytes);
+    return is_area && owner->area_failing != 0 ? owner->area_failing
+                                               : __real_lks_medium_persist(medium, address, bytes);
 }
 
 int __wrap_lks_journal_persist_range(const struct lks_journal *journal, uint64_t from,
@@ -508,6 +515,22 @@ int __wrap_lks_journal_persist_range(const struct lks_journal *journal, uint64_t
 void lks_sim_storage_fail(struct lks_sim_storage *storage, int status)
 {
     storage->failing = status;
+    storage->records_fail = false;
+}
+
+void lks_sim_storage_fail_records(struct lks_sim_storage *storage)
+{
+    storage->records_fail = true;
+}
+
+void lks_sim_storage_fail_area(struct lks_sim_storage *storage, int status)
+{
+    storage->area_failing = status;
+}
+
+int lks_sim_storage_area_fails(const struct lks_sim_storage *storage)
+{
+    return storage->area_failing;
 }
 
 void lks_sim_storage_fill_disk(struct lks_sim_storage *storage, bool full)

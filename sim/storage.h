@@ -61,6 +61,13 @@ void lks_sim_storage_persisted(struct lks_sim_storage *storage, uint64_t offset,
  * errno); 0: it works again. */
 void lks_sim_storage_fail(struct lks_sim_storage *storage, int status);
 
+/* While it fails so: what the journal says of itself cannot be made durable either. */
+void lks_sim_storage_fail_records(struct lks_sim_storage *storage);
+
+/* The same as _fail for the snapshot area alone. */
+void lks_sim_storage_fail_area(struct lks_sim_storage *storage, int status);
+int lks_sim_storage_area_fails(const struct lks_sim_storage *storage);
+
 /* From now on no file grows, -ENOSPC; false: there is room again. */
 void lks_sim_storage_fill_disk(struct lks_sim_storage *storage, bool full);
 

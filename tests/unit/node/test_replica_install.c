@@ -560,6 +560,29 @@ static void install__own_snapshots_are_younger_than_the_log__copies_others(void 
     rig_free(rig);
 }
 
+/* It may be a candidate, and hold the grants of all while it waits. */
+static void install__own_snapshots_cannot_be_taken__is_given_up(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(&g_options);
+    rig_make_leader(rig, 1);
+    rig_submit_many(rig, 1, COMMAND_BYTES, BATCH);
+    rig_settle(rig);
+    struct lks_replica *replica = rig->replicas[3].replica;
+    const struct lks_effect effect = {
+        .kind = LKS_EFFECT_INSTALL, .peer = 1, .from = replica->applied.offset};
+    replica->taker.failing_since_ns = replica->now_ns;
+    replica->taker.failed_code = -EIO;
+    lks_install_start(replica, &effect);
+    assert_int_equal(replica->install.phase, LKS_INSTALL_OWN);
+    assert_int_equal(lks_install_step(replica), 0);
+    replica->now_ns += RIG_ELECTION_NS;
+    assert_int_equal(lks_install_step(replica), 1);
+    assert_int_equal(replica->install.phase, LKS_INSTALL_IDLE);
+    assert_int_equal(replica->install.status, -EIO);
+    rig_free(rig);
+}
+
 /* The copies may be older than what was applied: it is applied again, and nothing that was told,
  * or answered, is taken back. */
 static void install__copies_are_older_than_what_was_applied__nothing_is_taken_back(void **state)
@@ -647,6 +670,7 @@ int main(void)
         cmocka_unit_test(install__base_not_written__stops_and_is_whole_after_the_restart),
         cmocka_unit_test(adopt__below_the_grantors_base__installs_and_leads),
         cmocka_unit_test(install__own_snapshots_are_younger_than_the_log__copies_others),
+        cmocka_unit_test(install__own_snapshots_cannot_be_taken__is_given_up),
         cmocka_unit_test(install__copies_are_older_than_what_was_applied__nothing_is_taken_back),
         cmocka_unit_test(install__no_area__fails_with_the_reason),
     };
