@@ -30,6 +30,7 @@ struct bench_options {
     uint32_t laps;
     uint32_t keys;
     uint32_t pipelined;
+    uint32_t rate;
     uint16_t port;
     uint64_t ring_bytes;
     uint64_t state_bytes;
@@ -66,6 +67,9 @@ static error_t parse_number(int key, const char *argument, struct argp_state *st
         return 0;
     case 'P':
         options->pipelined = (uint32_t)lks_cluster_number(state, "pipeline", argument, 1, 256);
+        return 0;
+    case 'a':
+        options->rate = (uint32_t)lks_cluster_number(state, "rate", argument, 1, 100000000);
         return 0;
     case 'p':
         options->port = (uint16_t)lks_cluster_number(state, "port", argument, 1, 65528);
@@ -260,6 +264,7 @@ static int endurance_command(int argc, char **argv)
         {"keys", 'k', "N", 0, "Different ones (default 50000)", 0},
         {"size", 's', "BYTES", 0, "Of a value (default 64)", 0},
         {"pipeline", 'P', "N", 0, "Commands in flight at each replica (default 32)", 0},
+        {"rate", 'a', "N", 0, "Commands a second in all (default: as fast as they go)", 0},
         {"replicas", 'n', "N", 0, "1, 3, 5 or 7 (default 3)", 0},
         {"port", 'p', "P", 0, "First client port (default 17301)", 0},
         {"dir", 'd', "D", 0, "Where the cluster's folder is made (default /dev/shm)", 0},
@@ -288,6 +293,7 @@ static int endurance_command(int argc, char **argv)
         .keys = options.keys,
         .value_bytes = options.size,
         .pipelined = options.pipelined,
+        .rate = options.rate,
         .port = options.port,
         .directory = options.directory,
         .json = options.json,

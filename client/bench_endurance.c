@@ -1,13 +1,15 @@
 /*
- * See bench_endurance.h. One thread a replica keeps a pipeline of SETs of random keys full; one
- * more, the probe, sends one SET at a time to the leader and measures it. The main thread looks at
- * the leader's log, its snapshots and the memory of all replicas.
+ * See bench_endurance.h. One thread a replica keeps a pipeline of SETs of random keys full, or
+ * sends it at the rate asked for; one more, the probe, sends one SET at a time to the leader and
+ * measures it, beside the witness. The main thread looks at the leader's log, its snapshots and
+ * the memory of all replicas.
  */
 #include "client/bench_endurance.h"
 
 #include "base/clock.h"
 #include "bench/samples.h"
 #include "client/bench_cluster.h"
+#include "client/bench_witness.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -22,6 +24,9 @@
 #define STILL_MAX_NS (30 * LKS_NS_PER_S) /* the log must have grown within it */
 #define LOOK_NS (200 * LKS_NS_PER_MS)
 #define PROBES_MAX 4000000u
+#define SLOW_NS (500 * LKS_NS_PER_US) /* a probe that took longer is kept with its time */
+#define SLOW_MAX 1000000u
+#define SPIKE 5 /* times the 99th percentile */
 #define WARM_LAPS 4.0 /* every replica has written its areas and tables once */
 #define COMMAND_ROOM 128u
 #define MIB (1024.0 * 1024.0)
@@ -49,12 +54,28 @@ struct look {
     struct memory memory[LKS_REPLICAS_MAX + 1];
 };
 
+/* A probe that was slow. */
+struct slow {
+    uint64_t begin_ns;
+    uint64_t end_ns;
+};
+
+/* Those that took more than SPIKE times the 99th percentile. */
+struct spikes {
+    size_t count;
+    size_t unexplained; /* without a processor that was gone meanwhile */
+    uint64_t longest_unexplained_ns;
+};
+
 struct endurance {
     const struct lks_bench_endurance_options *options;
     struct lks_bench_cluster cluster;
     struct worker workers[LKS_REPLICAS_MAX + 1]; /* by replica; [0]: the probe */
     atomic_bool stop;
     struct lks_samples probes;
+    struct slow *slow; /* SLOW_MAX, in the order of time */
+    size_t slow_count;
+    struct lks_bench_witness *witness;
     struct look start, middle, end;
     uint64_t begin_offset;
     uint64_t snapshots;
@@ -96,22 +117,50 @@ static void measure_one(struct worker *worker, int fd, char *request)
     struct endurance *endurance = worker->endurance;
     const uint64_t begin = lks_clock_monotonic_ns();
     worker->rc = send_some(worker, fd, request);
-    const uint64_t passed = lks_clock_monotonic_ns() - begin;
-    lks_samples_add(&endurance->probes, passed);
+    const uint64_t end = lks_clock_monotonic_ns();
+    lks_samples_add(&endurance->probes, end - begin);
+    if (end - begin >= SLOW_NS && endurance->slow_count < SLOW_MAX) {
+        endurance->slow[endurance->slow_count] = (struct slow){begin, end};
+        endurance->slow_count++;
+    }
+}
+
+static bool ended(struct endurance *endurance)
+{
+    return atomic_load_explicit(&endurance->stop, memory_order_relaxed);
+}
+
+/* Sleeps until the next pipeline is due, where a rate is asked for. What came late is not made up
+ * for by haste: the load stays at the rate or below it. */
+static void await_turn(const struct worker *worker, uint64_t *due_ns)
+{
+    const struct lks_bench_endurance_options *options = worker->endurance->options;
+    if (options->rate == 0) {
+        return;
+    }
+    const uint64_t now = lks_clock_monotonic_ns();
+    if (now < *due_ns) {
+        lks_bench_nap(*due_ns - now);
+    } else {
+        *due_ns = now;
+    }
+    *due_ns += LKS_NS_PER_S * worker->pipelined * options->replicas / options->rate;
 }
 
 static void *work(void *ctx)
 {
     struct worker *worker = ctx;
     struct endurance *endurance = worker->endurance;
+    uint64_t due_ns = lks_clock_monotonic_ns();
     const size_t room = COMMAND_ROOM + endurance->options->value_bytes;
     char *request = malloc(room * worker->pipelined);
     const int fd = lks_bench_dial(&endurance->cluster.config.replicas[worker->replica]);
     worker->rc = request == NULL ? -ENOMEM : fd < 0 ? fd : 0;
-    while (worker->rc == 0 && !atomic_load_explicit(&endurance->stop, memory_order_relaxed)) {
+    while (worker->rc == 0 && !ended(endurance)) {
         if (worker == &endurance->workers[0]) {
             measure_one(worker, fd, request);
         } else {
+            await_turn(worker, &due_ns);
             worker->rc = send_some(worker, fd, request);
         }
     }
@@ -252,6 +301,54 @@ static uint64_t most_resident(const struct endurance *endurance, const struct lo
     return most;
 }
 
+static struct spikes spikes_of(const struct endurance *endurance, uint64_t p99_ns)
+{
+    struct spikes spikes = {0};
+    for (size_t i = 0; i < endurance->slow_count; i++) {
+        const struct slow *slow = &endurance->slow[i];
+        const uint64_t passed = slow->end_ns - slow->begin_ns;
+        if (passed <= SPIKE * p99_ns) {
+            continue;
+        }
+        spikes.count++;
+        if (!lks_bench_witness_saw(endurance->witness, slow->begin_ns, slow->end_ns)) {
+            spikes.unexplained++;
+            spikes.longest_unexplained_ns =
+                passed > spikes.longest_unexplained_ns ? passed : spikes.longest_unexplained_ns;
+        }
+    }
+    return spikes;
+}
+
+static void report_memory(FILE *table, const struct endurance *endurance, uint64_t commands)
+{
+    const struct lks_bench_endurance_options *options = endurance->options;
+    fprintf(table,
+            "endurance: %u replicas, ring %.0f MiB, %.0f of its lengths written in %.1f s; %" PRIu64
+            " commands (%.0f/s), %" PRIu64 " snapshots of partitions at the leader\n",
+            options->replicas, (double)options->ring_bytes / MIB, endurance->end.laps,
+            endurance->seconds, commands, (double)commands / endurance->seconds,
+            endurance->snapshots);
+    fprintf(table, "  resident memory (of it anonymous), MiB, by replica\n");
+    print_look(table, endurance, "start", &endurance->start);
+    print_look(table, endurance, "middle", &endurance->middle);
+    print_look(table, endurance, "end", &endurance->end);
+}
+
+static void report_spikes(FILE *table, const struct endurance *endurance,
+                          const struct spikes *spikes, uint64_t late_p99_ns, uint64_t late_max_ns)
+{
+    fprintf(table, "  longer than %d times p99: %zu", SPIKE, spikes->count);
+    if (lks_bench_witness_privileged(endurance->witness)) {
+        fprintf(table, "; of them %zu while no processor was taken away (the longest %.1f us)",
+                spikes->unexplained, (double)spikes->longest_unexplained_ns / 1e3);
+    }
+    fprintf(table, "\n  a thread on each processor that only sleeps%s woke late by p99 %.1f us, "
+                   "max %.1f us\n",
+            lks_bench_witness_privileged(endurance->witness) ? ", ahead of all others," : "",
+            (double)late_p99_ns / 1e3, (double)late_max_ns / 1e3);
+}
+
 static void report(struct endurance *endurance)
 {
     const struct lks_bench_endurance_options *options = endurance->options;
@@ -266,32 +363,31 @@ static void report(struct endurance *endurance)
     const uint64_t p99 = lks_samples_percentile(probes, 0.99);
     const uint64_t p999 = lks_samples_percentile(probes, 0.999);
     const uint64_t most = lks_samples_max(probes);
-    fprintf(table,
-            "endurance: %u replicas, ring %.0f MiB, %.0f of its lengths written in %.1f s; %" PRIu64
-            " commands (%.0f/s), %" PRIu64 " snapshots of partitions at the leader\n",
-            options->replicas, (double)options->ring_bytes / MIB, endurance->end.laps,
-            endurance->seconds, commands, (double)commands / endurance->seconds,
-            endurance->snapshots);
-    fprintf(table, "  resident memory (of it anonymous), MiB, by replica\n");
-    print_look(table, endurance, "start", &endurance->start);
-    print_look(table, endurance, "middle", &endurance->middle);
-    print_look(table, endurance, "end", &endurance->end);
+    const struct spikes spikes = spikes_of(endurance, p99);
+    uint64_t late_p99 = 0;
+    uint64_t late_max = 0;
+    lks_bench_witness_lates(endurance->witness, &late_p99, &late_max);
+    report_memory(table, endurance, commands);
     fprintf(table,
             "  probe's SET: %zu samples, p50 %.1f us, p99 %.1f us, p99.9 %.1f us, max %.1f us\n",
             probes->count, (double)p50 / 1e3, (double)p99 / 1e3, (double)p999 / 1e3,
             (double)most / 1e3);
+    report_spikes(table, endurance, &spikes, late_p99, late_max);
     if (options->json) {
         printf("{\"laps\":%.1f,\"ring_bytes\":%" PRIu64 ",\"commands\":%" PRIu64
                ",\"seconds\":%.1f,\"snapshots\":%" PRIu64 ",\"rss_start_bytes\":%" PRIu64
                ",\"rss_middle_bytes\":%" PRIu64 ",\"rss_end_bytes\":%" PRIu64
                ",\"p50_ns\":%" PRIu64 ",\"p99_ns\":%" PRIu64 ",\"p999_ns\":%" PRIu64
-               ",\"max_ns\":%" PRIu64 ",\"samples\":%zu,\"replicas\":%u,\"fabric\":\"shm\","
-               "\"commit\":\"%s\"}\n",
+               ",\"max_ns\":%" PRIu64 ",\"samples\":%zu,\"spikes\":%zu,"
+               "\"spikes_unexplained\":%zu,\"witness_privileged\":%s,\"witness_max_ns\":%" PRIu64
+               ",\"replicas\":%u,\"fabric\":\"shm\",\"commit\":\"%s\"}\n",
                endurance->end.laps, options->ring_bytes, commands, endurance->seconds,
                endurance->snapshots, most_resident(endurance, &endurance->start),
                most_resident(endurance, &endurance->middle),
-               most_resident(endurance, &endurance->end),
-               p50, p99, p999, most, probes->count, options->replicas, LKS_COMMIT);
+               most_resident(endurance, &endurance->end), p50, p99, p999, most, probes->count,
+               spikes.count, spikes.unexplained,
+               lks_bench_witness_privileged(endurance->witness) ? "true" : "false", late_max,
+               options->replicas, LKS_COMMIT);
     }
 }
 
@@ -314,11 +410,16 @@ static int run(struct endurance *endurance, struct lks_error *err)
     }
     const char *info = endurance->cluster.survey.replicas[endurance->cluster.survey.leader].info;
     endurance->begin_offset = lks_ask_number(info, "tail_offset");
+    rc = lks_bench_witness_start(&endurance->witness, err);
+    if (rc != 0) {
+        return rc;
+    }
     const uint64_t begin = lks_clock_monotonic_ns();
     rc = start_workers(endurance, err);
     rc = rc == 0 ? watch(endurance, err) : rc;
     endurance->seconds = (double)(lks_clock_monotonic_ns() - begin) / 1e9;
     const int joined = join_workers(endurance, err);
+    lks_bench_witness_stop(endurance->witness);
     rc = rc == 0 ? joined : rc;
     return rc == 0 ? lks_bench_cluster_await_whole(&endurance->cluster, SETTLE_MAX_NS, err) : rc;
 }
@@ -331,6 +432,8 @@ int lks_bench_endurance(const struct lks_bench_endurance_options *options, struc
     }
     endurance->options = options;
     int rc = lks_samples_init(&endurance->probes, PROBES_MAX);
+    endurance->slow = malloc(SLOW_MAX * sizeof *endurance->slow);
+    rc = endurance->slow == NULL ? -ENOMEM : rc;
     rc = rc == 0 ? run(endurance, err)
                  : lks_error_set(err, rc, "no memory for the benchmark's samples");
     if (rc == 0) {
@@ -338,6 +441,8 @@ int lks_bench_endurance(const struct lks_bench_endurance_options *options, struc
     }
     lks_bench_cluster_end(&endurance->cluster, rc != 0);
     lks_samples_fini(&endurance->probes);
+    lks_bench_witness_end(endurance->witness);
+    free(endurance->slow);
     free(endurance);
     return rc;
 }

@@ -19,6 +19,7 @@ struct lks_bench_endurance_options {
     uint32_t keys;        /* distinct ones: they bound the state */
     uint32_t value_bytes;
     uint32_t pipelined;   /* commands in flight of each of the load's connections, one a replica */
+    uint32_t rate;        /* commands a second of all of them together; 0: as fast as they go */
     uint16_t port;
     const char *directory;
     bool json;
