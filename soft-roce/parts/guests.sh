@@ -113,7 +113,7 @@ launch_guest() { # N
 
 wait_for_port() { # N
     local try
-    for ((try = 0; try < 100; try++)); do
+    for ((try = 0; try < 600; try++)); do
         [ -S "$folder/$1/port$ports" ] && return
         sleep 0.05
     done

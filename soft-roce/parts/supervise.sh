@@ -62,7 +62,7 @@ look_at_limits() {
     local n
     for ((n = 1; n <= guests; n++)); do
         if [ "${state[$n]}" = booting ] &&
-            [ $((SECONDS - since[n])) -gt $((boot_limit_s + 10)) ]; then
+            [ $((SECONDS - ${since[$n]})) -gt $((boot_limit_s + 10)) ]; then
             on_ready "$n" 124
         fi
     done
@@ -133,7 +133,8 @@ on_ready() { # N STATUS
         return
     fi
     console_end "$1"
-    echo "lab: guest $1 has not come up within $boot_limit_s s" >&2
+    echo "lab: guest $1 has not come up: status $2 after $((SECONDS - ${since[$1]})) s" \
+        "(124: the limit of $boot_limit_s s)" >&2
     end_lab "$status_broken"
 }
 

@@ -25,7 +25,8 @@ static uint64_t next_random(uint64_t *state)
 
 static redisContext *connect_to(const struct lks_process_cluster *cluster, uint32_t replica)
 {
-    struct timeval timeout = {.tv_sec = REPLY_TIMEOUT_MS / 1000};
+    const uint32_t limit_ms = lks_process_cluster_patience(cluster, REPLY_TIMEOUT_MS);
+    struct timeval timeout = {.tv_sec = limit_ms / 1000};
     redisContext *context =
         redisConnectWithTimeout(lks_process_cluster_host(cluster, replica),
                                 lks_process_cluster_port(cluster, replica), timeout);
