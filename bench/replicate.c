@@ -10,6 +10,7 @@
 #include "bench/floor.h"
 #include "bench/guard.h"
 #include "bench/null_service.h"
+#include "bench/rdma_floor.h"
 #include "bench/samples.h"
 #include "node/assembly.h"
 #include "node/durability.h"
@@ -22,14 +23,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define BLOCK_SAMPLES 2000u
+#define RDMA_BLOCK_SAMPLES 100u /* shorter: one takes a thousand times as long */
 #define WARM_UP 20000u
+#define RDMA_WARM_UP 1000u
+#define TURNS_BETWEEN_CLOCKS 8u /* while waiting: an emulated machine's clock is slow to read */
+#define RDMA_PORT 17480u
+#define RDMA_ELECTION_NS (2 * LKS_NS_PER_S) /* software RDMA beside busy processors is slow */
 #define START_PATIENCE_NS (20 * LKS_NS_PER_S)
 #define FOLLOWER_NAP_NS 50000
+#define RDMA_FOLLOWER_NAP_NS 1000000 /* their processors take no part; software RDMA needs them */
 #define COMMAND_MAX (256u << 10)
 #define BATCHES 7u
 
@@ -49,6 +57,9 @@ struct bench {
     uint64_t now_ns;      /* last reading of the clock: one for each command */
     struct lks_samples samples;
     struct lks_samples floor_samples;
+    struct lks_floor floor;           /* shm */
+    struct lks_rdma_floor rdma_floor; /* RDMA */
+    uint32_t warm_up;
     double batch_rate[BATCHES];
     uint64_t private_before;   /* bytes of memory, after the closed loop */
     uint64_t followers_behind; /* commands that some follower had not applied at the end */
@@ -105,7 +116,9 @@ static _Noreturn void run_follower(struct bench *bench, uint32_t id, pid_t paren
             _exit(1);
         }
         if (work == 0) {
-            const struct timespec nap = {.tv_nsec = FOLLOWER_NAP_NS};
+            const struct timespec nap = {.tv_nsec = bench->options->rdma_address != NULL
+                                                        ? RDMA_FOLLOWER_NAP_NS
+                                                        : FOLLOWER_NAP_NS};
             (void)nanosleep(&nap, NULL);
         }
     }
@@ -120,6 +133,50 @@ static uint64_t ring_bytes_needed(const struct lks_bench_replicate_options *opti
     return (with_reserve + (UINT64_C(2) << 20) - 1) & ~((UINT64_C(2) << 20) - 1);
 }
 
+/* A journal for each replica: a file of the benchmark's folder, or the device given for it. */
+static int make_journal(struct bench *bench, uint32_t id, struct lks_error *err)
+{
+    struct lks_config *config = &bench->config;
+    struct lks_config_replica *replica = &config->replicas[id];
+    const char *device = bench->options->devices[id - 1];
+    char file[LKS_CONFIG_PATH_MAX + 16];
+    (void)snprintf(file, sizeof file, "%s/r%u.journal", bench->directory, id);
+    if (strlen(device != NULL ? device : file) >= sizeof replica->journal) {
+        return lks_error_set(err, -ENAMETOOLONG, "%s: too long", device != NULL ? device : file);
+    }
+    (void)strcpy(replica->journal, file);
+    if (!lks_config_default_snapshots(replica)) {
+        return lks_error_set(err, -ENAMETOOLONG, "%s: too long", bench->directory);
+    }
+    if (device != NULL) {
+        (void)strcpy(replica->journal, device);
+    }
+    struct lks_journal_options journal;
+    lks_assembly_journal_options(config, id, &journal);
+    return lks_journal_create(&journal, true, err);
+}
+
+static int use_rdma(struct bench *bench, struct lks_error *err)
+{
+    struct lks_config *config = &bench->config;
+    const char *address = bench->options->rdma_address;
+    config->fabric = LKS_CONFIG_FABRIC_RDMA;
+    config->election_timeout_ns = RDMA_ELECTION_NS;
+    if (getrandom(config->cluster_key, sizeof config->cluster_key, 0) !=
+        (ssize_t)sizeof config->cluster_key) {
+        return lks_error_set(err, -EIO, "no random bytes for the cluster's key");
+    }
+    for (uint32_t id = 1; id <= config->replicas_count; id++) {
+        struct lks_config_replica *replica = &config->replicas[id];
+        if (strlen(address) >= sizeof replica->rdma_address) {
+            return lks_error_set(err, -ENAMETOOLONG, "%s: no numeric address", address);
+        }
+        (void)strcpy(replica->rdma_address, address);
+        replica->rdma_port = (uint16_t)(RDMA_PORT + id);
+    }
+    return 0;
+}
+
 static int make_config(struct bench *bench, struct lks_error *err)
 {
     const struct lks_bench_replicate_options *options = bench->options;
@@ -129,10 +186,7 @@ static int make_config(struct bench *bench, struct lks_error *err)
         return lks_error_set(err, -errno, "%s: no folder can be made there: %s",
                              options->directory, lks_error_text(-errno));
     }
-    const int guarded = lks_guard_start(&bench->guard, bench->directory, err);
-    if (guarded != 0) {
-        return guarded;
-    }
+    int rc = lks_guard_start(&bench->guard, bench->directory, err);
     struct lks_config *config = &bench->config;
     lks_config_defaults(config);
     (void)strcpy(config->name, "bench");
@@ -146,24 +200,13 @@ static int make_config(struct bench *bench, struct lks_error *err)
     config->entry_bytes_max =
         COMMAND_MAX < config->ring_bytes / 8 ? COMMAND_MAX : config->ring_bytes / 8;
     config->replicas_count = options->replicas;
-    for (uint32_t id = 1; id <= options->replicas; id++) {
-        const int length = snprintf(config->replicas[id].journal,
-                                    sizeof config->replicas[id].journal, "%s/r%u.journal",
-                                    bench->directory, id);
-        if (length < 0 || (size_t)length >= sizeof config->replicas[id].journal) {
-            return lks_error_set(err, -ENAMETOOLONG, "%s: too long", bench->directory);
-        }
-        if (!lks_config_default_snapshots(&config->replicas[id])) {
-            return lks_error_set(err, -ENAMETOOLONG, "%s: too long", bench->directory);
-        }
-        struct lks_journal_options journal;
-        lks_assembly_journal_options(config, id, &journal);
-        const int rc = lks_journal_create(&journal, true, err);
-        if (rc != 0) {
-            return rc;
-        }
+    if (rc == 0 && options->rdma_address != NULL) {
+        rc = use_rdma(bench, err);
     }
-    return 0;
+    for (uint32_t id = 1; id <= options->replicas && rc == 0; id++) {
+        rc = make_journal(bench, id, err);
+    }
+    return rc;
 }
 
 static int step(struct bench *bench, struct lks_error *err)
@@ -227,6 +270,11 @@ static int start(struct bench *bench, struct lks_error *err)
         .ctx = bench,
     };
     const int rc = lks_assembly_init(&bench->leader, &options, err);
+    if (rc == 0 && bench->options->durability == LKS_DURABILITY_PMEM_READ &&
+        bench->leader.durability.durability != LKS_DURABILITY_PMEM_READ) {
+        return lks_error_set(err, -ENOTSUP, "--durability pmem-read: not there: %s",
+                             bench->leader.durability.reason);
+    }
     return rc != 0 ? rc : settle(bench, err);
 }
 
@@ -235,7 +283,7 @@ static int run_batch(struct bench *bench, uint32_t count, struct lks_error *err)
 {
     const uint64_t target = bench->answered + count;
     uint32_t submitted = 0;
-    while (bench->answered < target) {
+    for (uint32_t turn = 1; bench->answered < target; turn++) {
         while (submitted < count) {
             const int rc = lks_replica_submit(bench->leader.replica, bench->command,
                                               bench->options->size, submitted);
@@ -251,33 +299,56 @@ static int run_batch(struct bench *bench, uint32_t count, struct lks_error *err)
         if (rc < 0) {
             return rc;
         }
-        if (bench->answered < target) {
+        if (bench->answered < target && turn % TURNS_BETWEEN_CLOCKS == 0) {
             bench->now_ns = lks_clock_monotonic_ns();
         }
     }
     return 0;
 }
 
-static int closed_loop(struct bench *bench, struct lks_floor *lowest, struct lks_error *err)
+static int start_floor(struct bench *bench, struct lks_error *err)
+{
+    const bool durable = bench->leader.durability.durability != LKS_DURABILITY_MEMORY;
+    return bench->options->rdma_address != NULL
+               ? lks_rdma_floor_connect(&bench->rdma_floor, &bench->config, err)
+               : lks_floor_init(&bench->floor, bench->directory, bench->options->replicas,
+                                UINT64_C(64) << 20, durable, err);
+}
+
+/* What the floor takes for the bytes of one command's entry. */
+static int run_floor(struct bench *bench, uint64_t *taken_ns, struct lks_error *err)
 {
     const uint64_t span = lks_entry_span(bench->options->size);
+    if (bench->options->rdma_address != NULL) {
+        return lks_rdma_floor_write(&bench->rdma_floor, (uint32_t)span, taken_ns, err);
+    }
+    const uint64_t before = lks_clock_monotonic_ns();
+    lks_floor_copy(&bench->floor, bench->command, span);
+    *taken_ns = lks_clock_monotonic_ns() - before;
+    return 0;
+}
+
+static int closed_loop(struct bench *bench, struct lks_error *err)
+{
+    uint64_t taken_ns = 0;
     int rc = 0;
     bench->timed = true;
-    for (uint32_t i = 0; i < WARM_UP && rc == 0; i++) {
+    for (uint32_t i = 0; i < bench->warm_up && rc == 0; i++) {
         rc = run_batch(bench, 1, err);
-        lks_floor_copy(lowest, bench->command, span);
+        rc = rc == 0 ? run_floor(bench, &taken_ns, err) : rc;
     }
+    const uint32_t block =
+        bench->options->rdma_address != NULL ? RDMA_BLOCK_SAMPLES : BLOCK_SAMPLES;
     while (bench->samples.count < bench->options->samples && rc == 0) {
-        for (uint32_t i = 0; i < BLOCK_SAMPLES && rc == 0; i++) {
+        for (uint32_t i = 0; i < block && rc == 0; i++) {
             bench->now_ns = lks_clock_monotonic_ns();
             const uint64_t before = bench->now_ns;
             rc = run_batch(bench, 1, err);
             lks_samples_add(&bench->samples, bench->answered_ns - before);
         }
-        for (uint32_t i = 0; i < BLOCK_SAMPLES; i++) {
-            const uint64_t before = lks_clock_monotonic_ns();
-            lks_floor_copy(lowest, bench->command, span);
-            lks_samples_add(&bench->floor_samples, lks_clock_monotonic_ns() - before);
+        for (uint32_t i = 0; i < block && rc == 0; i++) {
+            rc = run_floor(bench, &taken_ns, err);
+            lks_samples_add(&bench->floor_samples, taken_ns);
         }
     }
     return rc;
@@ -345,8 +416,9 @@ static void report(struct bench *bench)
         best = bench->batch_rate[b] > best ? bench->batch_rate[b] : best;
     }
     FILE *table = options->json ? stderr : stdout;
-    fprintf(table, "replicate: %u replicas, %u bytes, %s, shm; closed loop, %zu samples\n",
-            options->replicas, options->size, durability, bench->samples.count);
+    const char *fabric = lks_config_fabric_name(bench->config.fabric);
+    fprintf(table, "replicate: %u replicas, %u bytes, %s, %s; closed loop, %zu samples\n",
+            options->replicas, options->size, durability, fabric, bench->samples.count);
     fprintf(table, "  %-9s %10s %10s %10s %10s\n", "ns", "p50", "p99", "p99.9", "max");
     fprintf(table, "  %-9s %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64 "\n",
             "commit", p50,
@@ -365,12 +437,12 @@ static void report(struct bench *bench)
     if (options->json) {
         printf("{\"p50_ns\":%" PRIu64 ",\"p99_ns\":%" PRIu64 ",\"p999_ns\":%" PRIu64
                ",\"max_ns\":%" PRIu64 ",\"floor_p50_ns\":%" PRIu64
-               ",\"ops_per_s\":%.0f,\"samples\":%zu,\"durability\":\"%s\",\"fabric\":\"shm\","
+               ",\"ops_per_s\":%.0f,\"samples\":%zu,\"durability\":\"%s\",\"fabric\":\"%s\","
                "\"replicas\":%u,\"size\":%u,\"commit\":\"%s\"}\n",
                p50, lks_samples_percentile(&bench->samples, 0.99),
                lks_samples_percentile(&bench->samples, 0.999), lks_samples_max(&bench->samples),
-               floor_p50, best, bench->samples.count, durability, options->replicas,
-               options->size, LKS_COMMIT);
+               floor_p50, best, bench->samples.count, durability, fabric,
+               options->replicas, options->size, LKS_COMMIT);
     }
 }
 
@@ -383,7 +455,9 @@ static void clean_up(struct bench *bench)
             (void)waitpid(bench->followers[id], NULL, 0);
         }
         if (bench->config.replicas[id].journal[0] != '\0') {
-            (void)unlink(bench->config.replicas[id].journal);
+            if (bench->options->devices[id - 1] == NULL) {
+                (void)unlink(bench->config.replicas[id].journal);
+            }
             (void)unlink(bench->config.replicas[id].snapshots);
         }
         char socket[LKS_CONFIG_PATH_MAX + 16];
@@ -392,6 +466,8 @@ static void clean_up(struct bench *bench)
         (void)snprintf(socket, sizeof socket, "%s/r%u.lock", bench->directory, id);
         (void)unlink(socket);
     }
+    lks_floor_fini(&bench->floor);
+    lks_rdma_floor_fini(&bench->rdma_floor);
     (void)rmdir(bench->directory);
     lks_guard_dismiss(&bench->guard);
     lks_samples_fini(&bench->samples);
@@ -413,8 +489,8 @@ int lks_bench_replicate(const struct lks_bench_replicate_options *options, struc
         return lks_error_set(err, -ENOMEM, "no memory for the benchmark");
     }
     bench->options = options;
+    bench->warm_up = options->rdma_address != NULL ? RDMA_WARM_UP : WARM_UP;
     memset(bench->command, 'x', sizeof bench->command);
-    struct lks_floor lowest = {0};
     int rc = lks_samples_init(&bench->samples, options->samples);
     if (rc == 0) {
         rc = lks_samples_init(&bench->floor_samples, options->samples);
@@ -422,16 +498,19 @@ int lks_bench_replicate(const struct lks_bench_replicate_options *options, struc
     if (rc == 0) {
         rc = make_config(bench, err);
     }
+    if (rc == 0 && options->rdma_address != NULL) {
+        /* Its processes begin before this one has opened a device. */
+        rc = lks_rdma_floor_init(&bench->rdma_floor, &bench->config,
+                                 options->durability == LKS_DURABILITY_PMEM_READ, err);
+    }
     if (rc == 0) {
         rc = start(bench, err);
     }
     if (rc == 0) {
-        const bool durable = bench->leader.durability.durability != LKS_DURABILITY_MEMORY;
-        rc = lks_floor_init(&lowest, bench->directory, options->replicas, UINT64_C(64) << 20,
-                            durable, err);
+        rc = start_floor(bench, err);
     }
     if (rc == 0) {
-        rc = closed_loop(bench, &lowest, err);
+        rc = closed_loop(bench, err);
     }
     if (rc == 0) {
         bench->private_before = private_bytes();
@@ -443,7 +522,6 @@ int lks_bench_replicate(const struct lks_bench_replicate_options *options, struc
     if (rc == 0) {
         report(bench);
     }
-    lks_floor_fini(&lowest);
     clean_up(bench);
     free(bench);
     return rc;

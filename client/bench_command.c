@@ -2,6 +2,7 @@
  * `lockstep bench replicate|failover|recovery|endurance`: the figures of docs/performance.md, on
  * the machine at hand. Main thread; prints for people, or with --json one object on the last line.
  */
+#include "bench/permission.h"
 #include "bench/replicate.h"
 #include "client/bench_endurance.h"
 #include "client/bench_failover.h"
@@ -38,6 +39,10 @@ struct bench_options {
     bool json;
     enum lks_durability durability;
     const char *directory;
+    bool rdma;
+    const char *address;
+    const char *devices[LKS_REPLICAS_MAX];
+    uint32_t devices_count;
 };
 
 /* The options that are plain numbers. */
@@ -97,8 +102,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case 'D':
         if (lks_durability_parse(argument, &options->durability) != 0) {
-            argp_error(state, "--durability %s: must be memory, writer-flush or pmem-ack",
-                       argument);
+            argp_error(state, "--durability %s: must be memory, writer-flush, pmem-ack or "
+                              "pmem-read", argument);
         }
         return 0;
     case 'R':
@@ -115,9 +120,20 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         }
         return 0;
     case 'f':
-        if (strcmp(argument, "shm") != 0) {
-            argp_error(state, "--fabric %s: this version has shm only", argument);
+        if (strcmp(argument, "shm") != 0 && strcmp(argument, "rdma") != 0) {
+            argp_error(state, "--fabric %s: must be shm or rdma", argument);
         }
+        options->rdma = strcmp(argument, "rdma") == 0;
+        return 0;
+    case 'a':
+        options->address = argument;
+        return 0;
+    case 'J':
+        if (options->devices_count == LKS_REPLICAS_MAX) {
+            argp_error(state, "--device %s: more than %u", argument, LKS_REPLICAS_MAX);
+        }
+        options->devices[options->devices_count] = argument;
+        options->devices_count++;
         return 0;
     case 'd':
         options->directory = argument;
@@ -144,9 +160,12 @@ static int replicate_command(int argc, char **argv)
     static const struct argp_option table[] = {
         {"replicas", 'n', "N", 0, "1, 3, 5 or 7 (default 3)", 0},
         {"size", 's', "BYTES", 0, "Of a command (default 64)", 0},
-        {"durability", 'D', "MODE", 0, "memory, writer-flush or pmem-ack (default writer-flush)",
-         0},
-        {"fabric", 'f', "NAME", 0, "shm", 0},
+        {"durability", 'D', "MODE", 0, "memory, writer-flush, pmem-ack or pmem-read (default "
+         "writer-flush; with --fabric rdma memory)", 0},
+        {"fabric", 'f', "NAME", 0, "shm or rdma (default shm)", 0},
+        {"address", 'a', "A", 0, "rdma: numeric address of the RDMA device", 0},
+        {"device", 'J', "PATH", 0, "Device DAX for a journal, once for each replica; what it holds "
+         "is lost", 0},
         {"samples", 'S', "N", 0, "Of the closed loop (default 200000)", 0},
         {"commands", 'C', "N", 0, "For each batch size of the open loop (default 500000)", 0},
         {"ring", 'R', "SIZE", 0, "Of the log, to be written anew meanwhile (default: holds all)",
@@ -165,10 +184,25 @@ static int replicate_command(int argc, char **argv)
                                     .size = 64,
                                     .samples = 200000,
                                     .commands = 500000,
-                                    .durability = LKS_DURABILITY_WRITER_FLUSH,
+                                    .durability = LKS_DURABILITY_AUTO,
                                     .directory = "/dev/shm"};
     (void)argp_parse(&argp, argc, argv, 0, NULL, &options);
-    const struct lks_bench_replicate_options bench = {
+    struct lks_error err = {0};
+    if (options.rdma != (options.address != NULL)) {
+        (void)lks_error_set(&err, -EINVAL, options.rdma
+                                ? "--fabric rdma: give the device's address with --address"
+                                : "--address: is for --fabric rdma only");
+        return finish("replicate", -EINVAL, &err);
+    }
+    if (options.devices_count != 0 && options.devices_count != options.replicas) {
+        (void)lks_error_set(&err, -EINVAL, "--device: given %u times, but there are %u replicas",
+                            options.devices_count, options.replicas);
+        return finish("replicate", -EINVAL, &err);
+    }
+    if (options.durability == LKS_DURABILITY_AUTO) {
+        options.durability = options.rdma ? LKS_DURABILITY_MEMORY : LKS_DURABILITY_WRITER_FLUSH;
+    }
+    struct lks_bench_replicate_options bench = {
         .replicas = options.replicas,
         .size = options.size,
         .durability = options.durability,
@@ -176,9 +210,10 @@ static int replicate_command(int argc, char **argv)
         .batch_commands = options.commands,
         .ring_bytes = options.ring_bytes,
         .directory = options.directory,
+        .rdma_address = options.address,
         .json = options.json,
     };
-    struct lks_error err = {0};
+    memcpy(bench.devices, options.devices, sizeof bench.devices);
     return finish("replicate", lks_bench_replicate(&bench, &err), &err);
 }
 
@@ -302,18 +337,51 @@ static int endurance_command(int argc, char **argv)
     return finish("endurance", lks_bench_endurance(&bench, &err), &err);
 }
 
+static int permission_command(int argc, char **argv)
+{
+    static const struct argp_option table[] = {
+        {"address", 'a', "A", 0, "Numeric address of the RDMA device", 0},
+        {"ring", 'R', "SIZE", 0, "Of the log (default 64M)", 0},
+        {"rounds", 'r', "N", 0, "Times to give and take it (default 200)", 0},
+        {"json", 'j', NULL, 0, "One JSON object on the last line", 0},
+        {0},
+    };
+    static const struct argp argp = {
+        .options = table,
+        .parser = parse,
+        .doc = "Time that giving write permission on a log and taking it away takes on an RDMA "
+               "device, by step and by mechanism.",
+    };
+    struct bench_options options = {.rounds = 200, .ring_bytes = UINT64_C(64) << 20};
+    (void)argp_parse(&argp, argc, argv, 0, NULL, &options);
+    const struct lks_bench_permission_options bench = {
+        .address = options.address,
+        .ring_bytes = options.ring_bytes,
+        .rounds = options.rounds,
+        .json = options.json,
+    };
+    struct lks_error err = {0};
+    if (options.address == NULL) {
+        (void)lks_error_set(&err, -EINVAL, "give the RDMA device's address with --address");
+        return finish("permission", -EINVAL, &err);
+    }
+    return finish("permission", lks_bench_permission(&bench, &err), &err);
+}
+
 int lks_bench_command(int argc, char **argv)
 {
     static const char help[] =
-        "Usage: lockstep bench replicate|failover|recovery|endurance [OPTION...]\n"
+        "Usage: lockstep bench replicate|failover|recovery|endurance|permission [OPTION...]\n"
         "  replicate  propose-to-commit time and throughput inside the leader's process\n"
         "  failover   from the loss of the leader to the next acknowledged write\n"
         "  recovery   from the start of a filled cluster until it serves\n"
         "  endurance  a ring written many times over: memory and latency under snapshots\n"
+        "  permission giving and taking write permission on an RDMA device\n"
         "Each has --help. Exit codes: 0 measured; 1 failed; 2 wrong arguments.\n";
     static char replicate_name[] = "lockstep bench replicate";
     static char failover_name[] = "lockstep bench failover";
     static char recovery_name[] = "lockstep bench recovery";
+    static char permission_name[] = "lockstep bench permission";
     static char endurance_name[] = "lockstep bench endurance";
     if (argc >= 2 && strcmp(argv[1], "replicate") == 0) {
         argv[1] = replicate_name;
@@ -330,6 +398,10 @@ int lks_bench_command(int argc, char **argv)
     if (argc >= 2 && strcmp(argv[1], "endurance") == 0) {
         argv[1] = endurance_name;
         return endurance_command(argc - 1, argv + 1);
+    }
+    if (argc >= 2 && strcmp(argv[1], "permission") == 0) {
+        argv[1] = permission_name;
+        return permission_command(argc - 1, argv + 1);
     }
     const bool asked = argc >= 2 && strcmp(argv[1], "--help") == 0;
     fputs(help, asked ? stdout : stderr);
