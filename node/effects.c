@@ -29,9 +29,10 @@ static int write_piece(struct lks_replica *replica, uint32_t peer, uint64_t from
                        uint64_t id)
 {
     struct lks_journal *journal = replica->options.journal;
+    const uint32_t more = id == 0 ? LKS_FABRIC_MORE : 0; /* what carries the id follows at once */
     return lks_fabric_write_log(replica->options.fabric, peer, lks_journal_place(journal, from),
                                 lks_journal_address(journal, from), bytes,
-                                durable_flag(&replica->peers[peer]), id);
+                                durable_flag(&replica->peers[peer]) | more, id);
 }
 
 static int write_word(struct lks_replica *replica, uint32_t peer, size_t field, uint64_t value,

@@ -12,7 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FLAGS_KNOWN (LKS_FABRIC_INLINE | LKS_FABRIC_WAKE | LKS_FABRIC_DURABLE)
+#define FLAGS_KNOWN \
+    (LKS_FABRIC_INLINE | LKS_FABRIC_WAKE | LKS_FABRIC_DURABLE | LKS_FABRIC_MORE)
 #define LOG_HEAD_BYTES 4096u /* of the log memory: the fabric's own */
 
 struct sim_fabric {

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "verbs/fabric.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define LKS_RDMA_ADDRESS_MAX 64u
@@ -27,7 +28,29 @@ struct lks_rdma_options {
     uint8_t traffic_class;        /* of all packets; RoCE v2: DSCP << 2. 0: the system's */
     uint8_t ack_timeout_exponent; /* 4.096 us << this, 1..31; 0: 13, which is 34 ms */
     uint8_t retry_count;          /* 1..7 repetitions before a peer counts as gone; 0: 6 */
+    uint8_t service_level;        /* 0..15, of the paths: what writes the logs */
+    uint16_t pkey;                /* partition of the paths; 0: that of the own address */
+    bool gid_chosen;              /* gid_index is the entry of the paths; else the address's entry,
+                                     RoCE v2 where there is one */
+    uint8_t gid_index;
 };
+
+/* The exponent of the least acknowledgement timeout that is not below ns: 1..31. */
+uint8_t lks_rdma_timeout_exponent(uint64_t ns);
+
+struct lks_rdma_device {
+    char name[64];
+    char driver[32]; /* the kernel's; "": a device without hardware */
+    bool hardware;
+};
+
+/*
+ * Finds the RDMA device behind a numeric address, and lets go of it again. Any thread. -EINVAL (no
+ * address), -ENODEV (none has it, or the connection manager's module is not loaded: it may come
+ * yet), errno; err says the way out.
+ */
+int lks_rdma_find_device(const char *address, struct lks_rdma_device *device,
+                         struct lks_error *err);
 
 /*
  * Binds to the own place, opens the device behind it, registers memory (the log once to be read

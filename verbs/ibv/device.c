@@ -61,17 +61,64 @@ static int parse_places(struct lks_ibv_fabric *ibv, struct lks_error *err)
 }
 
 /* The kernel driver's name; "" for a device without hardware, as software drivers make them. */
-static void find_driver(struct lks_ibv_fabric *ibv)
+static void find_driver(const struct ibv_context *context, char driver[32])
 {
     char path[128];
     char target[PATH_MAX];
-    (void)snprintf(path, sizeof path, SYSFS_DEVICE, ibv_get_device_name(ibv->context->device));
+    (void)snprintf(path, sizeof path, SYSFS_DEVICE, ibv_get_device_name(context->device));
     const ssize_t length = readlink(path, target, sizeof target - 1);
+    driver[0] = '\0';
     if (length > 0) {
         target[length] = '\0';
         const char *name = strrchr(target, '/');
-        (void)snprintf(ibv->driver, sizeof ibv->driver, "%.31s", name != NULL ? name + 1 : target);
+        (void)snprintf(driver, 32, "%.31s", name != NULL ? name + 1 : target);
     }
+}
+
+static int no_connection_manager(int code, struct lks_error *err)
+{
+    return lks_error_set(err, code == -ENOENT ? -ENODEV : code, "no RDMA connection manager (%s): "
+                         "load the kernel module rdma_ucm", lks_error_text(code));
+}
+
+static int no_device(const char *address, struct lks_error *err)
+{
+    return lks_error_set(err, -ENODEV, "no RDMA device has the address %s: see `rdma link` and "
+                         "`ip address`; Soft-RoCE is added by `rdma link add rxe0 type rxe netdev "
+                         "NAME`", address);
+}
+
+int lks_rdma_find_device(const char *address, struct lks_rdma_device *device,
+                         struct lks_error *err)
+{
+    struct lks_rdma_place place = {.port = 1}; /* any: none is taken */
+    struct sockaddr_storage own;
+    struct rdma_cm_id *id = NULL;
+    int code = strlen(address) < sizeof place.address ? 0 : -EINVAL;
+    if (code == 0) {
+        (void)strcpy(place.address, address);
+        code = lks_ibv_parse_place(&place, &own);
+    }
+    if (code != 0) {
+        return lks_error_set(err, code, "\"%s\" is no numeric IPv4 or IPv6 address", address);
+    }
+    ((struct sockaddr_in *)(void *)&own)->sin_port = 0; /* (at the same place in both families) */
+    if (rdma_create_id(NULL, &id, NULL, RDMA_PS_TCP) != 0) {
+        return no_connection_manager(errno != 0 ? -errno : -ENODEV, err);
+    }
+    code = rdma_bind_addr(id, (struct sockaddr *)&own) == 0 ? 0 : -errno;
+    if (code == -ENODEV || code == -EADDRNOTAVAIL || (code == 0 && id->verbs == NULL)) {
+        code = no_device(address, err);
+    } else if (code != 0) {
+        code = lks_error_set(err, code, "RDMA address %s: %s", address, lks_error_text(code));
+    } else {
+        (void)snprintf(device->name, sizeof device->name, "%.63s",
+                       ibv_get_device_name(id->verbs->device));
+        find_driver(id->verbs, device->driver);
+        device->hardware = device->driver[0] != '\0';
+    }
+    (void)rdma_destroy_id(id);
+    return code;
 }
 
 static int bind_listener(struct lks_ibv_fabric *ibv, struct lks_error *err)
@@ -79,9 +126,7 @@ static int bind_listener(struct lks_ibv_fabric *ibv, struct lks_error *err)
     const struct lks_rdma_place *place = &ibv->rdma.places[ibv->self];
     ibv->channel = rdma_create_event_channel();
     if (ibv->channel == NULL) {
-        const int code = -errno;
-        return lks_error_set(err, code, "no RDMA connection manager (%s): load the kernel module "
-                             "rdma_ucm", lks_error_text(code));
+        return no_connection_manager(errno != 0 ? -errno : -ENODEV, err);
     }
     int code = make_non_blocking(ibv->channel->fd);
     if (code == 0 && rdma_create_id(ibv->channel, &ibv->listener, NULL, RDMA_PS_TCP) != 0) {
@@ -96,9 +141,7 @@ static int bind_listener(struct lks_ibv_fabric *ibv, struct lks_error *err)
                              "this replica, or choose another port", place->address, place->port);
     }
     if (code == -ENODEV || code == -EADDRNOTAVAIL || (code == 0 && ibv->listener->verbs == NULL)) {
-        return lks_error_set(err, -ENODEV, "no RDMA device has the address %s: see `rdma link` and "
-                             "`ip address`; Soft-RoCE is added by `rdma link add rxe0 type rxe "
-                             "netdev NAME`", place->address);
+        return no_device(place->address, err);
     }
     if (code != 0) {
         return lks_error_set(err, code, "RDMA address %s port %u: %s", place->address,
@@ -163,7 +206,7 @@ static int check_device(struct lks_ibv_fabric *ibv, struct lks_error *err)
     }
     const bool windows = (device.device_cap_flags & (int)(IBV_DEVICE_MEM_WINDOW_TYPE_2A |
                                                           IBV_DEVICE_MEM_WINDOW_TYPE_2B)) != 0;
-    find_driver(ibv);
+    find_driver(ibv->context, ibv->driver);
     ibv->fence = lks_ibv_fence_for(ibv->driver, windows);
     const int reads = device.max_qp_rd_atom < device.max_qp_init_rd_atom
                           ? device.max_qp_rd_atom
@@ -238,7 +281,7 @@ int lks_ibv_device_init(struct lks_ibv_fabric *ibv, struct lks_error *err)
     if (code == 0) {
         code = make_queues(ibv, err);
     }
-    return code;
+    return code == 0 ? lks_ibv_way_init(ibv, err) : code;
 }
 
 void lks_ibv_deafen(struct lks_ibv_fabric *ibv)

@@ -22,6 +22,7 @@
 #define LOOK_INTERVAL_NS (UINT64_C(500) * LKS_NS_PER_US)
 #define RETRIES 6
 #define ACK_TIMEOUT 13 /* 4.096 us << 13 is 34 ms, and seven of them a quarter of a second */
+#define SLOWEST_ADAPTER 4u /* what the specification allows it to make of the timeout */
 #define DESCRIPTION_BYTES 400u
 
 /* ---- events --------------------------------------------------------------------------------- */
@@ -123,6 +124,9 @@ static void advance(struct lks_ibv_fabric *ibv)
         if (peer->due != 0) {
             lks_ibv_send_due(ibv, id);
         }
+        if (peer->path != NULL) {
+            lks_ibv_queue_ring(ibv, &peer->path->queue);
+        }
     }
 }
 
@@ -197,9 +201,10 @@ static void ibv_describe(const struct lks_fabric *fabric, char *text, size_t byt
 {
     const struct lks_ibv_fabric *ibv = lks_ibv_of_const(fabric);
     (void)snprintf(text, bytes, "RDMA device %s, driver %s; a silent peer is given up after "
-                   "%" PRIu64 " ms or more; permission ends by: %s (%s)",
+                   "%" PRIu64 " to %" PRIu64 " ms; permission ends by: %s (%s)",
                    ibv_get_device_name(ibv->context->device),
                    ibv->driver[0] != '\0' ? ibv->driver : "without hardware", patience_ms(ibv),
+                   SLOWEST_ADAPTER * patience_ms(ibv),
                    ibv->fence->name, ibv->fence->evidence);
 }
 
@@ -234,6 +239,10 @@ static int check_options(const struct lks_fabric_options *options,
     if (rdma->ack_timeout_exponent > 31 || rdma->retry_count > 7) {
         return lks_error_set(err, -EINVAL, "RDMA acknowledgement timeout 2^%u and %u retries: at "
                              "most 2^31 and 7", rdma->ack_timeout_exponent, rdma->retry_count);
+    }
+    if (rdma->service_level > 15) {
+        return lks_error_set(err, -EINVAL, "RDMA service level %u: at most 15",
+                             rdma->service_level);
     }
     if (options->replicas < 1 || options->replicas > LKS_REPLICAS_MAX || options->replica < 1 ||
         options->replica > options->replicas) {

@@ -2,7 +2,8 @@
  * What the files of the RDMA backend share: the fabric object. fabric.c owns its life and the ops
  * table, device.c the device and the registered memory, meeting.c makes connections and link.c
  * ends them, handshake.c proves the key, grant.c is the owner's side of write permission, path.c
- * the writer's, transfer.c moves bytes, arrival.c takes completions apart, wake.c sleeps.
+ * the writer's, way.c how a path goes, transfer.c moves bytes, arrival.c takes completions apart,
+ * wake.c sleeps.
  *
  * One thread uses a fabric; what may block is done by the helper's. Invariant: a queue pair is
  * posted to only while its queue has it, and a job's fields are touched by one thread at a time.
@@ -286,6 +287,7 @@ struct lks_ibv_fabric {
     struct ibv_cq *cq;
     uint64_t message_bytes_max; /* of one work request */
     uint32_t inline_max;
+    uint16_t pkey_index; /* of the configured partition */
     uint8_t read_depth; /* reads under way, a queue pair */
     char driver[32];
     /* Registered memory. */
@@ -434,6 +436,13 @@ struct lks_ibv_ends {
 /* Any thread. Errors: errno of the device. */
 int lks_ibv_queue_pair_init(struct ibv_qp *qp, const struct ibv_qp_attr *way, int access);
 int lks_ibv_queue_pair_connect(struct ibv_qp *qp, const struct lks_ibv_ends *ends);
+
+/* ---- way.c ----------------------------------------------------------------------------------- */
+
+/* Finds what the configuration names at the port; -EINVAL: it is not there. */
+int lks_ibv_way_init(struct lks_ibv_fabric *ibv, struct lks_error *err);
+/* The way of the paths to a peer, beginning with that of its control queue pair. */
+void lks_ibv_way_choose(const struct lks_ibv_fabric *ibv, uint32_t peer, struct ibv_qp_attr *way);
 
 /* ---- path.c ---------------------------------------------------------------------------------- */
 

@@ -49,22 +49,13 @@ static int learn_way(struct lks_ibv_fabric *ibv, uint32_t peer)
 {
     struct lks_ibv_link *link = &ibv->peers[peer].link;
     struct ibv_qp_init_attr ignored;
-    struct ibv_gid_entry gid;
     const int mask = IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_PORT | IBV_QP_PKEY_INDEX |
                      IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT;
     const int code = -ibv_query_qp(link->queue.qp, &link->attributes, mask, &ignored);
-    if (code != 0) {
-        return code;
+    if (code == 0) {
+        lks_ibv_way_choose(ibv, peer, &link->attributes);
     }
-    /* The connection manager has chosen by the own address; the most reported defect of all is
-     * one that a router drops. */
-    if (ibv_query_gid_ex(ibv->context, link->attributes.port_num,
-                         link->attributes.ah_attr.grh.sgid_index, &gid, 0) == 0 &&
-        gid.gid_type == IBV_GID_TYPE_ROCE_V1) {
-        lks_log_warn(ibv->options.log_sink, "r%u: the connection goes over RoCE v1, which no "
-                     "router carries: set the port's default with cma_roce_mode to RoCE v2", peer);
-    }
-    return 0;
+    return code;
 }
 
 void lks_ibv_link_join(struct lks_ibv_fabric *ibv, uint32_t id)

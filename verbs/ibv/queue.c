@@ -40,6 +40,7 @@ void lks_ibv_queue_begin(struct lks_ibv_fabric *ibv, struct lks_ibv_queue *queue
     queue->generation = ibv->last_generation;
     queue->qp = qp;
     queue->unsignalled = 0;
+    queue->chained = 0;
     queue->failed = false;
     queue->told = 0;
 }
@@ -89,12 +90,22 @@ static void end_unposted(struct lks_ibv_fabric *ibv, struct lks_ibv_queue *queue
     }
 }
 
+/* What the device was not told of, from the chain's place `from` on, will not complete. */
+static void forget_chain(struct lks_ibv_queue *queue, uint32_t from)
+{
+    for (uint32_t i = from; i < queue->chained; i++) {
+        queue->operations[(uint32_t)queue->chain[i].wr_id & (queue->depth - 1)].posted = false;
+    }
+    queue->chained = 0;
+}
+
 void lks_ibv_queue_fail(struct lks_ibv_queue *queue, int status)
 {
     if (!queue->failed) {
         queue->failed = true;
         queue->told = status;
     }
+    forget_chain(queue, 0);
 }
 
 void lks_ibv_queue_completed(struct lks_ibv_fabric *ibv, struct lks_ibv_queue *queue,
@@ -166,44 +177,71 @@ static void copy_to_slot(struct lks_ibv_queue *queue, const struct lks_ibv_work 
     piece->lkey = queue->slots_lkey;
 }
 
+/* One doorbell for the whole chain. */
+static int ring(struct lks_ibv_fabric *ibv, struct lks_ibv_queue *queue)
+{
+    struct ibv_send_wr *bad = NULL;
+    for (uint32_t i = 0; i < queue->chained; i++) {
+        queue->chain[i].sg_list = &queue->pieces[i];
+        queue->chain[i].next = i + 1 < queue->chained ? &queue->chain[i + 1] : NULL;
+    }
+    const int code = ibv_post_send(queue->qp, queue->chain, &bad);
+    if (code != 0) {
+        uint32_t taken = 0; /* those before the bad one are under way */
+        while (taken < queue->chained && &queue->chain[taken] != bad) {
+            taken++;
+        }
+        forget_chain(queue, taken);
+        lks_ibv_queue_fail(queue, -LKS_EBROKEN);
+        end_unposted(ibv, queue);
+    }
+    queue->chained = 0;
+    return -code;
+}
+
+void lks_ibv_queue_ring(struct lks_ibv_fabric *ibv, struct lks_ibv_queue *queue)
+{
+    if (queue->chained != 0) {
+        (void)ring(ibv, queue); /* a failure breaks the queue, and its operations end with it */
+    }
+}
+
 int lks_ibv_queue_post(struct lks_ibv_fabric *ibv, struct lks_ibv_queue *queue,
                        const struct lks_ibv_work *work, enum lks_ibv_purpose purpose,
                        uint64_t id)
 {
+    LKS_ASSERT(!work->copy || !work->more);
     if (queue->failed || queue->qp == NULL) {
         take_failed(ibv, queue, (uint8_t)purpose, id);
         return 0;
     }
-    struct ibv_sge piece = {
+    struct ibv_sge *piece = &queue->pieces[queue->chained];
+    struct ibv_send_wr *request = &queue->chain[queue->chained];
+    *piece = (struct ibv_sge){
         .addr = (uintptr_t)work->local, .length = work->bytes, .lkey = work->lkey};
-    struct ibv_send_wr request = {.wr_id = work_id(queue, queue->next),
-                                  .sg_list = &piece,
-                                  .num_sge = work->bytes != 0 ? 1 : 0,
-                                  .opcode = work->opcode};
-    struct ibv_send_wr *bad = NULL;
-    request.wr.rdma.remote_addr = work->remote;
-    request.wr.rdma.rkey = work->rkey;
-    if (work->copy && work->bytes <= queue->inline_max) {
-        request.send_flags |= IBV_SEND_INLINE;
+    *request = (struct ibv_send_wr){.wr_id = work_id(queue, queue->next),
+                                    .num_sge = work->bytes != 0 ? 1 : 0,
+                                    .opcode = work->opcode};
+    request->wr.rdma.remote_addr = work->remote;
+    request->wr.rdma.rkey = work->rkey;
+    if (work->bytes != 0 && work->bytes <= queue->inline_max &&
+        work->opcode != IBV_WR_RDMA_READ) {
+        request->send_flags |= IBV_SEND_INLINE; /* the device need not fetch them */
     } else if (work->copy) {
-        copy_to_slot(queue, work, &piece);
+        copy_to_slot(queue, work, piece);
     }
     if (must_signal(queue, id != 0)) {
-        request.send_flags |= IBV_SEND_SIGNALED;
-    }
-    const int code = ibv_post_send(queue->qp, &request, &bad);
-    if (code != 0) {
-        lks_ibv_queue_fail(queue, -LKS_EBROKEN);
-        take_failed(ibv, queue, (uint8_t)purpose, id);
-        return -code;
+        request->send_flags |= IBV_SEND_SIGNALED;
     }
     take_place(queue, (uint8_t)purpose, id, true);
-    return 0;
+    queue->chained++;
+    return work->more && queue->chained < LKS_IBV_CHAIN_MAX ? 0 : ring(ibv, queue);
 }
 
 int lks_ibv_queue_post_bind(struct lks_ibv_queue *queue, struct ibv_mw *window,
                             const struct ibv_mw_bind_info *info, uint32_t rkey)
 {
+    LKS_ASSERT(queue->chained == 0);
     struct ibv_send_wr request = {.wr_id = work_id(queue, queue->next),
                                   .opcode = IBV_WR_BIND_MW,
                                   .send_flags = IBV_SEND_SIGNALED};
@@ -220,6 +258,7 @@ int lks_ibv_queue_post_bind(struct lks_ibv_queue *queue, struct ibv_mw *window,
 
 int lks_ibv_queue_post_invalidate(struct lks_ibv_queue *queue, uint32_t rkey)
 {
+    LKS_ASSERT(queue->chained == 0);
     struct ibv_send_wr request = {.wr_id = work_id(queue, queue->next),
                                   .opcode = IBV_WR_LOCAL_INV,
                                   .send_flags = IBV_SEND_SIGNALED};

@@ -1,7 +1,8 @@
 /*
  * The send side of one queue pair: what was posted and has not completed, in order. Operations
- * without an id are signalled only now and then; the completion of a later one ends them. After a
- * failure nothing is posted any more: operations are taken and end with an error, in their place.
+ * without an id are signalled only now and then; the completion of a later one ends them. What is
+ * followed at once by more waits for it, so that the device is told of both by one doorbell. After
+ * a failure nothing is posted any more: operations are taken and end with an error, in their place.
  * Fabric's thread; the queue pair itself is made and destroyed by others. Invariant: each posted
  * work request ends exactly once, by its completion, by a later one's, or by _abandon.
  */
@@ -33,6 +34,8 @@ struct lks_ibv_operation {
     bool posted; /* a completion, or _abandon, will end it; else the failure before it does */
 };
 
+#define LKS_IBV_CHAIN_MAX 4u
+
 struct lks_ibv_queue {
     struct ibv_qp *qp; /* NULL: none */
     uint8_t peer;
@@ -42,6 +45,9 @@ struct lks_ibv_queue {
     uint32_t first;      /* operations [first, next) are under way; both count on and wrap */
     uint32_t next;
     uint32_t unsignalled;
+    uint32_t chained; /* the last operations that the device has not been told of */
+    struct ibv_send_wr chain[LKS_IBV_CHAIN_MAX];
+    struct ibv_sge pieces[LKS_IBV_CHAIN_MAX];
     bool failed;
     int told;      /* failed: status of the next operation with an id; then -LKS_EBROKEN */
     uint32_t inline_max;
@@ -59,6 +65,7 @@ struct lks_ibv_work {
     uint64_t remote;
     uint32_t rkey;
     bool copy; /* local may change as soon as it is posted; at most LKS_FABRIC_INLINE_MAX bytes */
+    bool more; /* another post follows at once: the device is told of both then; not with copy */
 };
 
 /* depth: at least that many operations at a time. -ENOMEM. The slots are the caller's. */
@@ -75,11 +82,13 @@ static inline uint32_t lks_ibv_queue_room(const struct lks_ibv_queue *queue)
     return queue->depth - (queue->next - queue->first);
 }
 
-/* Posts; there must be room. 0, or errno of the device (then nothing is under way and the queue
- * counts as failed). */
+/* Posts; there must be room. 0, or errno of the device (then what the device has not taken is not
+ * under way, and the queue counts as failed). */
 int lks_ibv_queue_post(struct lks_ibv_fabric *ibv, struct lks_ibv_queue *queue,
                        const struct lks_ibv_work *work, enum lks_ibv_purpose purpose,
                        uint64_t id);
+/* Tells the device of what waits for more; usually nothing. */
+void lks_ibv_queue_ring(struct lks_ibv_fabric *ibv, struct lks_ibv_queue *queue);
 int lks_ibv_queue_post_bind(struct lks_ibv_queue *queue, struct ibv_mw *window,
                             const struct ibv_mw_bind_info *info, uint32_t rkey);
 int lks_ibv_queue_post_invalidate(struct lks_ibv_queue *queue, uint32_t rkey);

@@ -10,7 +10,8 @@
 
 #include "base/assert.h"
 
-#define FLAGS_ALL ((uint32_t)(LKS_FABRIC_INLINE | LKS_FABRIC_WAKE | LKS_FABRIC_DURABLE))
+#define FLAGS_INBOX ((uint32_t)(LKS_FABRIC_INLINE | LKS_FABRIC_WAKE | LKS_FABRIC_DURABLE))
+#define FLAGS_LOG (FLAGS_INBOX | (uint32_t)LKS_FABRIC_MORE)
 #define FLUSH_BYTES 8u
 
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -45,8 +46,10 @@ static int post(struct lks_ibv_fabric *ibv, struct lks_ibv_queue *queue, struct 
                 uint64_t bytes, enum ibv_wr_opcode last, uint64_t id)
 {
     const uint8_t *local = work.local;
+    const bool more = work.more;
     while (bytes > ibv->message_bytes_max) {
         work.bytes = (uint32_t)ibv->message_bytes_max;
+        work.more = true;
         (void)lks_ibv_queue_post(ibv, queue, &work, LKS_IBV_FOR_USER, 0);
         local += work.bytes;
         work.local = local;
@@ -55,6 +58,7 @@ static int post(struct lks_ibv_fabric *ibv, struct lks_ibv_queue *queue, struct 
     }
     work.bytes = (uint32_t)bytes;
     work.opcode = last;
+    work.more = more;
     /* A failure of the device breaks the queue, and the operation ends with an error. */
     (void)lks_ibv_queue_post(ibv, queue, &work, LKS_IBV_FOR_USER, id);
     return 0;
@@ -75,12 +79,12 @@ int lks_ibv_write_log(struct lks_fabric *fabric, uint32_t id, uint64_t offset, c
                       uint64_t bytes, uint32_t flags, uint64_t operation)
 {
     struct lks_ibv_fabric *ibv = lks_ibv_of(fabric);
-    if (unlikely(!lks_ibv_is_peer(ibv, id) || (flags & ~FLAGS_ALL) != 0 ||
+    if (unlikely(!lks_ibv_is_peer(ibv, id) || (flags & ~FLAGS_LOG) != 0 ||
                  !within(offset, bytes, LKS_IBV_HEAD_BYTES, ibv->options.log.bytes))) {
         return -EINVAL;
     }
     if ((flags & LKS_FABRIC_INLINE) != 0
-            ? unlikely(bytes > LKS_FABRIC_INLINE_MAX)
+            ? unlikely(bytes > LKS_FABRIC_INLINE_MAX || (flags & LKS_FABRIC_MORE) != 0)
             : unlikely(!inside(source, bytes, ibv->options.log.address, ibv->options.log.bytes))) {
         return -EINVAL;
     }
@@ -101,7 +105,8 @@ int lks_ibv_write_log(struct lks_fabric *fabric, uint32_t id, uint64_t offset, c
                                       .remote = peer->link.regions[LKS_FABRIC_LOG].address +
                                                 offset,
                                       .rkey = path->rkey,
-                                      .copy = (flags & LKS_FABRIC_INLINE) != 0},
+                                      .copy = (flags & LKS_FABRIC_INLINE) != 0,
+                                      .more = (flags & LKS_FABRIC_MORE) != 0},
                 bytes, wakes ? IBV_WR_RDMA_WRITE_WITH_IMM : IBV_WR_RDMA_WRITE, operation);
 }
 
@@ -136,7 +141,7 @@ int lks_ibv_write_inbox(struct lks_fabric *fabric, uint32_t id, uint64_t offset,
                         const void *source, uint64_t bytes, uint32_t flags, uint64_t operation)
 {
     struct lks_ibv_fabric *ibv = lks_ibv_of(fabric);
-    if (unlikely(!lks_ibv_is_peer(ibv, id) || (flags & ~FLAGS_ALL) != 0 ||
+    if (unlikely(!lks_ibv_is_peer(ibv, id) || (flags & ~FLAGS_INBOX) != 0 ||
                  !within(offset, bytes, 0, ibv->options.inbox_bytes))) {
         return -EINVAL;
     }

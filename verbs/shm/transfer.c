@@ -16,7 +16,9 @@
 
 #include "base/assert.h"
 
-#define FLAGS_ALL ((uint32_t)(LKS_FABRIC_INLINE | LKS_FABRIC_WAKE | LKS_FABRIC_DURABLE))
+#define FLAGS_ALL                                                           \
+    ((uint32_t)(LKS_FABRIC_INLINE | LKS_FABRIC_WAKE | LKS_FABRIC_DURABLE | \
+                LKS_FABRIC_MORE))
 
 #define NON_TEMPORAL_BYTES_MIN 512u
 

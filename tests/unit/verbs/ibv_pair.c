@@ -71,7 +71,7 @@ int pair_start(struct pair *pair, uint32_t id, const char *key, uint64_t words_b
         .outstanding_max = OUTSTANDING_MAX,
         .log_sink = &pair->sinks[id],
     };
-    struct lks_rdma_options rdma = {0};
+    struct lks_rdma_options rdma = pair->rdma;
     if (id == 2) {
         options.snapshots =
             (struct lks_fabric_memory){.address = pair->area, .bytes = PAIR_AREA_BYTES, .fd = -1};

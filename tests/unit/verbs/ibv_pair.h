@@ -28,6 +28,7 @@ struct pair {
     uint8_t *area; /* replica 2's snapshots */
     char lines[3][PAIR_LINES_BYTES]; /* what each has logged */
     struct lks_log sinks[3];
+    struct lks_rdma_options rdma; /* for the next start; places and key are the pair's */
     struct lks_fabric_event last[3];
     bool seen[3][PAIR_KINDS]; /* since the last _await of that kind */
     struct lks_fabric_event events[3][PAIR_KINDS];

@@ -77,6 +77,61 @@ static void place__another_address_is_told__the_next_call_goes_there(void **stat
     }
 }
 
+static void find_device__own_address_and_others(void **state)
+{
+    (void)state;
+    struct lks_rdma_device device = {.hardware = true};
+    struct lks_error err = {0};
+    assert_int_equal(lks_rdma_find_device(pair_address(), &device, &err), 0);
+    assert_true(device.name[0] != '\0');
+    assert_int_equal(device.hardware, device.driver[0] != '\0');
+    assert_int_equal(lks_rdma_find_device("127.0.0.1", &device, &err), -ENODEV);
+    assert_non_null(strstr(err.text, "rdma link add"));
+}
+
+static void new__gid_entry_of_another_address__refused_and_the_right_ones_named(void **state)
+{
+    struct pair *pair = *state;
+    pair->rdma.gid_chosen = true;
+    pair->rdma.gid_index = 200; /* of a device that has fewer addresses */
+    assert_int_equal(pair_start(pair, 1, "secret", 4096), -EINVAL);
+    assert_non_null(strstr(pair->lines[1], "rdma.gid_index 200"));
+    assert_non_null(strstr(pair->lines[1], "(RoCE v2)"));
+}
+
+static void new__partition_that_the_port_is_not_in__refused(void **state)
+{
+    struct pair *pair = *state;
+    pair->rdma.pkey = 0x8123;
+    assert_int_equal(pair_start(pair, 1, "secret", 4096), -EINVAL);
+    assert_non_null(strstr(pair->lines[1], "rdma.pkey 0x8123"));
+    pair->rdma.pkey = 0x7fff; /* the default partition, as any member of it */
+    assert_int_equal(pair_start(pair, 1, "secret", 4096), 0);
+}
+
+/* What the configuration says of packets holds for the queue pairs that write the log. */
+static void open__traffic_class_and_service_level__are_the_path_s(void **state)
+{
+    struct pair *pair = *state;
+    pair->rdma.traffic_class = 104;
+    pair->rdma.service_level = 3;
+    pair->rdma.pkey = 0xffff;
+    pair_connect(pair);
+    assert_int_equal(lks_fabric_grant(pair->fabrics[2], 1, 7), 0);
+    const struct lks_fabric_event granted = pair_await(pair, 2, LKS_FABRIC_GRANTED);
+    assert_int_equal(granted.status, 0);
+    assert_int_equal(lks_fabric_open(pair->fabrics[1], 2, &granted.key, 8), 0);
+    assert_int_equal(pair_await(pair, 1, LKS_FABRIC_OPENED).status, 0);
+    const struct lks_ibv_path *path =
+        ((const struct lks_ibv_fabric *)(const void *)pair->fabrics[1])->peers[2].path;
+    struct ibv_qp_attr attributes;
+    struct ibv_qp_init_attr made;
+    assert_int_equal(ibv_query_qp(path->qp, &attributes, IBV_QP_AV | IBV_QP_PKEY_INDEX, &made), 0);
+    assert_int_equal(path->attributes.ah_attr.sl, 3); /* (rxe takes it, and tells nobody) */
+    assert_int_equal(attributes.ah_attr.grh.traffic_class, 104);
+    assert_int_equal(attributes.pkey_index, 0);
+}
+
 static void new__port_in_use__eaddrinuse(void **state)
 {
     struct pair *pair = *state;
@@ -229,6 +284,10 @@ int main(void)
         TEST(handshake__another_cluster_key__refused_and_both_say_why),
         TEST(handshake__another_size__refused_and_both_say_why),
         TEST(new__address_of_no_device__enodev_with_way_out),
+        TEST(find_device__own_address_and_others),
+        TEST(new__gid_entry_of_another_address__refused_and_the_right_ones_named),
+        TEST(new__partition_that_the_port_is_not_in__refused),
+        TEST(open__traffic_class_and_service_level__are_the_path_s),
         TEST(new__port_in_use__eaddrinuse),
         TEST(place__another_address_is_told__the_next_call_goes_there),
         TEST(read__snapshots_of_many_chunks__each_is_registered_when_wanted),

@@ -26,6 +26,8 @@ struct rig {
     struct ibv_send_wr posted[POSTED_MAX];
     struct ibv_sge pieces[POSTED_MAX];
     uint32_t posted_count;
+    uint32_t doorbells;
+    uint32_t taken_max; /* of one list; 0: any number */
 };
 
 static struct rig *g_rig;
@@ -37,10 +39,18 @@ static int post_send(struct ibv_qp *qp, struct ibv_send_wr *request, struct ibv_
         *bad = request;
         return g_rig->post_code;
     }
-    assert_true(g_rig->posted_count < POSTED_MAX);
-    g_rig->posted[g_rig->posted_count] = *request;
-    g_rig->pieces[g_rig->posted_count] = *request->sg_list;
-    g_rig->posted_count++;
+    g_rig->doorbells++;
+    for (uint32_t taken = 0; request != NULL; taken++) {
+        if (g_rig->taken_max != 0 && taken == g_rig->taken_max) {
+            *bad = request;
+            return ENOMEM;
+        }
+        assert_true(g_rig->posted_count < POSTED_MAX);
+        g_rig->posted[g_rig->posted_count] = *request;
+        g_rig->pieces[g_rig->posted_count] = *request->sg_list;
+        g_rig->posted_count++;
+        request = request->next;
+    }
     return 0;
 }
 
@@ -196,6 +206,101 @@ static void abandon__everything_ends(void **state)
     expect(rig, 5, 0);
 }
 
+/* Posts one that more follows. */
+static void post_more(struct rig *rig, uint64_t id)
+{
+    static const uint8_t bytes[128];
+    const struct lks_ibv_work work = {
+        .opcode = IBV_WR_RDMA_WRITE, .local = bytes, .bytes = sizeof bytes, .more = true};
+    (void)lks_ibv_queue_post(rig->ibv, rig->queue, &work, LKS_IBV_FOR_USER, id);
+}
+
+static void post__more_follows__one_doorbell_for_all(void **state)
+{
+    struct rig *rig = *state;
+    post_more(rig, 0);
+    post_more(rig, 0);
+    assert_int_equal(rig->posted_count, 0);
+    post(rig, 9);
+    assert_int_equal(rig->doorbells, 1);
+    assert_int_equal(rig->posted_count, 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal((uint32_t)rig->posted[i].wr_id, i);
+        assert_int_equal(rig->pieces[i].length, i < 2 ? 128 : 8);
+    }
+    lks_ibv_queue_completed(rig->ibv, rig->queue, 2, 0);
+    expect(rig, 9, 0);
+    lks_ibv_queue_ring(rig->ibv, rig->queue); /* nothing waits */
+    assert_int_equal(rig->doorbells, 1);
+}
+
+static void post__nothing_follows__told_by_ring(void **state)
+{
+    struct rig *rig = *state;
+    post_more(rig, 4);
+    assert_int_equal(rig->posted_count, 0);
+    lks_ibv_queue_ring(rig->ibv, rig->queue);
+    assert_int_equal(rig->posted_count, 1);
+    for (uint32_t i = 0; i < LKS_IBV_CHAIN_MAX; i++) {
+        post_more(rig, 0); /* a chain that is full waits for nothing */
+    }
+    assert_int_equal(rig->doorbells, 2);
+    assert_int_equal(rig->posted_count, 1 + LKS_IBV_CHAIN_MAX);
+    lks_ibv_queue_completed(rig->ibv, rig->queue, 0, 0);
+    expect(rig, 4, 0);
+}
+
+static void post__chain_taken_in_part__the_rest_ends_with_an_error(void **state)
+{
+    struct rig *rig = *state;
+    rig->taken_max = 1;
+    post_more(rig, 1);
+    post_more(rig, 2);
+    post(rig, 3);
+    assert_int_equal(rig->posted_count, 1);
+    expect_nothing(rig); /* the first one is under way */
+    lks_ibv_queue_completed(rig->ibv, rig->queue, 0, 0);
+    expect(rig, 1, 0);
+    expect(rig, 2, -LKS_EBROKEN);
+    expect(rig, 3, -LKS_EBROKEN);
+    expect_nothing(rig);
+}
+
+static void completed__refused_while_a_chain_waits__the_chain_is_never_posted(void **state)
+{
+    struct rig *rig = *state;
+    post(rig, 1);
+    post_more(rig, 2);
+    lks_ibv_queue_completed(rig->ibv, rig->queue, 0, -LKS_EREVOKED);
+    expect(rig, 1, -LKS_EREVOKED);
+    expect(rig, 2, -LKS_EBROKEN);
+    lks_ibv_queue_ring(rig->ibv, rig->queue);
+    assert_int_equal(rig->posted_count, 1);
+    post_more(rig, 3);
+    expect(rig, 3, -LKS_EBROKEN);
+    lks_ibv_queue_abandon(rig->ibv, rig->queue);
+    expect_nothing(rig);
+    lks_ibv_queue_begin(rig->ibv, rig->queue, &rig->qp);
+    post(rig, 4);
+    assert_int_equal(rig->posted_count, 2);
+}
+
+static void post__short_enough__the_device_takes_the_bytes_along(void **state)
+{
+    struct rig *rig = *state;
+    static const uint8_t bytes[65];
+    struct lks_ibv_work work = {.opcode = IBV_WR_RDMA_WRITE, .local = bytes, .bytes = 64};
+    assert_int_equal(lks_ibv_queue_post(rig->ibv, rig->queue, &work, LKS_IBV_FOR_USER, 0), 0);
+    work.bytes = 65;
+    assert_int_equal(lks_ibv_queue_post(rig->ibv, rig->queue, &work, LKS_IBV_FOR_USER, 0), 0);
+    work.bytes = 8;
+    work.opcode = IBV_WR_RDMA_READ;
+    assert_int_equal(lks_ibv_queue_post(rig->ibv, rig->queue, &work, LKS_IBV_FOR_USER, 0), 0);
+    assert_true((rig->posted[0].send_flags & IBV_SEND_INLINE) != 0);
+    assert_false((rig->posted[1].send_flags & IBV_SEND_INLINE) != 0);
+    assert_false((rig->posted[2].send_flags & IBV_SEND_INLINE) != 0);
+}
+
 static void post__copy__by_the_device_or_from_a_slot(void **state)
 {
     struct rig *rig = *state;
@@ -225,6 +330,11 @@ int main(void)
         TEST(post__device_refuses__ends_with_an_error),
         TEST(abandon__everything_ends),
         TEST(post__copy__by_the_device_or_from_a_slot),
+        TEST(post__more_follows__one_doorbell_for_all),
+        TEST(post__nothing_follows__told_by_ring),
+        TEST(post__chain_taken_in_part__the_rest_ends_with_an_error),
+        TEST(completed__refused_while_a_chain_waits__the_chain_is_never_posted),
+        TEST(post__short_enough__the_device_takes_the_bytes_along),
 #undef TEST
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
