@@ -203,6 +203,22 @@ static int check_removed(const struct lks_assembly *assembly, struct lks_error *
                             : 0;
 }
 
+static int resolve_durability(struct lks_assembly *assembly, const char *journal_path,
+                              struct lks_error *err)
+{
+    const struct lks_config *config = assembly->config;
+    const struct lks_medium *medium = lks_journal_medium(assembly->journal);
+    struct lks_durability_adapter adapter = {0};
+    if (config->fabric != LKS_CONFIG_FABRIC_RDMA) {
+        return lks_durability_resolve(&assembly->durability, config->durability, medium,
+                                      journal_path, err);
+    }
+    const int rc = lks_assembly_find_adapter(config, assembly->replica_id, &adapter, err);
+    return rc != 0 ? rc
+                   : lks_durability_resolve_rdma(&assembly->durability, config->durability, medium,
+                                                 &adapter, journal_path, err);
+}
+
 int lks_assembly_init(struct lks_assembly *assembly, const struct lks_assembly_options *options,
                       struct lks_error *err)
 {
@@ -219,11 +235,7 @@ int lks_assembly_init(struct lks_assembly *assembly, const struct lks_assembly_o
     lks_assembly_journal_options(config, options->replica, &journal);
     int rc = lks_journal_open(&assembly->journal, &journal, err);
     if (rc == 0) {
-        rc = (config->fabric == LKS_CONFIG_FABRIC_RDMA
-                  ? lks_durability_resolve_rdma
-                  : lks_durability_resolve)(&assembly->durability, config->durability,
-                                            lks_journal_medium(assembly->journal), journal.path,
-                                            err);
+        rc = resolve_durability(assembly, journal.path, err);
     }
     if (rc == 0) {
         rc = check_removed(assembly, err);

@@ -50,6 +50,11 @@ void lks_assembly_fini(struct lks_assembly *assembly, bool clean);
 int lks_assembly_rdma(struct lks_assembly *assembly, const struct lks_fabric_options *fabric,
                       struct lks_error *err);
 
+/* The adapter that peers of an RDMA replica write through. Errors: those of lks_rdma_find_device
+ * (-ENODEV: none has the replica's address, yet); -ENOTSUP. */
+int lks_assembly_find_adapter(const struct lks_config *config, uint32_t replica,
+                              struct lks_durability_adapter *adapter, struct lks_error *err);
+
 /* What lks_journal_open and lks_journal_create need to know of a replica. */
 void lks_assembly_journal_options(const struct lks_config *config, uint32_t replica,
                                   struct lks_journal_options *options);

@@ -1,15 +1,16 @@
 /*
  * The configuration of a cluster; see config.h. libcyaml brings the file into strings and refuses
- * keys that do not exist; the table below turns each string into a value within its limits.
+ * keys that do not exist (config_raw.h); the table below turns each string into a value within its
+ * limits.
  */
 #include "node/config.h"
 
 #include "base/assert.h"
 #include "base/clock.h"
 #include "node/config_lines.h"
+#include "node/config_raw.h"
 
 #include <ctype.h>
-#include <cyaml/cyaml.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -18,91 +19,6 @@
 #include <string.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-/* ---- the file as strings ------------------------------------------------------------------ */
-
-struct raw_replica {
-    char *id;
-    char *journal;
-    char *snapshots;
-    char *listen;
-    char *rdma;
-};
-
-struct raw_timing {
-    char *election_timeout;
-    char *heartbeat;
-    char *silent_writer;
-};
-
-struct raw_config {
-    char *name;
-    char *id;
-    char *directory;
-    char *fabric;
-    char *cluster_key;
-    char *durability;
-    char *ring;
-    char *entry_max;
-    char *spin;
-    char *busy_poll;
-    char *log;
-    char *connections_max;
-    char *pending_max;
-    char *snapshots_max;
-    struct raw_timing timing;
-    struct raw_replica *replicas;
-    unsigned replicas_count;
-};
-
-#define TEXT_FIELD(type, member) \
-    CYAML_FIELD_STRING_PTR(#member, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, type, member, 0, \
-                           LKS_CONFIG_PATH_MAX - 1)
-
-static const cyaml_schema_field_t replica_fields[] = {
-    TEXT_FIELD(struct raw_replica, id),
-    TEXT_FIELD(struct raw_replica, journal),
-    TEXT_FIELD(struct raw_replica, snapshots),
-    TEXT_FIELD(struct raw_replica, listen),
-    TEXT_FIELD(struct raw_replica, rdma),
-    CYAML_FIELD_END,
-};
-
-static const cyaml_schema_value_t replica_schema = {
-    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_replica, replica_fields),
-};
-
-static const cyaml_schema_field_t timing_fields[] = {
-    TEXT_FIELD(struct raw_timing, election_timeout),
-    TEXT_FIELD(struct raw_timing, heartbeat),
-    TEXT_FIELD(struct raw_timing, silent_writer),
-    CYAML_FIELD_END,
-};
-
-static const cyaml_schema_field_t config_fields[] = {
-    TEXT_FIELD(struct raw_config, name),
-    TEXT_FIELD(struct raw_config, id),
-    TEXT_FIELD(struct raw_config, directory),
-    TEXT_FIELD(struct raw_config, fabric),
-    TEXT_FIELD(struct raw_config, cluster_key),
-    TEXT_FIELD(struct raw_config, durability),
-    TEXT_FIELD(struct raw_config, ring),
-    TEXT_FIELD(struct raw_config, entry_max),
-    TEXT_FIELD(struct raw_config, spin),
-    TEXT_FIELD(struct raw_config, busy_poll),
-    TEXT_FIELD(struct raw_config, log),
-    TEXT_FIELD(struct raw_config, connections_max),
-    TEXT_FIELD(struct raw_config, pending_max),
-    TEXT_FIELD(struct raw_config, snapshots_max),
-    CYAML_FIELD_MAPPING("timing", CYAML_FLAG_OPTIONAL, struct raw_config, timing, timing_fields),
-    CYAML_FIELD_SEQUENCE("replicas", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct raw_config,
-                         replicas, &replica_schema, 0, CYAML_UNLIMITED),
-    CYAML_FIELD_END,
-};
-
-static const cyaml_schema_value_t config_schema = {
-    CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw_config, config_fields),
-};
 
 /* ---- values and their limits -------------------------------------------------------------- */
 
@@ -121,9 +37,9 @@ struct value_field {
     const char *default_text;
 };
 
-#define VALUE_FIELD(path, kind, raw, member, min, max, text) \
-    {path, kind, offsetof(struct raw_config, raw), offsetof(struct lks_config, member), min, max, \
-     text}
+#define VALUE_FIELD(path, kind, raw, member, min, max, text)                                     \
+    {path, kind, offsetof(struct lks_config_raw, raw), offsetof(struct lks_config, member), min, \
+     max, text}
 
 static const struct value_field value_fields[] = {
     VALUE_FIELD("ring", VALUE_SIZE, ring, ring_bytes, LKS_JOURNAL_RING_MIN, LKS_JOURNAL_RING_MAX,
@@ -144,6 +60,13 @@ static const struct value_field value_fields[] = {
                 100 * LKS_NS_PER_US, 10 * LKS_NS_PER_S, "5ms"),
     VALUE_FIELD("timing.silent_writer", VALUE_DURATION, timing.silent_writer, silent_writer_ns,
                 LKS_NS_PER_MS, 10 * LKS_NS_PER_S, "10ms"),
+    VALUE_FIELD("rdma.traffic_class", VALUE_COUNT, rdma.traffic_class, rdma.traffic_class, 0,
+                UINT8_MAX, "0"),
+    VALUE_FIELD("rdma.service_level", VALUE_COUNT, rdma.service_level, rdma.service_level, 0, 15,
+                "0"),
+    VALUE_FIELD("rdma.ack_timeout", VALUE_DURATION, rdma.ack_timeout, rdma.ack_timeout_ns,
+                10 * LKS_NS_PER_US, 8 * LKS_NS_PER_S, "33ms"),
+    VALUE_FIELD("rdma.retries", VALUE_COUNT, rdma.retries, rdma.retries, 1, 7, "6"),
 };
 
 struct loader {
@@ -251,6 +174,7 @@ void lks_config_defaults(struct lks_config *config)
     memset(config, 0, sizeof *config);
     config->log_level = LKS_LOG_INFO;
     config->durability = LKS_DURABILITY_AUTO;
+    config->rdma.gid_index = LKS_CONFIG_GID_AUTO;
     const struct loader loader = {.config = config};
     for (size_t i = 0; i < LKS_COUNT_OF(value_fields); i++) {
         const int rc = set_value(&loader, &value_fields[i], value_fields[i].default_text);
@@ -340,7 +264,7 @@ static int check_directory(const struct loader *loader, const char *text)
     return 0;
 }
 
-static int check_modes(const struct loader *loader, const struct raw_config *raw)
+static int check_modes(const struct loader *loader, const struct lks_config_raw *raw)
 {
     struct lks_config *config = loader->config;
     if (raw->fabric != NULL && lks_config_fabric_parse(raw->fabric, &config->fabric) != 0) {
@@ -381,6 +305,37 @@ static int check_modes(const struct loader *loader, const struct raw_config *raw
     return 0;
 }
 
+/* What the table of values cannot say. */
+static int check_rdma_keys(const struct loader *loader, const struct lks_config_raw_rdma *raw)
+{
+    struct lks_config_rdma *rdma = &loader->config->rdma;
+    static const struct lks_config_raw_rdma nothing;
+    if (loader->config->fabric != LKS_CONFIG_FABRIC_RDMA &&
+        memcmp(raw, &nothing, sizeof nothing) != 0) {
+        return complain(loader, "rdma", "it is for `fabric: rdma`, but the fabric is shm: choose "
+                        "the fabric, or remove it");
+    }
+    if (raw->pkey != NULL && lks_config_pkey_parse(raw->pkey, &rdma->pkey) != 0) {
+        return complain(loader, "rdma.pkey", "'%s' is not a partition key such as 0x8001, 0x1 to "
+                        "0xffff: `cat /sys/class/infiniband/*/ports/*/pkeys/*` shows a port's",
+                        raw->pkey);
+    }
+    if (raw->gid_index != NULL &&
+        lks_config_gid_index_parse(raw->gid_index, &rdma->gid_index) != 0) {
+        return complain(loader, "rdma.gid_index", "'%s' is neither auto nor 0 to 255: `rdma link` "
+                        "and /sys/class/infiniband/*/ports/*/gids show a port's", raw->gid_index);
+    }
+    if (raw->direct_write_to_pmem != NULL) {
+        rdma->direct_write_asserted = strcmp(raw->direct_write_to_pmem, "asserted") == 0;
+        if (!rdma->direct_write_asserted && strcmp(raw->direct_write_to_pmem, "no") != 0) {
+            return complain(loader, "rdma.direct_write_to_pmem", "'%s' is unknown: use no, or "
+                            "asserted if every adapter's writes go past the processors' caches",
+                            raw->direct_write_to_pmem);
+        }
+    }
+    return 0;
+}
+
 static int check_address(const struct loader *loader, const char *path, const char *text,
                          char address[LKS_ADDRESS_TEXT_MAX], uint16_t *port)
 {
@@ -399,7 +354,7 @@ static int check_address(const struct loader *loader, const char *path, const ch
 }
 
 /* Beside the journal, unless a path is given. */
-static int check_snapshots(const struct loader *loader, const struct raw_replica *raw,
+static int check_snapshots(const struct loader *loader, const struct lks_config_raw_replica *raw,
                            unsigned at, struct lks_config_replica *replica)
 {
     char path[40];
@@ -419,8 +374,8 @@ static int check_snapshots(const struct loader *loader, const struct raw_replica
 }
 
 /* Where the replica's peers reach it by RDMA. */
-static int check_rdma(const struct loader *loader, const struct raw_replica *raw, unsigned at,
-                      uint32_t id)
+static int check_rdma(const struct loader *loader, const struct lks_config_raw_replica *raw,
+                      unsigned at, uint32_t id)
 {
     struct lks_config *config = loader->config;
     struct lks_config_replica *replica = &config->replicas[id];
@@ -475,7 +430,8 @@ static int check_files(const struct loader *loader, unsigned at, uint32_t id)
     return 0;
 }
 
-static int check_replica(const struct loader *loader, const struct raw_replica *raw, unsigned at)
+static int check_replica(const struct loader *loader, const struct lks_config_raw_replica *raw,
+                         unsigned at)
 {
     struct lks_config *config = loader->config;
     char path[40];
@@ -525,7 +481,7 @@ static int check_replica(const struct loader *loader, const struct raw_replica *
     return rc;
 }
 
-static int check_replicas(const struct loader *loader, const struct raw_config *raw)
+static int check_replicas(const struct loader *loader, const struct lks_config_raw *raw)
 {
     const unsigned count = raw->replicas_count;
     if (raw->replicas == NULL || count == 0) {
@@ -545,7 +501,7 @@ static int check_replicas(const struct loader *loader, const struct raw_config *
 }
 
 /* Rules between values. */
-static int check_together(const struct loader *loader, const struct raw_config *raw)
+static int check_together(const struct loader *loader, const struct lks_config_raw *raw)
 {
     struct lks_config *config = loader->config;
     char left[32];
@@ -578,7 +534,7 @@ static int check_together(const struct loader *loader, const struct raw_config *
     return 0;
 }
 
-static int check_all(const struct loader *loader, const struct raw_config *raw)
+static int check_all(const struct loader *loader, const struct lks_config_raw *raw)
 {
     int rc = check_name(loader, raw->name);
     if (rc == 0 && raw->id == NULL) {
@@ -592,6 +548,9 @@ static int check_all(const struct loader *loader, const struct raw_config *raw)
     }
     if (rc == 0) {
         rc = check_modes(loader, raw);
+    }
+    if (rc == 0) {
+        rc = check_rdma_keys(loader, &raw->rdma);
     }
     for (size_t i = 0; rc == 0 && i < LKS_COUNT_OF(value_fields); i++) {
         const char *text = NULL;
@@ -663,7 +622,7 @@ static int load_text(struct loader *loader, const char *text, size_t bytes)
     };
     void *loaded = NULL;
     const cyaml_err_t status = cyaml_load_data((const uint8_t *)text, bytes, &settings,
-                                               &config_schema, &loaded, NULL);
+                                               &lks_config_schema, &loaded, NULL);
     if (status != CYAML_OK) {
         return complain_cyaml(loader, cyaml_strerror(status));
     }
@@ -671,7 +630,7 @@ static int load_text(struct loader *loader, const char *text, size_t bytes)
         return complain(loader, "", "the file is empty");
     }
     const int rc = check_all(loader, loaded);
-    (void)cyaml_free(&settings, &config_schema, loaded, 0);
+    (void)cyaml_free(&settings, &lks_config_schema, loaded, 0);
     return rc;
 }
 

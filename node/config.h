@@ -10,7 +10,7 @@
  *   fabric: shm                  # shm: processes of one host; rdma: RoCE or InfiniBand
  *   cluster_key: 64 digits       # rdma: 32 secret bytes in hexadecimal, by which replicas know
  *                                # one another
- *   durability: auto             # auto | memory | writer-flush | pmem-ack
+ *   durability: auto             # auto | memory | writer-flush | pmem-ack | pmem-read
  *   ring: 64M                    # bytes of log that each replica keeps
  *   entry_max: 512K              # greatest command, at most 512K and ring / 8
  *   spin: auto                   # look for new work this long before sleeping; auto: 20us where
@@ -25,6 +25,15 @@
  *     election_timeout: 25ms     # a leader's counter unmoved this long is suspicious
  *     heartbeat: 5ms             # how often that counter moves at least
  *     silent_writer: 10ms        # a peer stopped inside a write this long is killed
+ *   rdma:                        # rdma: all of it may be left out
+ *     traffic_class: 0           # of all packets; RoCE v2: DSCP << 2; 0: the system's
+ *     service_level: 0           # of the writes to logs; InfiniBand, and the priority of RoCE
+ *     pkey: 0x8001               # partition of the writes to logs; default: the address's
+ *     gid_index: auto            # auto: the address's entry, RoCE v2 where there is one
+ *     ack_timeout: 33ms          # raised to 4.096 us times a power of two
+ *     retries: 6                 # a peer that is silent for 1 + retries timeouts counts as gone
+ *     direct_write_to_pmem: no   # asserted: what the adapters write does not stay in processors'
+ *                                # caches; nothing can check that
  *   replicas:                    # ids 1, 2, ... without gaps, at most 7; a new cluster begins with
  *                                # all of them (1, 3, 5 or 7); of one that has run, this tells
  *                                # where replicas are, its log tells which of them are members
@@ -54,6 +63,7 @@
 #define LKS_CONFIG_KEY_BYTES 32u
 #define LKS_CONFIG_FILE_BYTES_MAX (64u << 10)
 #define LKS_CONFIG_SPIN_AUTO UINT64_MAX
+#define LKS_CONFIG_GID_AUTO UINT32_MAX
 #define LKS_CONFIG_ENTRY_BYTES_MAX LKS_INGRESS_COMMAND_MAX /* any command can be forwarded */
 
 struct lks_config_replica {
@@ -66,6 +76,16 @@ struct lks_config_replica {
 };
 
 enum lks_config_fabric { LKS_CONFIG_FABRIC_SHM, LKS_CONFIG_FABRIC_RDMA };
+
+struct lks_config_rdma {
+    uint64_t traffic_class;
+    uint64_t service_level;
+    uint64_t ack_timeout_ns;
+    uint64_t retries;
+    uint16_t pkey;       /* 0: the address's */
+    uint32_t gid_index;  /* or LKS_CONFIG_GID_AUTO */
+    bool direct_write_asserted;
+};
 
 struct lks_config {
     char name[LKS_CONFIG_NAME_MAX];
@@ -85,6 +105,7 @@ struct lks_config {
     uint64_t election_timeout_ns;
     uint64_t heartbeat_ns;
     uint64_t silent_writer_ns;
+    struct lks_config_rdma rdma;
     uint32_t replicas_count;
     struct lks_config_replica replicas[LKS_REPLICAS_MAX + 1]; /* by id; [0] unused */
 };
@@ -115,6 +136,10 @@ bool lks_config_share_host(const struct lks_config *config, uint32_t a, uint32_t
 
 /* 64 hexadecimal digits. -EINVAL. */
 int lks_config_key_parse(const char *text, uint8_t key[LKS_CONFIG_KEY_BYTES]);
+
+/* "0x8001" or decimal, 1..0xffff; "auto" or 0..255. -EINVAL. */
+int lks_config_pkey_parse(const char *text, uint16_t *pkey);
+int lks_config_gid_index_parse(const char *text, uint32_t *index);
 
 /* The snapshot area's place beside the journal. False: the path would be too long. */
 bool lks_config_default_snapshots(struct lks_config_replica *replica);

@@ -82,6 +82,26 @@ static void write_timing(FILE *out, const struct lks_config *config)
             lks_value_duration_text(config->silent_writer_ns, text, sizeof text));
 }
 
+/* Keys that say `the default` by being left out are. */
+static void write_rdma(FILE *out, const struct lks_config *config)
+{
+    const struct lks_config_rdma *rdma = &config->rdma;
+    char text[32];
+    fprintf(out, "rdma:\n  traffic_class: %" PRIu64 "\n  service_level: %" PRIu64 "\n",
+            rdma->traffic_class, rdma->service_level);
+    if (rdma->pkey != 0) {
+        fprintf(out, "  pkey: 0x%04x\n", rdma->pkey);
+    }
+    if (rdma->gid_index != LKS_CONFIG_GID_AUTO) {
+        fprintf(out, "  gid_index: %" PRIu32 "\n", rdma->gid_index);
+    }
+    fprintf(out, "  ack_timeout: %s\n  retries: %" PRIu64 "\n",
+            lks_value_duration_text(rdma->ack_timeout_ns, text, sizeof text), rdma->retries);
+    if (rdma->direct_write_asserted) {
+        fprintf(out, "  direct_write_to_pmem: asserted\n");
+    }
+}
+
 /* A path as a YAML scalar: single quotes, doubled inside. */
 static void write_path(FILE *out, const char *path)
 {
@@ -124,6 +144,9 @@ static void write_all(FILE *out, const struct lks_config *config)
     fprintf(out, "entry_max: %s\n",
             lks_value_size_text(config->entry_bytes_max, text, sizeof text));
     write_timing(out, config);
+    if (config->fabric == LKS_CONFIG_FABRIC_RDMA) {
+        write_rdma(out, config);
+    }
     fprintf(out, "replicas:\n");
     for (uint32_t id_number = 1; id_number <= config->replicas_count; id_number++) {
         const struct lks_config_replica *replica = &config->replicas[id_number];

@@ -10,9 +10,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define ADAPTER_PAUSE_MIN_MS 250
+#define ADAPTER_PAUSE_MAX_MS 8000
 
 struct daemon {
     const struct lks_daemon_options *options;
@@ -156,6 +160,28 @@ static int run_loop(struct daemon *daemon, struct lks_error *err)
     return lks_loop_run(&options, err);
 }
 
+/*
+ * An adapter may appear late, after a boot or when its driver is loaded: wait for it, with growing
+ * pauses, before the journal's next life begins. 0: it is there; -ECANCELED: asked to stop.
+ */
+static int wait_for_adapter(const struct lks_daemon_options *options, struct lks_error *err)
+{
+    int pause_ms = ADAPTER_PAUSE_MIN_MS;
+    for (;;) {
+        struct lks_durability_adapter adapter;
+        const int rc = lks_assembly_find_adapter(options->config, options->replica, &adapter, err);
+        if (rc != -ENODEV) {
+            return rc;
+        }
+        lks_log_warn(options->log_sink, "%.400s; looking again in %d ms", err->text, pause_ms);
+        struct pollfd stop = {.fd = options->stop_fd, .events = POLLIN};
+        if (poll(&stop, 1, pause_ms) > 0) {
+            return -ECANCELED;
+        }
+        pause_ms = 2 * pause_ms < ADAPTER_PAUSE_MAX_MS ? 2 * pause_ms : ADAPTER_PAUSE_MAX_MS;
+    }
+}
+
 int lks_daemon_run(const struct lks_daemon_options *options, struct lks_error *err)
 {
     struct daemon daemon = {.options = options};
@@ -169,7 +195,16 @@ int lks_daemon_run(const struct lks_daemon_options *options, struct lks_error *e
         .on_member_change = on_member_change,
         .ctx = &daemon,
     };
-    int rc = lks_assembly_init(&daemon.assembly, &assembly, err);
+    const bool known = options->replica >= 1 && options->replica <= options->config->replicas_count;
+    int rc = known && options->config->fabric == LKS_CONFIG_FABRIC_RDMA
+                 ? wait_for_adapter(options, err)
+                 : 0;
+    if (rc == -ECANCELED) {
+        return 0;
+    }
+    if (rc == 0) {
+        rc = lks_assembly_init(&daemon.assembly, &assembly, err);
+    }
     if (rc != 0) {
         return rc;
     }

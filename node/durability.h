@@ -24,11 +24,18 @@ int lks_durability_resolve(struct lks_durability_choice *choice, enum lks_durabi
                            const struct lks_medium *medium, const char *journal_path,
                            struct lks_error *err);
 
+/* What is known of the adapter that peers write through. */
+struct lks_durability_adapter {
+    bool hardware;              /* not a software driver, whose stores stay in the cache */
+    bool direct_write_asserted; /* by the operator: its writes go past the processors' caches */
+};
+
 /* The same for a medium behind the RDMA fabric. pmem-read that would promise too much becomes
  * pmem-ack, with the reason. -LKS_ECONFIG: writer-flush, which only shm has. */
 int lks_durability_resolve_rdma(struct lks_durability_choice *choice, enum lks_durability wish,
-                                const struct lks_medium *medium, const char *journal_path,
-                                struct lks_error *err);
+                                const struct lks_medium *medium,
+                                const struct lks_durability_adapter *adapter,
+                                const char *journal_path, struct lks_error *err);
 
 /* "devdax", "fsdax", "memory", "file". */
 const char *lks_medium_name(enum lks_medium_kind kind);

@@ -8,8 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define ASSERTED                                                                           \
+    "asserted, not checked: the configuration says (direct_write_to_pmem) that what the " \
+    "adapter writes goes past the processors' caches"
+
 /* Why pmem-read would promise too much; NULL: it would not. */
-static const char *why_not_read(const struct lks_medium *medium)
+static const char *why_not_read(const struct lks_medium *medium,
+                                const struct lks_durability_adapter *adapter)
 {
     if (medium->kind == LKS_MEDIUM_FSDAX) {
         return "a file with DAX needs on-demand paging, which this fabric does not use: use device "
@@ -25,8 +30,15 @@ static const char *why_not_read(const struct lks_medium *medium)
     case LKS_DOMAIN_CPU_CACHE:
         return NULL;
     case LKS_DOMAIN_MEMORY_CONTROLLER:
-        return "the region's persistence domain is memory_controller: what RDMA writes may stay in "
-               "the processor's cache";
+        if (!adapter->direct_write_asserted) {
+            return "the region's persistence domain is memory_controller: what RDMA writes may "
+                   "stay in the processor's cache";
+        }
+        /* A driver stores like any program, whatever the root port does. */
+        return adapter->hardware ? NULL
+                                 : "direct_write_to_pmem is asserted, but the RDMA device is a "
+                                   "software driver, whose stores stay in the processor's cache "
+                                   "(persistence domain memory_controller)";
     default:
         return "the region's persistence domain is not known to be cpu_cache";
     }
@@ -41,10 +53,12 @@ static int choose(struct lks_durability_choice *choice, enum lks_durability dura
 }
 
 int lks_durability_resolve_rdma(struct lks_durability_choice *choice, enum lks_durability wish,
-                                const struct lks_medium *medium, const char *journal_path,
-                                struct lks_error *err)
+                                const struct lks_medium *medium,
+                                const struct lks_durability_adapter *adapter,
+                                const char *journal_path, struct lks_error *err)
 {
-    const char *why_not = why_not_read(medium);
+    const char *why_not = why_not_read(medium, adapter);
+    const bool cached = medium->domain == LKS_DOMAIN_CPU_CACHE;
     switch (wish) {
     case LKS_DURABILITY_MEMORY:
         return choose(choice, wish, "configured: nothing is flushed, a power cut of a majority "
@@ -55,8 +69,9 @@ int lks_durability_resolve_rdma(struct lks_durability_choice *choice, enum lks_d
     case LKS_DURABILITY_PMEM_READ:
         return why_not == NULL
                    ? choose(choice, LKS_DURABILITY_PMEM_READ,
-                            "device DAX whose persistence domain is cpu_cache: a READ behind the "
-                            "writes is enough")
+                            cached ? "device DAX whose persistence domain is cpu_cache: a READ "
+                                     "behind the writes is enough"
+                                   : ASSERTED)
                    : choose(choice, LKS_DURABILITY_PMEM_ACK, why_not);
     case LKS_DURABILITY_WRITER_FLUSH:
         break;

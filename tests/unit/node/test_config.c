@@ -248,6 +248,70 @@ static void parse__rdma__needs_a_key_and_addresses(void **state)
     assert_int_equal(config.replicas[1].rdma_port, 7101);
 }
 
+#define RDMA_ONE                                                     \
+    "name: demo\n" ID "fabric: rdma\ncluster_key: " KEY_TEXT "\n"     \
+    "replicas:\n  - {id: 1, journal: a, listen: '127.0.0.1:7001', " \
+    "rdma: '10.0.0.1:7101'}\n"
+
+static void parse__rdma_keys__are_taken_and_have_defaults(void **state)
+{
+    (void)state;
+    struct lks_config config;
+    struct lks_error err;
+    assert_int_equal(parse(RDMA_ONE, &config, &err), 0);
+    assert_int_equal(config.rdma.traffic_class, 0);
+    assert_int_equal(config.rdma.service_level, 0);
+    assert_int_equal(config.rdma.pkey, 0);
+    assert_int_equal(config.rdma.gid_index, LKS_CONFIG_GID_AUTO);
+    assert_int_equal(config.rdma.ack_timeout_ns, 33000000);
+    assert_int_equal(config.rdma.retries, 6);
+    assert_false(config.rdma.direct_write_asserted);
+    assert_int_equal(parse(RDMA_ONE "rdma: {traffic_class: 104, service_level: 3, pkey: 0x8012, "
+                                    "gid_index: 5, ack_timeout: 4ms, retries: 7, "
+                                    "direct_write_to_pmem: asserted}\n",
+                           &config, &err),
+                     0);
+    assert_int_equal(config.rdma.traffic_class, 104);
+    assert_int_equal(config.rdma.service_level, 3);
+    assert_int_equal(config.rdma.pkey, 0x8012);
+    assert_int_equal(config.rdma.gid_index, 5);
+    assert_int_equal(config.rdma.ack_timeout_ns, 4000000);
+    assert_int_equal(config.rdma.retries, 7);
+    assert_true(config.rdma.direct_write_asserted);
+    assert_int_equal(parse(RDMA_ONE "rdma: {gid_index: auto, direct_write_to_pmem: no}\n", &config,
+                           &err),
+                     0);
+    assert_int_equal(config.rdma.gid_index, LKS_CONFIG_GID_AUTO);
+    assert_false(config.rdma.direct_write_asserted);
+}
+
+static void parse__bad_rdma_keys__name_line_value_and_way_out(void **state)
+{
+    (void)state;
+    expect_error(GOOD "rdma:\n  retries: 3\n",
+                 "cluster.yaml:13: rdma: it is for `fabric: rdma`, but the fabric is shm: choose "
+                 "the fabric, or remove it");
+    expect_error(RDMA_ONE "rdma:\n  pkey: 0\n",
+                 "cluster.yaml:8: rdma.pkey: '0' is not a partition key such as 0x8001, 0x1 to "
+                 "0xffff: `cat /sys/class/infiniband/*/ports/*/pkeys/*` shows a port's");
+    expect_error(RDMA_ONE "rdma:\n  gid_index: first\n",
+                 "cluster.yaml:8: rdma.gid_index: 'first' is neither auto nor 0 to 255: `rdma "
+                 "link` and /sys/class/infiniband/*/ports/*/gids show a port's");
+    expect_error(RDMA_ONE "rdma:\n  direct_write_to_pmem: yes\n",
+                 "cluster.yaml:8: rdma.direct_write_to_pmem: 'yes' is unknown: use no, or asserted "
+                 "if every adapter's writes go past the processors' caches");
+    expect_error(RDMA_ONE "rdma:\n  service_level: 16\n",
+                 "cluster.yaml:8: rdma.service_level: '16' is out of range: must be 0 to 15");
+    expect_error(RDMA_ONE "rdma:\n  traffic_class: 256\n",
+                 "cluster.yaml:8: rdma.traffic_class: '256' is out of range: must be 0 to 255");
+    expect_error(RDMA_ONE "rdma:\n  retries: 0\n",
+                 "cluster.yaml:8: rdma.retries: '0' is out of range: must be 1 to 7");
+    expect_error(RDMA_ONE "rdma:\n  ack_timeout: 1us\n",
+                 "cluster.yaml:8: rdma.ack_timeout: '1us' is out of range: must be 10us to 8s");
+    expect_error(RDMA_ONE "rdma:\n  ack: 1us\n",
+                 "cluster.yaml:8: rdma.ack: unknown key: correct or remove it");
+}
+
 static void parse__values_out_of_limits__name_value_and_limits(void **state)
 {
     (void)state;
@@ -416,8 +480,22 @@ static void write__then_load__gives_the_same_and_never_overwrites(void **state)
                        "fe80::%u", id);
         config.replicas[id].rdma_port = (uint16_t)(7100 + id);
     }
+    config.rdma = (struct lks_config_rdma){.traffic_class = 96,
+                                           .service_level = 2,
+                                           .ack_timeout_ns = 4000000,
+                                           .retries = 5,
+                                           .pkey = 0x8007,
+                                           .gid_index = 3,
+                                           .direct_write_asserted = true};
     assert_int_equal(lks_config_write(&config, path, &err), 0);
     assert_int_equal(lks_config_load(&loaded, path, &err), 0);
+    assert_int_equal(loaded.rdma.traffic_class, 96);
+    assert_int_equal(loaded.rdma.service_level, 2);
+    assert_int_equal(loaded.rdma.ack_timeout_ns, 4000000);
+    assert_int_equal(loaded.rdma.retries, 5);
+    assert_int_equal(loaded.rdma.pkey, 0x8007);
+    assert_int_equal(loaded.rdma.gid_index, 3);
+    assert_true(loaded.rdma.direct_write_asserted);
     assert_string_equal(loaded.name, config.name);
     assert_memory_equal(loaded.cluster_id, config.cluster_id, sizeof config.cluster_id);
     assert_string_equal(loaded.directory, "/x'y");
@@ -451,6 +529,8 @@ int main(void)
         cmocka_unit_test(parse__bad_identity__says_what_is_allowed),
         cmocka_unit_test(parse__bad_modes__say_what_is_allowed),
         cmocka_unit_test(parse__rdma__needs_a_key_and_addresses),
+        cmocka_unit_test(parse__rdma_keys__are_taken_and_have_defaults),
+        cmocka_unit_test(parse__bad_rdma_keys__name_line_value_and_way_out),
         cmocka_unit_test(parse__values_out_of_limits__name_value_and_limits),
         cmocka_unit_test(spin__auto__needs_a_core_for_each_replica),
         cmocka_unit_test(parse__small_ring__lowers_the_default_entry_limit),

@@ -52,9 +52,41 @@ static void expect_rdma(enum lks_durability wish, const struct lks_medium *mediu
 {
     struct lks_durability_choice choice;
     struct lks_error err = {0};
-    assert_int_equal(lks_durability_resolve_rdma(&choice, wish, medium, "j", &err), 0);
+    const struct lks_durability_adapter adapter = {.hardware = true};
+    assert_int_equal(lks_durability_resolve_rdma(&choice, wish, medium, &adapter, "j", &err), 0);
     assert_int_equal(choice.durability, expected);
     assert_non_null(strstr(choice.reason, reason));
+}
+
+static void expect_asserted(const struct lks_medium *medium, bool hardware,
+                            enum lks_durability expected, const char *reason)
+{
+    const struct lks_durability_adapter adapter = {.hardware = hardware,
+                                                   .direct_write_asserted = true};
+    struct lks_durability_choice choice;
+    struct lks_error err = {0};
+    assert_int_equal(lks_durability_resolve_rdma(&choice, LKS_DURABILITY_PMEM_READ, medium,
+                                                 &adapter, "j", &err),
+                     0);
+    assert_int_equal(choice.durability, expected);
+    assert_non_null(strstr(choice.reason, reason));
+}
+
+/* The operator's word counts for an adapter on a domain that needs it, and for nothing else. */
+static void resolve_rdma__direct_write_asserted__read_for_hardware_only(void **state)
+{
+    (void)state;
+    static const struct lks_medium cached = {LKS_MEDIUM_DEVDAX, LKS_DOMAIN_CPU_CACHE, true, true,
+                                             "device DAX"};
+    static const struct lks_medium unknown = {LKS_MEDIUM_DEVDAX, LKS_DOMAIN_UNKNOWN, true, true,
+                                              "device DAX"};
+    assert_int_equal(unsetenv("PMEM_IS_PMEM_FORCE"), 0);
+    expect_asserted(&media[0], true, LKS_DURABILITY_PMEM_READ, "asserted, not checked");
+    expect_asserted(&media[0], false, LKS_DURABILITY_PMEM_ACK, "software driver");
+    expect_asserted(&cached, false, LKS_DURABILITY_PMEM_READ, "cpu_cache");
+    expect_asserted(&unknown, true, LKS_DURABILITY_PMEM_ACK, "not known");
+    expect_asserted(&media[1], true, LKS_DURABILITY_PMEM_ACK, "on-demand paging");
+    expect_asserted(&media[2], true, LKS_DURABILITY_PMEM_ACK, "not lie on device DAX");
 }
 
 static void resolve_rdma__read_only_where_it_is_enough__else_ack_with_the_reason(void **state)
@@ -86,8 +118,9 @@ static void resolve_rdma__writer_flush__refused_with_the_way_out(void **state)
     (void)state;
     struct lks_durability_choice choice;
     struct lks_error err = {0};
+    const struct lks_durability_adapter adapter = {.hardware = true};
     assert_int_equal(lks_durability_resolve_rdma(&choice, LKS_DURABILITY_WRITER_FLUSH, &media[0],
-                                                 "/j", &err),
+                                                 &adapter, "/j", &err),
                      -LKS_ECONFIG);
     assert_non_null(strstr(err.text, "journal /j: durability writer-flush is for `fabric: shm`"));
 }
@@ -182,6 +215,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(resolve_rdma__read_only_where_it_is_enough__else_ack_with_the_reason),
+        cmocka_unit_test(resolve_rdma__direct_write_asserted__read_for_hardware_only),
         cmocka_unit_test(resolve_rdma__writer_flush__refused_with_the_way_out),
         cmocka_unit_test(resolve__auto__takes_the_best_of_the_medium),
         cmocka_unit_test(resolve__wish_that_the_medium_keeps__is_taken),
