@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/wait.h>
@@ -32,6 +33,7 @@
 #define RDMA_BLOCK_SAMPLES 100u /* shorter: one takes a thousand times as long */
 #define WARM_UP 20000u
 #define RDMA_WARM_UP 1000u
+#define DEVICE_UNIT (UINT64_C(2) << 20) /* device DAX is mapped in such pieces */
 #define TURNS_BETWEEN_CLOCKS 8u /* while waiting: an emulated machine's clock is slow to read */
 #define RDMA_PORT 17480u
 #define RDMA_ELECTION_NS (2 * LKS_NS_PER_S) /* software RDMA beside busy processors is slow */
@@ -133,6 +135,24 @@ static uint64_t ring_bytes_needed(const struct lks_bench_replicate_options *opti
     return (with_reserve + (UINT64_C(2) << 20) - 1) & ~((UINT64_C(2) << 20) - 1);
 }
 
+/* A device that holds a journal is not made one again: its first page goes first. */
+static int clear_device(const char *device, struct lks_error *err)
+{
+    const int fd = open(device, O_RDWR | O_CLOEXEC);
+    void *head = fd >= 0 ? mmap(NULL, DEVICE_UNIT, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
+                         : MAP_FAILED;
+    const int code = head != MAP_FAILED ? 0 : -errno;
+    if (head != MAP_FAILED) {
+        memset(head, 0, 4096);
+        (void)munmap(head, DEVICE_UNIT);
+    }
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return code == 0 ? 0
+                     : lks_error_set(err, code, "--device %s: %s", device, lks_error_text(code));
+}
+
 /* A journal for each replica: a file of the benchmark's folder, or the device given for it. */
 static int make_journal(struct bench *bench, uint32_t id, struct lks_error *err)
 {
@@ -148,12 +168,14 @@ static int make_journal(struct bench *bench, uint32_t id, struct lks_error *err)
     if (!lks_config_default_snapshots(replica)) {
         return lks_error_set(err, -ENAMETOOLONG, "%s: too long", bench->directory);
     }
+    int rc = 0;
     if (device != NULL) {
         (void)strcpy(replica->journal, device);
+        rc = clear_device(device, err);
     }
     struct lks_journal_options journal;
     lks_assembly_journal_options(config, id, &journal);
-    return lks_journal_create(&journal, true, err);
+    return rc == 0 ? lks_journal_create(&journal, true, err) : rc;
 }
 
 static int use_rdma(struct bench *bench, struct lks_error *err)
