@@ -15,6 +15,7 @@ if(TARGET lockstep)
 
   lks_test(integration/smoke.c lks_test_cluster)
   lks_test(integration/cli.c lks_test_cluster)
+  lks_test(integration/benches.c lks_test_cluster)
   lks_test(integration/members.c lks_test_cluster)
   lks_test(integration/threads.c lks_test_cluster lks_node lks_services)
 
@@ -40,7 +41,7 @@ if(TARGET lockstep)
     --parent ${CMAKE_CURRENT_BINARY_DIR})
 
   # They measure nothing, but they start many processes: one at a time.
-  set_tests_properties(integration/smoke integration/cli integration/members integration/threads integration/chaos
-    integration/chaos_one integration/chaos_five integration/chaos_ring integration/chaos_members
+  set_tests_properties(integration/smoke integration/cli integration/benches integration/members
+    integration/threads integration/chaos integration/chaos_one integration/chaos_five integration/chaos_ring integration/chaos_members
     integration/chaos_disk PROPERTIES RUN_SERIAL ON LABELS integration)
 endif()
