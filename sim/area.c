@@ -71,6 +71,11 @@ void lks_sim_area_abandon(struct lks_sim_area *area)
     area->store = NULL;
 }
 
+const struct lks_snapshots_options *lks_sim_area_options(const struct lks_sim_area *area)
+{
+    return &area->options;
+}
+
 struct lks_snapshots *lks_sim_area_store(const struct lks_sim_area *area)
 {
     return area->store;

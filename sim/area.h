@@ -31,6 +31,7 @@ void lks_sim_area_close(struct lks_sim_area *area);
 /* The process has ended inside a call: the open area is forgotten, not closed. */
 void lks_sim_area_abandon(struct lks_sim_area *area);
 
+const struct lks_snapshots_options *lks_sim_area_options(const struct lks_sim_area *area);
 /* NULL while closed. */
 struct lks_snapshots *lks_sim_area_store(const struct lks_sim_area *area);
 

@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "sim/mistakes.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -413,6 +414,9 @@ static bool do_fault(struct lks_sim_faults *faults, enum lks_sim_fault fault, ui
         return drift(faults, replica);
     case LKS_SIM_FAULT_AREA:
         return lks_sim_media_fail_area(faults, replica);
+    case LKS_SIM_FAULT_MISTAKE:
+        return lks_sim_mistake(process_of(faults, any_replica(faults)), &faults->random,
+                               faults->options.members->verdict);
     case LKS_SIM_FAULT_ROT_JOURNAL:
         return lks_sim_media_rot_journal(faults, replica);
     case LKS_SIM_FAULT_MEMBER:
@@ -564,6 +568,7 @@ const char *lks_sim_fault_name(enum lks_sim_fault fault)
         [LKS_SIM_FAULT_MEMBER] = "change of members",
         [LKS_SIM_FAULT_AREA] = "failing area",
         [LKS_SIM_FAULT_ROT_JOURNAL] = "rotten journal",
+        [LKS_SIM_FAULT_MISTAKE] = "operator's mistake",
     };
     LKS_ASSERT(fault < LKS_SIM_FAULTS && names[fault] != NULL);
     return names[fault];

@@ -672,6 +672,11 @@ struct lks_sim_storage *lks_sim_process_storage(const struct lks_sim_process *pr
     return process->storage;
 }
 
+const struct lks_sim_area *lks_sim_process_area(const struct lks_sim_process *process)
+{
+    return process->area;
+}
+
 uint64_t lks_sim_process_life(const struct lks_sim_process *process)
 {
     return process->life;

@@ -7,6 +7,7 @@
 #define LKS_SIM_PROCESS_H
 
 #include "node/replica.h"
+#include "sim/area.h"
 #include "sim/network.h"
 #include "sim/random.h"
 #include "sim/service.h"
@@ -130,6 +131,8 @@ bool lks_sim_process_medium_fails(const struct lks_sim_process *process);
 /* The replica (NULL while down) and its storage. */
 struct lks_replica *lks_sim_process_replica(const struct lks_sim_process *process);
 struct lks_sim_storage *lks_sim_process_storage(const struct lks_sim_process *process);
+/* NULL: it takes no snapshots. */
+const struct lks_sim_area *lks_sim_process_area(const struct lks_sim_process *process);
 
 /* Raised at each start. */
 uint64_t lks_sim_process_life(const struct lks_sim_process *process);

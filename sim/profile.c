@@ -272,6 +272,7 @@ static void shape_media(struct lks_sim_profile *profile, struct lks_sim_random *
     }
     profile->faults.weights[LKS_SIM_FAULT_AREA] = 4;
     profile->faults.weights[LKS_SIM_FAULT_ROT_JOURNAL] = 4;
+    profile->faults.weights[LKS_SIM_FAULT_MISTAKE] = 4;
     profile->faults.weights[LKS_SIM_FAULT_MEDIUM] = 3;
     profile->faults.weights[LKS_SIM_FAULT_ROT] = 2;
     profile->faults.weights[LKS_SIM_FAULT_DISK_FULL] = 2;

@@ -38,6 +38,7 @@ enum lks_sim_fault {
                              in the mixes that are drawn: older seeds stay what they were */
     LKS_SIM_FAULT_AREA,        /* snapshots cannot be made durable: it goes on. Likewise later */
     LKS_SIM_FAULT_ROT_JOURNAL, /* power lost, and bits of the journal change. Likewise later */
+    LKS_SIM_FAULT_MISTAKE,     /* an operator's, at its files. Likewise later */
     LKS_SIM_FAULTS
 };
 

@@ -279,6 +279,16 @@ const char *lks_sim_storage_path(const struct lks_sim_storage *storage)
     return storage->path;
 }
 
+const struct lks_journal_options *lks_sim_storage_options(const struct lks_sim_storage *storage)
+{
+    return &storage->options;
+}
+
+bool lks_sim_storage_is_full(const struct lks_sim_storage *storage)
+{
+    return storage->full;
+}
+
 struct lks_journal *lks_sim_storage_journal(const struct lks_sim_storage *storage)
 {
     return storage->journal;

@@ -121,6 +121,10 @@ void lks_sim_storage_watch(const struct lks_sim_storage_watcher *watcher);
 /* The lines of a file, by number: 0 is the journal's. NULL: there are no more. */
 struct lks_sim_lines *lks_sim_storage_lines(const struct lks_sim_storage *storage, uint32_t file);
 
+/* What it was made with: good for its own process alone. */
+const struct lks_journal_options *lks_sim_storage_options(const struct lks_sim_storage *storage);
+bool lks_sim_storage_is_full(const struct lks_sim_storage *storage);
+
 /* Size of the journal's file, and where its ring begins. */
 uint64_t lks_sim_storage_bytes(const struct lks_sim_storage *storage);
 uint64_t lks_sim_storage_ring_at(const struct lks_sim_storage *storage);

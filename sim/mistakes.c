@@ -1,0 +1,167 @@
+/*
+ * What an operator may get wrong at a replica's files: those of another cluster or replica, other
+ * sizes, no file at all, a second process, a disk without room. Each is refused with its reason,
+ * and changes nothing: what goes on, or starts, afterwards shows it. One thread.
+ */
+#include "sim/mistakes.h"
+
+#include "base/assert.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#define PATH_BYTES 288u
+
+struct attempt {
+    const char *what;
+    int expected;
+    bool up;      /* while its process runs; else while it does not */
+    bool creates; /* else opens */
+    bool full;    /* on a disk without room */
+};
+
+enum journal_mistake {
+    JOURNAL_IN_USE,
+    JOURNAL_OF_ANOTHER_CLUSTER,
+    JOURNAL_OF_ANOTHER_REPLICA,
+    JOURNAL_OF_ANOTHER_RING,
+    JOURNAL_OF_NO_RING,
+    JOURNAL_FOR_LONG_ENTRIES,
+    JOURNAL_NOT_THERE,
+    JOURNAL_THERE,
+    JOURNAL_OF_NOBODY,
+    JOURNAL_OF_OTHERS,
+    JOURNAL_OF_TOO_MANY_LIVES,
+    JOURNAL_WITHOUT_ROOM,
+    JOURNAL_MISTAKES
+};
+
+static const struct attempt g_journal[JOURNAL_MISTAKES] = {
+    [JOURNAL_IN_USE] = {"a journal in use", -EBUSY, .up = true},
+    [JOURNAL_OF_ANOTHER_CLUSTER] = {"a journal of another cluster", -LKS_ECLUSTER},
+    [JOURNAL_OF_ANOTHER_REPLICA] = {"a journal of another replica", -LKS_ECLUSTER},
+    [JOURNAL_OF_ANOTHER_RING] = {"a ring of another size", -LKS_ESIZE},
+    [JOURNAL_OF_NO_RING] = {"a ring of no page", -EINVAL},
+    [JOURNAL_FOR_LONG_ENTRIES] = {"entries longer than the ring allows", -EINVAL},
+    [JOURNAL_NOT_THERE] = {"no journal", -ENOENT},
+    [JOURNAL_THERE] = {"a journal that is there already", -EEXIST, .creates = true},
+    [JOURNAL_OF_NOBODY] = {"a journal of replica 0", -EINVAL, .creates = true},
+    [JOURNAL_OF_OTHERS] = {"first members without the replica", -EINVAL, .creates = true},
+    [JOURNAL_OF_TOO_MANY_LIVES] = {"more lives than there can be", -EINVAL, .creates = true},
+    [JOURNAL_WITHOUT_ROOM] = {"a new journal on a full disk", -ENOSPC, .creates = true,
+                              .full = true},
+};
+
+enum area_mistake {
+    AREA_IN_USE,
+    AREA_OF_ANOTHER_CLUSTER,
+    AREA_OF_ANOTHER_REPLICA,
+    AREA_OF_OTHER_PARTITIONS,
+    AREA_OF_NO_PARTITION,
+    AREA_SMALLER,
+    AREA_OF_NO_SIZE,
+    AREA_NOT_THERE,
+    AREA_WITHOUT_ROOM,
+    AREA_MISTAKES
+};
+
+static const struct attempt g_area[AREA_MISTAKES] = {
+    [AREA_IN_USE] = {"snapshots in use", -EBUSY, .up = true},
+    [AREA_OF_ANOTHER_CLUSTER] = {"snapshots of another cluster", -LKS_ECLUSTER},
+    [AREA_OF_ANOTHER_REPLICA] = {"snapshots of another replica", -LKS_ECLUSTER},
+    [AREA_OF_OTHER_PARTITIONS] = {"snapshots of other partitions", -LKS_ESIZE},
+    [AREA_OF_NO_PARTITION] = {"snapshots of no partition", -EINVAL},
+    [AREA_SMALLER] = {"a smaller area", -LKS_ESIZE},
+    [AREA_OF_NO_SIZE] = {"an area of no whole MiB", -EINVAL},
+    [AREA_NOT_THERE] = {"no snapshots", -ENOENT},
+    [AREA_WITHOUT_ROOM] = {"new snapshots on a full disk", -ENOSPC, .creates = true,
+                           .full = true},
+};
+
+static int try_journal(const struct lks_sim_storage *storage, enum journal_mistake mistake,
+                       struct lks_error *err)
+{
+    struct lks_journal_options options = *lks_sim_storage_options(storage);
+    char path[PATH_BYTES];
+    (void)snprintf(path, sizeof path, "%s.other", options.path);
+    options.bootstrap_voters = 1u << options.replica;
+    if (mistake == JOURNAL_NOT_THERE || mistake == JOURNAL_WITHOUT_ROOM) {
+        options.path = path;
+    } else if (mistake == JOURNAL_OF_ANOTHER_CLUSTER) {
+        options.cluster_id[0] ^= 1;
+    } else if (mistake == JOURNAL_OF_ANOTHER_REPLICA) {
+        options.replica = options.replica % LKS_REPLICAS_MAX + 1;
+    } else if (mistake == JOURNAL_OF_ANOTHER_RING) {
+        options.ring_bytes *= 2;
+    } else if (mistake == JOURNAL_OF_NO_RING) {
+        options.ring_bytes += 8;
+    } else if (mistake == JOURNAL_FOR_LONG_ENTRIES) {
+        options.entry_bytes_max = options.ring_bytes;
+    } else if (mistake == JOURNAL_OF_NOBODY) {
+        options.replica = 0;
+    } else if (mistake == JOURNAL_OF_OTHERS) {
+        options.bootstrap_voters <<= 1;
+    } else if (mistake == JOURNAL_OF_TOO_MANY_LIVES) {
+        options.lives_before = UINT64_MAX;
+    }
+    struct lks_journal *opened = NULL;
+    return g_journal[mistake].creates ? lks_journal_create(&options, true, err)
+                                      : lks_journal_open(&opened, &options, err);
+}
+
+static int try_area(const struct lks_sim_area *area, enum area_mistake mistake,
+                    struct lks_error *err)
+{
+    struct lks_snapshots_options options = *lks_sim_area_options(area);
+    char path[PATH_BYTES];
+    (void)snprintf(path, sizeof path, "%s.other", options.path);
+    if (mistake == AREA_NOT_THERE || mistake == AREA_WITHOUT_ROOM) {
+        options.path = path;
+    } else if (mistake == AREA_OF_ANOTHER_CLUSTER) {
+        options.cluster_id[0] ^= 1;
+    } else if (mistake == AREA_OF_ANOTHER_REPLICA) {
+        options.replica = options.replica % LKS_REPLICAS_MAX + 1;
+    } else if (mistake == AREA_OF_OTHER_PARTITIONS) {
+        options.partitions /= 2;
+    } else if (mistake == AREA_OF_NO_PARTITION) {
+        options.partitions = 0;
+    } else if (mistake == AREA_SMALLER) {
+        options.area_bytes -= UINT64_C(1) << 20;
+    } else if (mistake == AREA_OF_NO_SIZE) {
+        options.area_bytes++;
+    }
+    struct lks_snapshots *opened = NULL;
+    return g_area[mistake].creates ? lks_snapshots_create(&options, err)
+                                   : lks_snapshots_open(&opened, &options, err);
+}
+
+bool lks_sim_mistake(struct lks_sim_process *process, struct lks_sim_random *random,
+                     struct lks_sim_verdict *verdict)
+{
+    struct lks_sim_storage *storage = lks_sim_process_storage(process);
+    const struct lks_sim_area *area = lks_sim_process_area(process);
+    const bool up = lks_sim_process_state(process) != LKS_SIM_DOWN;
+    const bool of_area = area != NULL && lks_sim_random_chance(random, 400000);
+    uint32_t mistake = (uint32_t)lks_sim_random_below(random, of_area ? AREA_MISTAKES
+                                                                      : JOURNAL_MISTAKES);
+    mistake = up ? 0 : mistake;
+    const struct attempt *attempt = of_area ? &g_area[mistake] : &g_journal[mistake];
+    if (attempt->up != up || lks_sim_process_is_rotten(process)) {
+        return false; /* (what is rotten may be refused for that) */
+    }
+    struct lks_error err = {0};
+    struct lks_sim_storage *before = lks_sim_storage_enter(storage);
+    const bool was_full = lks_sim_storage_is_full(storage);
+    lks_sim_storage_fill_disk(storage, was_full || attempt->full);
+    const int status =
+        of_area ? try_area(area, mistake, &err) : try_journal(storage, mistake, &err);
+    lks_sim_storage_fill_disk(storage, was_full);
+    (void)lks_sim_storage_enter(before);
+    verdict->checks++;
+    if (status != attempt->expected || err.text[0] == '\0') {
+        lks_sim_verdict_break(verdict, "mistakes are refused", "%s: %d (%s), expected %d",
+                              attempt->what, status, err.text, attempt->expected);
+    }
+    return true;
+}
