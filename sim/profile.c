@@ -288,7 +288,7 @@ static void shape_media(struct lks_sim_profile *profile, struct lks_sim_random *
     profile->clients.commands_max = 2000;
     profile->clients.window = 2;
     profile->clients.think.max_ns = 4 * MS;
-    profile->run_ns = 1000 * MS;
+    profile->run_ns = 700 * MS;
 }
 
 static void shape_chaos(struct lks_sim_profile *profile, struct lks_sim_random *random)
@@ -475,7 +475,7 @@ static const struct {
     {"mixed", "power cuts; what is durable differs from replica to replica", 3, shape_mixed},
     {"memory", "durability mode memory: amnesia of a minority", 3, shape_memory},
     {"disk", "media that refuse to make anything durable, full disks", 3, shape_disk},
-    {"media", "media that fail in part and for long; what they hold rots", 3, shape_media},
+    {"media", "media that fail in part and for long; what they hold rots", 2, shape_media},
     {"chaos", "everything, in a mix and a durability mode drawn from the seed", 10, shape_chaos},
     {"verbs", "chaos as on a NIC: bytes leave late, tiny writes, short queues", 5, shape_verbs},
     {"tiny", "writes of 64 bytes to 4 KiB: entries come in many", 3, shape_tiny},
