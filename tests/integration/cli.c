@@ -349,8 +349,8 @@ static void two_processes__one_replica__second_is_refused(void **state)
     lks_process_cluster_fini(&cluster);
 }
 
-/* Starts `local` with its output in a file; dies with the test. */
-static pid_t start_local(const char *directory, const char *port, const char *out)
+/* Starts a command with its output in a file; dies with the test. */
+static pid_t start(const char *const *arguments, const char *out)
 {
     pid_t pid = fork();
     if (pid == 0) {
@@ -358,11 +358,17 @@ static pid_t start_local(const char *directory, const char *port, const char *ou
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         dup2(fd, STDOUT_FILENO);
         dup2(fd, STDERR_FILENO);
-        execl(lks_process_cluster_binary(), "lockstep", "local", "--dir", directory, "--port", port,
-              "--ring", "1M", (char *)NULL);
+        execv(lks_process_cluster_binary(), (char *const *)(uintptr_t)arguments);
         _exit(127);
     }
     return pid;
+}
+
+static pid_t start_local(const char *directory, const char *port, const char *out)
+{
+    const char *const arguments[] = {"lockstep", "local",  "--dir", directory, "--port",
+                                     port,       "--ring", "1M",    NULL};
+    return start(arguments, out);
 }
 
 static bool wait_for_text(const char *path, const char *text, char content[TEXT_MAX])
@@ -377,6 +383,43 @@ static bool wait_for_text(const char *path, const char *text, char content[TEXT_
     } while (lks_clock_monotonic_ns() < end_ns);
     return false;
 }
+
+#ifdef LKS_WITH_RDMA
+/* 127.0.0.1 is no RDMA device's address, with a device or without. */
+static void serve__rdma_device_is_not_there_yet__waits_until_a_signal(void **state)
+{
+    struct fixture *fixture = *state;
+    char config[96];
+    char journal[96];
+    char out[96];
+    char text[768];
+    snprintf(config, sizeof(config), "%s/c.yaml", fixture->directory);
+    snprintf(journal, sizeof(journal), "%s/r1.journal", fixture->directory);
+    snprintf(out, sizeof(out), "%s/serve", fixture->directory);
+    snprintf(text, sizeof(text),
+             "name: late\nid: 00112233445566778899aabbccddeeff\ndirectory: %s\nfabric: rdma\n"
+             "cluster_key: 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"
+             "replicas:\n  - {id: 1, journal: r1.journal, listen: '127.0.0.1:19871', "
+             "rdma: '127.0.0.1:19872'}\n",
+             fixture->directory);
+    write_file(config, text);
+    const char *const arguments[] = {"lockstep", "serve",     "--config", config,
+                                     "--replica", "1", NULL};
+    pid_t pid = start(arguments, out);
+    if (!wait_for_text(out, "looking again in 500 ms", fixture->out)) {
+        fail_msg("serve does not wait: %s", fixture->out);
+    }
+    int status;
+    kill(pid, SIGTERM);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    /* Its journal, which is not even there, was not looked at yet. */
+    read_file(out, fixture->out);
+    assert_null(strstr(fixture->out, "r1.journal"));
+    assert_int_not_equal(access(journal, F_OK), 0);
+}
+#endif
 
 static long pid_in(const char *directory, int replica)
 {
@@ -439,6 +482,9 @@ int main(void)
         TEST(recover__wrong_arguments__change_nothing),
         TEST(two_processes__one_replica__second_is_refused),
         TEST(local__signal__stops_every_replica),
+#ifdef LKS_WITH_RDMA
+        TEST(serve__rdma_device_is_not_there_yet__waits_until_a_signal),
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
