@@ -68,7 +68,7 @@ void lks_sim_fault_make_anew(struct lks_sim_faults *faults, uint32_t replica)
     LKS_ASSERT(status == 0);
 }
 
-/* The medium fails at the start, or soon after it; power goes then. */
+/* Somebody tries wrong files first; the medium fails at the start, or soon after it. */
 static void fail_start(struct lks_sim_faults *faults, struct lks_sim_process *process)
 {
     const uint32_t fails_ppm = faults->options.profile->start_fails_ppm;
@@ -76,6 +76,8 @@ static void fail_start(struct lks_sim_faults *faults, struct lks_sim_process *pr
         return;
     }
     struct lks_sim_random random = later_random(faults);
+    faults->counts[LKS_SIM_FAULT_MISTAKE] +=
+        lks_sim_mistake(process, &random, faults->options.members->verdict);
     if (lks_sim_random_chance(&random, fails_ppm)) {
         lks_sim_process_fail_medium(process, lks_sim_media_reason(&random));
         lks_sim_storage_fail_records(lks_sim_process_storage(process));
