@@ -5,10 +5,12 @@
 #include "base/clock.h"
 #include "node/hello.h"
 #include "node/members.h"
+#include "sched/topology.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -159,10 +161,39 @@ static uint32_t old_members(const struct lks_assembly *assembly)
     return facts.version < 2 && !identity.promise_lost ? lks_config_members(assembly->config) : 0;
 }
 
+/* Where workers run: cores near the loop's, by hwloc. Where there are too few, or hwloc cannot
+ * tell, the system decides. */
+static const int *place_workers(const struct lks_assembly_options *options, int *cpus)
+{
+    struct lks_topology_plan *plan = malloc(sizeof *plan);
+    struct lks_error err = {0};
+    const uint32_t workers = (uint32_t)options->config->workers;
+    const int *placed = NULL;
+    if (plan == NULL || workers == 0) {
+        free(plan);
+        return NULL;
+    }
+    if (lks_topology_plan_make(plan, workers, &err) != 0) {
+        lks_log_warn(options->log_sink, "workers are not pinned: %s", err.text);
+    } else {
+        if (plan->crowded) {
+            lks_log_warn(options->log_sink,
+                         "%u workers and the replica's own thread on %u cores: some are not "
+                         "pinned, and share",
+                         workers, plan->cores);
+        }
+        lks_topology_plan_cpus(plan, cpus);
+        placed = cpus;
+    }
+    free(plan);
+    return placed;
+}
+
 static int make_replica(struct lks_assembly *assembly, const struct lks_assembly_options *options,
                         struct lks_error *err)
 {
     const struct lks_config *config = options->config;
+    int cpus[LKS_WORKERS_MAX];
     struct lks_replica_options replica = {
         .replica = options->replica,
         .replicas = LKS_REPLICAS_MAX,
@@ -179,6 +210,9 @@ static int make_replica(struct lks_assembly *assembly, const struct lks_assembly
         .realtime_clock_ns = lks_clock_realtime_ns,
         .pending_bytes_max = config->pending_bytes_max,
         .seed = random_seed(options->replica),
+        .scheduler = {.kind = config->scheduler,
+                      .workers = (uint32_t)config->workers,
+                      .cpus = place_workers(options, cpus)},
         .log_sink = options->log_sink,
         .on_reply = options->on_reply,
         .on_member_change = options->on_member_change,

@@ -22,7 +22,6 @@
 
 /* ---- values and their limits -------------------------------------------------------------- */
 
-#define SPIN_NS (20 * LKS_NS_PER_US)
 #define SNAPSHOTS_BYTES_MIN (UINT64_C(16) << 20)
 
 enum value_kind { VALUE_SIZE, VALUE_DURATION, VALUE_SPIN, VALUE_COUNT, VALUE_BOOLEAN };
@@ -54,6 +53,8 @@ static const struct value_field value_fields[] = {
                 UINT64_C(1) << 30, "32M"),
     VALUE_FIELD("snapshots_max", VALUE_SIZE, snapshots_max, snapshots_bytes_max,
                 SNAPSHOTS_BYTES_MIN, UINT64_C(1) << 44, "4G"),
+    VALUE_FIELD("scheduler.workers", VALUE_COUNT, scheduler.workers, workers, 0, LKS_WORKERS_MAX,
+                "0"),
     VALUE_FIELD("timing.election_timeout", VALUE_DURATION, timing.election_timeout,
                 election_timeout_ns, 2 * LKS_NS_PER_MS, 60 * LKS_NS_PER_S, "25ms"),
     VALUE_FIELD("timing.heartbeat", VALUE_DURATION, timing.heartbeat, heartbeat_ns,
@@ -182,26 +183,6 @@ void lks_config_defaults(struct lks_config *config)
     }
 }
 
-uint64_t lks_config_spin_ns(const struct lks_config *config, unsigned cores)
-{
-    if (config->spin_ns != LKS_CONFIG_SPIN_AUTO) {
-        return config->spin_ns;
-    }
-    return cores > config->replicas_count ? SPIN_NS : 0;
-}
-
-bool lks_config_default_snapshots(struct lks_config_replica *replica)
-{
-    static const char ending[] = ".snapshots";
-    const size_t length = strlen(replica->journal);
-    if (length + sizeof ending > sizeof replica->snapshots) {
-        return false;
-    }
-    memcpy(replica->snapshots, replica->journal, length);
-    memcpy(replica->snapshots + length, ending, sizeof ending);
-    return true;
-}
-
 /* ---- keys with rules of their own --------------------------------------------------------- */
 
 static int check_name(const struct loader *loader, const char *text)
@@ -291,6 +272,11 @@ static int check_modes(const struct loader *loader, const struct lks_config_raw 
         return complain(loader, "durability",
                         "'pmem-read' needs an RDMA fabric: use auto, memory, writer-flush or "
                         "pmem-ack");
+    }
+    struct lks_error err = {0};
+    const char *kind = raw->scheduler.kind;
+    if (kind != NULL && lks_scheduler_kind_parse(kind, &config->scheduler, &err) != 0) {
+        return complain(loader, "scheduler.kind", "%s", err.text);
     }
     if (raw->log != NULL) {
         for (int level = LKS_LOG_ERROR; level <= LKS_LOG_DEBUG; level++) {
@@ -523,6 +509,11 @@ static int check_together(const struct loader *loader, const struct lks_config_r
                             lks_value_size_text(config->ring_bytes / 8, right, sizeof right));
         }
         config->entry_bytes_max = config->ring_bytes / 8;
+    }
+    if (config->scheduler != LKS_SEQUENTIAL && config->workers == 0) {
+        return complain(loader, "scheduler.kind",
+                        "'%s' needs workers: give scheduler.workers 1 to %u, or kind sequential",
+                        lks_scheduler_kind_name(config->scheduler), LKS_WORKERS_MAX);
     }
     if (config->heartbeat_ns * 2 > config->election_timeout_ns) {
         return complain(loader, "timing",

@@ -1,6 +1,8 @@
 /* The configuration on disk: reading and writing the file; see config.h. */
 #include "node/config.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -8,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define SPIN_NS (20 * LKS_NS_PER_US)
 
 static int read_file(const char *path, char *text, size_t text_bytes, size_t *bytes,
                      struct lks_error *err)
@@ -59,6 +63,26 @@ int lks_config_load(struct lks_config *config, const char *path, struct lks_erro
     return rc;
 }
 
+uint64_t lks_config_spin_ns(const struct lks_config *config, unsigned cores)
+{
+    if (config->spin_ns != LKS_CONFIG_SPIN_AUTO) {
+        return config->spin_ns;
+    }
+    return cores > config->replicas_count ? SPIN_NS : 0;
+}
+
+bool lks_config_default_snapshots(struct lks_config_replica *replica)
+{
+    static const char ending[] = ".snapshots";
+    const size_t length = strlen(replica->journal);
+    if (length + sizeof ending > sizeof replica->snapshots) {
+        return false;
+    }
+    memcpy(replica->snapshots, replica->journal, length);
+    memcpy(replica->snapshots + length, ending, sizeof ending);
+    return true;
+}
+
 static void write_timing(FILE *out, const struct lks_config *config)
 {
     char text[32];
@@ -73,6 +97,8 @@ static void write_timing(FILE *out, const struct lks_config *config)
             lks_value_size_text(config->pending_bytes_max, text, sizeof text));
     fprintf(out, "snapshots_max: %s\n",
             lks_value_size_text(config->snapshots_bytes_max, text, sizeof text));
+    fprintf(out, "scheduler:\n  kind: %s\n  workers: %" PRIu64 "\n",
+            lks_scheduler_kind_name(config->scheduler), config->workers);
     fprintf(out, "timing:\n");
     fprintf(out, "  election_timeout: %s\n",
             lks_value_duration_text(config->election_timeout_ns, text, sizeof text));

@@ -20,6 +20,12 @@ static const cyaml_schema_value_t replica_schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct lks_config_raw_replica, replica_fields),
 };
 
+static const cyaml_schema_field_t scheduler_fields[] = {
+    TEXT_FIELD(struct lks_config_raw_scheduler, kind),
+    TEXT_FIELD(struct lks_config_raw_scheduler, workers),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t timing_fields[] = {
     TEXT_FIELD(struct lks_config_raw_timing, election_timeout),
     TEXT_FIELD(struct lks_config_raw_timing, heartbeat),
@@ -53,6 +59,8 @@ static const cyaml_schema_field_t config_fields[] = {
     TEXT_FIELD(struct lks_config_raw, connections_max),
     TEXT_FIELD(struct lks_config_raw, pending_max),
     TEXT_FIELD(struct lks_config_raw, snapshots_max),
+    CYAML_FIELD_MAPPING("scheduler", CYAML_FLAG_OPTIONAL, struct lks_config_raw, scheduler,
+                        scheduler_fields),
     CYAML_FIELD_MAPPING("timing", CYAML_FLAG_OPTIONAL, struct lks_config_raw, timing,
                         timing_fields),
     CYAML_FIELD_MAPPING("rdma", CYAML_FLAG_OPTIONAL, struct lks_config_raw, rdma, rdma_fields),

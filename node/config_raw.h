@@ -26,6 +26,11 @@ struct lks_config_raw_rdma {
     char *direct_write_to_pmem;
 };
 
+struct lks_config_raw_scheduler {
+    char *kind;
+    char *workers;
+};
+
 struct lks_config_raw_timing {
     char *election_timeout;
     char *heartbeat;
@@ -47,6 +52,7 @@ struct lks_config_raw {
     char *connections_max;
     char *pending_max;
     char *snapshots_max;
+    struct lks_config_raw_scheduler scheduler;
     struct lks_config_raw_timing timing;
     struct lks_config_raw_rdma rdma;
     struct lks_config_raw_replica *replicas;

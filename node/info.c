@@ -135,6 +135,37 @@ static void add_snapshots(struct writer *out, const struct lks_snapshots_status 
     add(out, "installations:%" PRIu64, status->installed);
 }
 
+/* idle_ms: without work, spinning or asleep; until work comes it is not counted. */
+static void add_scheduler(struct writer *out, const struct lks_assembly *assembly)
+{
+    struct lks_scheduler_status status;
+    lks_replica_scheduler_status(assembly->replica, &status);
+    add(out, "scheduler:%s", lks_scheduler_kind_name(status.kind));
+    add(out, "workers:%u", status.workers);
+    add(out, "workers_active:%u", status.all.active);
+    add(out, "commands_under_way:%" PRIu64, status.under_way);
+    add(out, "scheduled:%" PRIu64, status.all.submitted);
+    add(out, "scheduled_alone:%" PRIu64, status.all.everything);
+    add(out, "scheduled_meetings:%" PRIu64, status.all.synchronised);
+    add(out, "scheduled_dependent:%" PRIu64, status.all.dependent);
+    add(out, "scheduler_refused:%" PRIu64, status.all.refused);
+    add(out, "scheduler_switches:%" PRIu64, status.all.switches);
+    for (uint32_t i = 0; i <= status.workers && status.workers > 0; i++) {
+        const struct lks_worker_statistics *worker = &status.worker[i];
+        char name[16];
+        if (i < status.workers) {
+            (void)snprintf(name, sizeof name, "worker%u", i);
+        } else {
+            (void)snprintf(name, sizeof name, "worker_core");
+        }
+        add(out,
+            "%s:executed=%" PRIu64 ",stolen=%" PRIu64 ",given=%" PRIu64 ",waited=%" PRIu64
+            ",parked=%" PRIu64 ",idle_ms=%" PRIu64 ",depth=%" PRIu64,
+            name, worker->executed, worker->stolen, worker->given, worker->waited, worker->parked,
+            worker->idle_ns / UINT64_C(1000000), worker->depth);
+    }
+}
+
 static void add_medium(struct writer *out, const struct lks_assembly *assembly)
 {
     const struct lks_medium *medium = lks_journal_medium(assembly->journal);
@@ -205,6 +236,7 @@ size_t lks_info_text(const struct lks_assembly *assembly, const char *section, c
         add_takeover(&out, &status.takeover);
         add_reads(&out, &status.reads);
         add_snapshots(&out, &status.snapshots);
+        add_scheduler(&out, assembly);
         add_medium(&out, assembly);
         add_peers(&out, assembly, &status);
     }

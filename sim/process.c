@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SCHEDULE_STREAMS UINT64_C(0x736368000)
+#define WORKER_STEPS_MAX 12u /* of all workers, after a step of the replica */
 #define PPM_WHOLE INT64_C(1000000)
 #define PERSISTS_MAX 8u
 #define PENDING_BYTES_LEAST (UINT64_C(4) << 10) /* so little that clients are refused */
@@ -38,6 +40,8 @@ _Static_assert(LKS_REPLICAS_MAX < LKS_SIM_ALARMS_MAX, "each process has the alar
 struct lks_sim_process {
     struct lks_sim_process_options options;
     struct lks_sim_random random;
+    struct lks_sim_random schedule; /* a stream of its own: other profiles stay what they were */
+    uint32_t workers; /* of this life */
     struct lks_sim_storage *storage;
     struct lks_sim_area *area; /* NULL: no snapshots */
     bool rotten;
@@ -145,6 +149,20 @@ static void end_failed(struct lks_sim_process *process, int code, const struct l
     process->options.observer.stopped(process->options.observer.ctx, process->options.replica);
 }
 
+/* Workers go on, in any order: often none does, so that much is under way at a time. */
+static int step_workers(struct lks_sim_process *process)
+{
+    int work = 0;
+    if (process->workers == 0 || lks_sim_random_chance(&process->schedule, 300000)) {
+        return 0;
+    }
+    for (uint64_t i = lks_sim_random_below(&process->schedule, WORKER_STEPS_MAX); i > 0; i--) {
+        const uint64_t worker = lks_sim_random_below(&process->schedule, process->workers + 1);
+        work += lks_replica_work(process->replica, (uint32_t)worker) ? 1 : 0;
+    }
+    return work;
+}
+
 static void run_step(void *ctx, uint64_t replica)
 {
     struct lks_sim_process *process = ctx;
@@ -154,7 +172,8 @@ static void run_step(void *ctx, uint64_t replica)
     const uint64_t realtime_ns =
         REALTIME_START_NS + now_of(process) + (uint64_t)process->realtime_jump_ns;
     (void)lks_sim_heap_enter(process->options.replica);
-    const int work = lks_replica_step(process->replica, local_ns(process), realtime_ns, &err);
+    int work = lks_replica_step(process->replica, local_ns(process), realtime_ns, &err);
+    work += work < 0 ? 0 : step_workers(process);
     (void)lks_sim_heap_enter(0);
     if (work < 0) {
         end_failed(process, work, &err);
@@ -314,6 +333,7 @@ struct lks_sim_process *lks_sim_process_new(const struct lks_sim_process_options
     LKS_ASSERT(process != NULL);
     process->options = *options;
     lks_sim_random_fork(&process->random, options->random, options->replica);
+    lks_sim_random_fork(&process->schedule, options->random, SCHEDULE_STREAMS + options->replica);
     process->storage = lks_sim_storage_new(&options->journal);
     process->options.journal.path = lks_sim_storage_path(process->storage);
     make_area(process);
@@ -447,6 +467,16 @@ static uint64_t draw_restore_bytes(struct lks_sim_process *process)
     return lks_sim_random_chance(&process->random, 500000) ? drawn : 0;
 }
 
+static struct lks_replica_scheduler draw_scheduler(struct lks_sim_process *process)
+{
+    const uint32_t most = process->options.profile->workers_max;
+    process->workers = most == 0 ? 0 : (uint32_t)lks_sim_random_below(&process->schedule, most + 1);
+    return (struct lks_replica_scheduler){
+        .kind = (enum lks_scheduler_kind)lks_sim_random_below(&process->schedule, LKS_ADAPTIVE),
+        .workers = process->workers,
+        .manual = true};
+}
+
 static int make_replica(struct lks_sim_process *process, struct lks_error *err)
 {
     const struct lks_sim_process_profile *profile = process->options.profile;
@@ -466,6 +496,7 @@ static int make_replica(struct lks_sim_process *process, struct lks_error *err)
         .restore_bytes_max = draw_restore_bytes(process),
         .write_bytes_max = profile->write_bytes_max,
         .seed = lks_sim_random_next(&process->random),
+        .scheduler = draw_scheduler(process),
         .log_sink = &process->log,
         .on_reply = on_reply,
         .ctx = process,

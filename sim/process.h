@@ -38,6 +38,8 @@ struct lks_sim_process_profile {
     uint64_t heartbeat_ns;
     uint32_t drift_ppm_max;       /* of the monotonic clock, either way */
     uint64_t area_bytes;          /* for snapshots; 0: none are taken, the ring is not recycled */
+    uint32_t workers_max;         /* each life of a replica has a scheduler and up to so many
+                                     workers, drawn; the seed steps them. 0: none has */
 };
 
 enum lks_sim_process_state { LKS_SIM_DOWN, LKS_SIM_RUNNING, LKS_SIM_PAUSED };

@@ -428,6 +428,16 @@ static void shape_members(struct lks_sim_profile *profile, struct lks_sim_random
     profile->run_ns = 1200 * MS;
 }
 
+/* Chaos on replicas of which each has another scheduler, with much to execute at a time. */
+static void shape_workers(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    shape_chaos(profile, random);
+    make_dense(profile);
+    profile->process.workers_max = 4;
+    profile->clients.window = 4;
+    profile->ring_bytes = UINT64_C(64) << lks_sim_random_range(random, 10, 12);
+}
+
 static void shape_untrusted(struct lks_sim_profile *profile, struct lks_sim_random *random)
 {
     shape_storm(profile, random);
@@ -484,6 +494,8 @@ static const struct {
     {"long", "chaos for long: rings are written anew several times", 1,
      shape_long},
     {"members", "chaos while members are added, promoted and removed", 6, shape_members},
+    {"workers", "chaos on replicas that execute by different schedulers and workers", 4,
+     shape_workers},
     {"storm", "slow paths full of writes, while they break and leaders change", 2, shape_storm},
     {"untrusted-fence", "a storm in which REVOKED comes early: violations must be found", 0,
      shape_untrusted},

@@ -62,6 +62,8 @@ static void parse__only_what_is_needed__gives_the_documented_defaults(void **sta
     assert_string_equal(config.replicas[2].journal, "r2.journal");
     assert_string_equal(config.replicas[2].snapshots, "r2.journal.snapshots");
     assert_int_equal(config.snapshots_bytes_max, UINT64_C(4) << 30);
+    assert_int_equal(config.scheduler, LKS_SEQUENTIAL);
+    assert_int_equal(config.workers, 0);
     assert_string_equal(config.replicas[2].address, "127.0.0.1");
     assert_int_equal(config.replicas[2].port, 7002);
 }
@@ -74,6 +76,7 @@ static void parse__every_key__is_taken(void **state)
     const char *text = "{name: all, id: 00112233445566778899AABBCCDDEEFF, directory: /run/x,\n"
                        " fabric: shm, durability: memory, ring: 1G, entry_max: 64KiB, spin: 0,\n"
                        " busy_poll: yes, log: debug, connections_max: 5, pending_max: 1MB,\n"
+                       " scheduler: {kind: adaptive, workers: 7},\n"
                        " timing: {election_timeout: 1s, heartbeat: 100ms, silent_writer: 20ms},\n"
                        " replicas: [{id: 1, journal: /j/1, listen: '[::1]:7001'}]}\n";
     assert_int_equal(parse(text, &config, &err), 0);
@@ -89,6 +92,8 @@ static void parse__every_key__is_taken(void **state)
     assert_int_equal(config.election_timeout_ns, 1000000000);
     assert_int_equal(config.heartbeat_ns, 100000000);
     assert_int_equal(config.silent_writer_ns, 20000000);
+    assert_int_equal(config.scheduler, LKS_ADAPTIVE);
+    assert_int_equal(config.workers, 7);
     assert_string_equal(config.replicas[1].address, "::1");
     assert_string_equal(config.replicas[1].journal, "/j/1");
 }
@@ -104,6 +109,21 @@ static void parse__file_in_a_folder__relative_paths_begin_there(void **state)
     assert_string_equal(config.replicas[3].journal, "/etc/a/r3.journal");
     assert_int_equal(lks_config_parse(&config, GOOD, strlen(GOOD), "/etc/a/c.yaml", &err), 0);
     assert_string_equal(config.directory, "/etc/a");
+}
+
+static void parse__scheduler__each_bad_value_is_named(void **state)
+{
+    (void)state;
+    expect_error(GOOD "scheduler:\n  kind: lazy\n  workers: 2\n",
+                 "cluster.yaml:14: scheduler.kind: scheduler lazy: is one of sequential, early, "
+                 "late, hybrid, adaptive");
+    expect_error(GOOD "scheduler:\n  kind: late\n",
+                 "cluster.yaml:14: scheduler.kind: 'late' needs workers: give scheduler.workers 1 "
+                 "to 63, or kind sequential");
+    expect_error(GOOD "scheduler:\n  workers: 64\n",
+                 "cluster.yaml:14: scheduler.workers: '64' is out of range: must be 0 to 63");
+    expect_error(GOOD "scheduler:\n  workers: some\n",
+                 "cluster.yaml:14: scheduler.workers: 'some' is not a whole number");
 }
 
 static void parse__not_yaml__names_the_line(void **state)
@@ -522,6 +542,7 @@ int main(void)
         cmocka_unit_test(parse__only_what_is_needed__gives_the_documented_defaults),
         cmocka_unit_test(parse__every_key__is_taken),
         cmocka_unit_test(parse__file_in_a_folder__relative_paths_begin_there),
+        cmocka_unit_test(parse__scheduler__each_bad_value_is_named),
         cmocka_unit_test(parse__not_yaml__names_the_line),
         cmocka_unit_test(parse__unknown_key__is_named_with_its_line),
         cmocka_unit_test(parse__wrong_shape__is_named_with_its_line),
