@@ -26,6 +26,7 @@
 
 #define REPLICAS 3u
 #define CLIENTS 3u
+#define WORKERS 2u
 #define ROUNDS 6u
 #define OPERATIONS_MAX 20000u
 #define TIMEOUT_MS 60000u /* the sanitizer makes everything slow */
@@ -127,7 +128,7 @@ static void wait_serving(const struct fixture *fixture)
 
 /* ---- the cluster ----------------------------------------------------------------------------- */
 
-static void make_cluster(struct fixture *fixture)
+static void make_cluster(struct fixture *fixture, enum lks_scheduler_kind scheduler)
 {
     const struct lks_process_cluster_options options = {.replicas = REPLICAS, .ring = "64M"};
     assert_int_equal(lks_process_cluster_init(&fixture->cluster, &options), 0);
@@ -138,6 +139,8 @@ static void make_cluster(struct fixture *fixture)
     /* Threads of one sanitized process on few cores: slow is not dead. */
     fixture->config.election_timeout_ns = 500 * LKS_NS_PER_MS;
     fixture->config.heartbeat_ns = 50 * LKS_NS_PER_MS;
+    fixture->config.scheduler = scheduler;
+    fixture->config.workers = scheduler == LKS_SEQUENTIAL ? 0 : WORKERS;
     for (uint32_t id = 1; id <= REPLICAS; id++) {
         start(fixture, id);
     }
@@ -192,12 +195,11 @@ static void check_history(struct fixture *fixture, size_t count)
     free(history);
 }
 
-static void threads__replicas_end_and_come_back__history_is_linearizable(void **state)
+static void end_and_come_back(enum lks_scheduler_kind scheduler)
 {
-    (void)state;
     struct fixture *fixture = calloc(1, sizeof(*fixture));
     assert_non_null(fixture);
-    make_cluster(fixture);
+    make_cluster(fixture, scheduler);
     start_clients(fixture);
     for (uint32_t round = 0; round < ROUNDS; round++) {
         usleep(100000);
@@ -220,11 +222,31 @@ static void threads__replicas_end_and_come_back__history_is_linearizable(void **
     free(fixture);
 }
 
+static void threads__replicas_end_and_come_back__history_is_linearizable(void **state)
+{
+    (void)state;
+    end_and_come_back(LKS_SEQUENTIAL);
+}
+
+static void threads__workers_of_early__history_is_linearizable(void **state)
+{
+    (void)state;
+    end_and_come_back(LKS_EARLY);
+}
+
+static void threads__workers_of_late__history_is_linearizable(void **state)
+{
+    (void)state;
+    end_and_come_back(LKS_LATE);
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads__replicas_end_and_come_back__history_is_linearizable),
+        cmocka_unit_test(threads__workers_of_early__history_is_linearizable),
+        cmocka_unit_test(threads__workers_of_late__history_is_linearizable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
