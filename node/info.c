@@ -152,7 +152,7 @@ static void add_scheduler(struct writer *out, const struct lks_assembly *assembl
     add(out, "scheduler_switches:%" PRIu64, status.all.switches);
     for (uint32_t i = 0; i <= status.workers && status.workers > 0; i++) {
         const struct lks_worker_statistics *worker = &status.worker[i];
-        char name[16];
+        char name[24];
         if (i < status.workers) {
             (void)snprintf(name, sizeof name, "worker%u", i);
         } else {

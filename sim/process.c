@@ -7,13 +7,12 @@
 #include "sim/area.h"
 #include "sim/fabric.h"
 #include "sim/heap.h"
+#include "sim/workers.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define SCHEDULE_STREAMS UINT64_C(0x736368000)
-#define WORKER_STEPS_MAX 12u /* of all workers, after a step of the replica */
 #define PPM_WHOLE INT64_C(1000000)
 #define PERSISTS_MAX 8u
 #define PENDING_BYTES_LEAST (UINT64_C(4) << 10) /* so little that clients are refused */
@@ -40,8 +39,7 @@ _Static_assert(LKS_REPLICAS_MAX < LKS_SIM_ALARMS_MAX, "each process has the alar
 struct lks_sim_process {
     struct lks_sim_process_options options;
     struct lks_sim_random random;
-    struct lks_sim_random schedule; /* a stream of its own: other profiles stay what they were */
-    uint32_t workers; /* of this life */
+    struct lks_sim_workers workers;
     struct lks_sim_storage *storage;
     struct lks_sim_area *area; /* NULL: no snapshots */
     bool rotten;
@@ -87,9 +85,8 @@ static uint64_t virtual_ns(const struct lks_sim_process *process, uint64_t local
     if (local <= here) {
         return now_of(process);
     }
-    const uint64_t wait_ns = local - here;
     const uint64_t slowest = 10 * LKS_NS_PER_S;
-    const uint64_t bounded = wait_ns < slowest ? wait_ns : slowest;
+    const uint64_t bounded = local - here < slowest ? local - here : slowest;
     return now_of(process) +
            bounded * (uint64_t)PPM_WHOLE / (uint64_t)(PPM_WHOLE + process->clock_ppm) + 1;
 }
@@ -149,20 +146,6 @@ static void end_failed(struct lks_sim_process *process, int code, const struct l
     process->options.observer.stopped(process->options.observer.ctx, process->options.replica);
 }
 
-/* Workers go on, in any order: often none does, so that much is under way at a time. */
-static int step_workers(struct lks_sim_process *process)
-{
-    int work = 0;
-    if (process->workers == 0 || lks_sim_random_chance(&process->schedule, 300000)) {
-        return 0;
-    }
-    for (uint64_t i = lks_sim_random_below(&process->schedule, WORKER_STEPS_MAX); i > 0; i--) {
-        const uint64_t worker = lks_sim_random_below(&process->schedule, process->workers + 1);
-        work += lks_replica_work(process->replica, (uint32_t)worker) ? 1 : 0;
-    }
-    return work;
-}
-
 static void run_step(void *ctx, uint64_t replica)
 {
     struct lks_sim_process *process = ctx;
@@ -173,18 +156,17 @@ static void run_step(void *ctx, uint64_t replica)
         REALTIME_START_NS + now_of(process) + (uint64_t)process->realtime_jump_ns;
     (void)lks_sim_heap_enter(process->options.replica);
     int work = lks_replica_step(process->replica, local_ns(process), realtime_ns, &err);
-    work += work < 0 ? 0 : step_workers(process);
+    work += work < 0 ? 0 : lks_sim_workers_step(&process->workers, process->replica);
     (void)lks_sim_heap_enter(0);
     if (work < 0) {
         end_failed(process, work, &err);
         return;
     }
     if (work > 0) {
-        lks_sim_trace_add(process->options.trace, now_of(process),
-                          &(struct lks_sim_record){.what = "step: pieces of work",
-                                                   .a = process->options.replica,
-                                                   .x = (uint64_t)work,
-                                                   .quiet = true});
+        const struct lks_sim_record record = {
+            .what = "step: pieces of work", .a = process->options.replica, .quiet = true,
+            .x = (uint64_t)work};
+        lks_sim_trace_add(process->options.trace, now_of(process), &record);
     }
     process->options.observer.stepped(process->options.observer.ctx, process->options.replica);
     if (process->stopping && lks_replica_stop(process->replica, local_ns(process))) {
@@ -288,9 +270,7 @@ static void on_log(void *ctx, enum lks_log_level level, const char *line)
     const struct lks_sim_process *process = ctx;
     /* The journal's path differs from run to run; the trace must not. */
     const char *path = strstr(line, process->options.journal.path);
-    if (path != NULL) {
-        line = path + strlen(process->options.journal.path);
-    }
+    line = path == NULL ? line : path + strlen(process->options.journal.path);
     lks_sim_trace_note(process->options.trace, now_of(process), process->options.replica, "%s",
                        line);
 }
@@ -333,7 +313,7 @@ struct lks_sim_process *lks_sim_process_new(const struct lks_sim_process_options
     LKS_ASSERT(process != NULL);
     process->options = *options;
     lks_sim_random_fork(&process->random, options->random, options->replica);
-    lks_sim_random_fork(&process->schedule, options->random, SCHEDULE_STREAMS + options->replica);
+    lks_sim_workers_init(&process->workers, options->random, options->replica);
     process->storage = lks_sim_storage_new(&options->journal);
     process->options.journal.path = lks_sim_storage_path(process->storage);
     make_area(process);
@@ -467,16 +447,6 @@ static uint64_t draw_restore_bytes(struct lks_sim_process *process)
     return lks_sim_random_chance(&process->random, 500000) ? drawn : 0;
 }
 
-static struct lks_replica_scheduler draw_scheduler(struct lks_sim_process *process)
-{
-    const uint32_t most = process->options.profile->workers_max;
-    process->workers = most == 0 ? 0 : (uint32_t)lks_sim_random_below(&process->schedule, most + 1);
-    return (struct lks_replica_scheduler){
-        .kind = (enum lks_scheduler_kind)lks_sim_random_below(&process->schedule, LKS_ADAPTIVE),
-        .workers = process->workers,
-        .manual = true};
-}
-
 static int make_replica(struct lks_sim_process *process, struct lks_error *err)
 {
     const struct lks_sim_process_profile *profile = process->options.profile;
@@ -496,7 +466,7 @@ static int make_replica(struct lks_sim_process *process, struct lks_error *err)
         .restore_bytes_max = draw_restore_bytes(process),
         .write_bytes_max = profile->write_bytes_max,
         .seed = lks_sim_random_next(&process->random),
-        .scheduler = draw_scheduler(process),
+        .scheduler = lks_sim_workers_draw(&process->workers, profile->workers_max),
         .log_sink = &process->log,
         .on_reply = on_reply,
         .ctx = process,
