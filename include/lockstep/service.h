@@ -80,6 +80,9 @@ static inline void lks_footprint_clear(struct lks_footprint *footprint)
 
 static inline uint64_t lks_footprint_identity(uint64_t identity, uint32_t partitions)
 {
+    if ((partitions & (partitions - 1)) == 0) { /* the same, without divisions */
+        return identity & (LKS_FOOTPRINT_IDENTITIES - 1);
+    }
     const uint64_t rows = LKS_FOOTPRINT_IDENTITIES / partitions;
     return identity / partitions % rows * partitions + identity % partitions;
 }
