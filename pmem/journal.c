@@ -7,11 +7,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define VERSION_WORD_AT offsetof(struct lks_header_page, version)
+#define VERSION_WORD_BYTES 8u
+
+_Static_assert(VERSION_WORD_AT % VERSION_WORD_BYTES == 0 &&
+                   offsetof(struct lks_header_page, checksum) ==
+                       VERSION_WORD_AT + sizeof(uint32_t),
+               "version and checksum are one word");
 
 /* ---- header ------------------------------------------------------------------------------- */
 
@@ -232,6 +241,32 @@ static int map_whole(struct lks_journal *journal, const struct lks_journal_optio
     return 0;
 }
 
+/*
+ * Whoever may append makes the journal one of the present version first: a binary that knows only
+ * the older one would take the first entry that it cannot read for the end of the log, and so lose
+ * what was acknowledged. Version and checksum are one word of 8 bytes, which no power cut tears.
+ */
+static int raise_version(struct lks_journal *journal, const struct lks_header_page *before,
+                         struct lks_error *err)
+{
+    struct lks_header_page header = *before;
+    if (header.version == LKS_JOURNAL_VERSION) {
+        return 0;
+    }
+    header.version = LKS_JOURNAL_VERSION;
+    header.checksum = lks_journal_header_checksum(&header);
+    const int rc = lks_medium_store(&journal->medium, journal->mapping.address + VERSION_WORD_AT,
+                                    (const unsigned char *)&header + VERSION_WORD_AT,
+                                    VERSION_WORD_BYTES);
+    if (rc < 0) {
+        return lks_error_set(err, rc, "journal %s: cannot be brought from format version %" PRIu32
+                             " to %u: %s", journal->path, before->version, LKS_JOURNAL_VERSION,
+                             lks_error_text(rc));
+    }
+    journal->facts.version = header.version;
+    return 0;
+}
+
 static int open_steps(struct lks_journal *journal, const struct lks_journal_options *options,
                       struct lks_error *err)
 {
@@ -264,7 +299,10 @@ static int open_steps(struct lks_journal *journal, const struct lks_journal_opti
     if (rc == 0 && !options->read_only) {
         rc = take_lock(journal, err);
     }
-    return rc < 0 ? rc : lks_journal_begin_life(journal, options->forgetful, err);
+    if (rc == 0) {
+        rc = lks_journal_begin_life(journal, options->forgetful, err);
+    }
+    return rc == 0 && !options->read_only ? raise_version(journal, &header, err) : rc;
 }
 
 static void release(struct lks_journal *journal)

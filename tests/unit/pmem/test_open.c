@@ -1,6 +1,8 @@
 /* Opening a journal: every refusal, the lock, read-only. */
 #include "journal_fixture.h"
 
+#include "base/crc32c.h"
+
 static void expect_error(struct fixture *f, int code, const char *text)
 {
     struct lks_journal *none = NULL;
@@ -53,6 +55,55 @@ static void open__newer_version__names_both(void **state)
     create(f);
     file_write(f->path, offsetof(struct lks_header_page, version), &version, sizeof version);
     expect_error(f, -LKS_EFORMAT, "format version 7, this binary knows up to 3");
+}
+
+/* As a binary of that version left it. */
+static void make_older(struct fixture *f, uint32_t version)
+{
+    size_t bytes;
+    unsigned char *all = file_snapshot(f->path, &bytes);
+    struct lks_header_page header;
+    memcpy(&header, all, sizeof header);
+    free(all);
+    header.version = version;
+    header.checksum = 0;
+    header.checksum = lks_crc32c(0, &header, sizeof header);
+    file_write(f->path, 0, &header, sizeof header);
+}
+
+static uint32_t version_in_file(const struct fixture *f)
+{
+    size_t bytes;
+    unsigned char *all = file_snapshot(f->path, &bytes);
+    struct lks_header_page header;
+    memcpy(&header, all, sizeof header);
+    free(all);
+    return header.version;
+}
+
+static void open__older_version__is_raised_before_anything_is_appended(void **state)
+{
+    struct fixture *f = *state;
+    create(f);
+    for (uint32_t version = 1; version < LKS_JOURNAL_VERSION; version++) {
+        make_older(f, version);
+        struct lks_journal_options reading = f->options;
+        reading.read_only = true;
+        assert_int_equal(lks_journal_open(&f->journal, &reading, &f->err), 0);
+        lks_journal_close(f->journal, false);
+        f->journal = NULL;
+        assert_int_equal(version_in_file(f), version); /* a reader changes nothing */
+        assert_int_equal(lks_journal_open(&f->journal, &f->options, &f->err), 0);
+        assert_int_equal(version_in_file(f), LKS_JOURNAL_VERSION);
+        struct lks_journal_facts facts;
+        lks_journal_facts(f->journal, &facts);
+        assert_int_equal(facts.version, LKS_JOURNAL_VERSION);
+        lks_journal_close(f->journal, true);
+        f->journal = NULL;
+        assert_int_equal(lks_journal_open(&f->journal, &f->options, &f->err), 0); /* whole */
+        lks_journal_close(f->journal, true);
+        f->journal = NULL;
+    }
 }
 
 static void open__header_rotten__is_damaged(void **state)
@@ -291,6 +342,7 @@ int main(void)
         TEST(open__not_a_journal__eformat),
         TEST(open__empty_or_tiny_file__eformat),
         TEST(open__newer_version__names_both),
+        TEST(open__older_version__is_raised_before_anything_is_appended),
         TEST(open__header_rotten__is_damaged),
         TEST(open__another_cluster__names_both),
         TEST(open__another_replica__names_both),
