@@ -113,7 +113,7 @@ static void execute(struct lks_replica *replica, const struct lks_entry *entry, 
         .asker = {.own = header->session == replica->session &&
                          !is_answered(replica, header->sequence)}};
     if (command.asker.own) {
-        const bool all = lks_reads_before(replica, header->sequence);
+        const bool all = lks_reads_before(replica, header);
         LKS_ASSERT(all); /* takes_entry has seen to it */
         command.asker.cookie = lks_gateway_answered(replica->gateway, header->sequence);
     }
@@ -143,7 +143,7 @@ static __attribute__((noinline)) bool takes_entry(struct lks_replica *replica,
                                           header->sequence) == LKS_SESSION_NEXT;
     return header->session != replica->session || !next ||
            is_answered(replica, header->sequence) ||
-           (lks_reads_before(replica, header->sequence) && lks_execution_has_room(replica));
+           (lks_reads_before(replica, header) && lks_execution_has_room(replica));
 }
 
 void lks_replica_publish_applied(struct lks_replica *replica)

@@ -350,19 +350,25 @@ void lks_reads_wait_again(struct lks_replica *replica, struct lks_read *read)
     lks_read_queue_put_back(replica->reads.queue, read);
 }
 
-bool lks_reads_before(struct lks_replica *replica, uint64_t sequence)
+/* A partition that was installed with the command's effect has lost the state before it. */
+static bool state_before_is_gone(const struct lks_replica *replica,
+                                 const struct lks_entry_header *command)
+{
+    return replica->recovery.active && command->index <= replica->recovery.left_out_most;
+}
+
+bool lks_reads_before(struct lks_replica *replica, const struct lks_entry_header *command)
 {
     struct lks_read_queue *queue = replica->reads.queue;
     struct lks_read *read;
     while (lks_execution_has_room(replica)) {
-        read = lks_read_queue_before(queue, sequence);
+        read = lks_read_queue_before(queue, command->sequence);
         if (read == NULL) {
             return true;
         }
         read->point = replica->applied.offset; /* the command itself stands for it */
-        if (!run_or_wait(replica, read)) {
-            /* Its partitions are ahead already, by an installation, or nothing more can wait for
-             * them: its connection has to ask again. */
+        if (state_before_is_gone(replica, command) || !run_or_wait(replica, read)) {
+            /* Or nothing more can wait for its partitions: its connection has to ask again. */
             replica->options.on_reply(replica->options.ctx, read->cookie, NULL, 0);
             lks_read_queue_release(queue, read);
         }

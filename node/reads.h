@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct lks_entry_header;
 struct lks_replica;
 
 /* A request that a round of the leader's probes will answer. */
@@ -60,10 +61,11 @@ int lks_reads_step(struct lks_replica *replica);
 /*
  * An own command is about to take effect: answers the reads that came before it was submitted, if
  * any still wait. They need no probe: everything that had been acknowledged when they came stands
- * before that command in the log. So a read never sees what its connection sent later. False: some
- * are left, as the workers have no room; the command must wait.
+ * before that command in the log. So a read never sees what its connection sent later: where an
+ * installation has brought the command's effect already, it is not answered, and its connection
+ * ends. False: some are left, as the workers have no room; the command must wait.
  */
-bool lks_reads_before(struct lks_replica *replica, uint64_t sequence);
+bool lks_reads_before(struct lks_replica *replica, const struct lks_entry_header *command);
 
 /* A worker has executed it, and its client has the answer. */
 void lks_reads_answered(struct lks_replica *replica, struct lks_read *read);
