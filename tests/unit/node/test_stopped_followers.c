@@ -25,6 +25,7 @@
 #include "base/clock.h"
 #include "bench/null_service.h"
 #include "node/assembly.h"
+#include "tests/support/scratch.h"
 
 #define SKIPPED 77
 #define FIRST_PORT 18900u
@@ -94,7 +95,8 @@ static void make_config(struct cluster *cluster)
 {
     struct lks_config *config = &cluster->config;
     struct lks_error err = {0};
-    (void)strcpy(cluster->directory, "/dev/shm/lockstep-stopped-XXXXXX");
+    (void)snprintf(cluster->directory, sizeof cluster->directory, "%s/lockstep-stopped-XXXXXX",
+                   scratch_folder());
     assert_non_null(mkdtemp(cluster->directory));
     lks_config_defaults(config);
     (void)strcpy(config->name, "stopped");
