@@ -21,6 +21,9 @@ static bool ask(struct lks_sim_faults *faults, uint32_t leader,
                        : request->action == LKS_MEMBER_REMOVE  ? "remove"
                                                                : "hand over to",
                        request->id, rc >= 0 ? "yes" : lks_error_text(rc));
+    /* With one voter left, the change has committed by now, and who was removed may hear so
+     * before the leader's next step. */
+    lks_sim_process_observe(process);
     lks_sim_process_wake(process);
     return rc == 0;
 }

@@ -7,6 +7,7 @@
 #include "sim/area.h"
 #include "sim/fabric.h"
 #include "sim/heap.h"
+#include "sim/slow_medium.h"
 #include "sim/workers.h"
 
 #include <inttypes.h>
@@ -14,25 +15,11 @@
 #include <string.h>
 
 #define PPM_WHOLE INT64_C(1000000)
-#define PERSISTS_MAX 8u
 #define PENDING_BYTES_LEAST (UINT64_C(4) << 10) /* so little that clients are refused */
 #define PENDING_DOUBLINGS_MAX 6u
 #define RESTORE_BYTES_MAX 512u /* of snapshots in one step, where that is little */
 #define REALTIME_START_NS (UINT64_C(1700000000) * LKS_NS_PER_S)
 #define SILENT_WRITER_NS (10 * LKS_NS_PER_MS)
-
-/* A range on its way to a slow medium. */
-struct persist {
-    struct lks_sim_process *process;
-    bool used;
-    bool snapshots; /* of the snapshot area, not of the journal */
-    bool durable; /* the first half is over: bytes are on the medium, the replica not told */
-    uint64_t life;
-    uint64_t from;
-    uint64_t to;
-    uint64_t id;
-    int status;
-};
 
 _Static_assert(LKS_REPLICAS_MAX < LKS_SIM_ALARMS_MAX, "each process has the alarm of its number");
 
@@ -54,7 +41,7 @@ struct lks_sim_process {
     bool forgetful_cut; /* lost power in mode `memory` since the journal was last open */
     bool amnesiac;
     uint64_t due_ns; /* when the next step is due; UINT64_MAX: none is */
-    struct persist persists[PERSISTS_MAX];
+    struct lks_sim_slow_medium slow;
     uint64_t clock_base_ns; /* virtual time at which clock_local_ns was right */
     uint64_t clock_local_ns;
     int64_t clock_ppm;
@@ -188,78 +175,17 @@ static void run_step(void *ctx, uint64_t replica)
     due_at(process, at_ns);
 }
 
+void lks_sim_process_observe(struct lks_sim_process *process)
+{
+    LKS_ASSERT(process->state == LKS_SIM_RUNNING);
+    process->options.observer.stepped(process->options.observer.ctx, process->options.replica);
+}
+
 void lks_sim_process_wake(struct lks_sim_process *process)
 {
     if (process->state == LKS_SIM_RUNNING) {
         due_after(process, &process->options.profile->wake);
     }
-}
-
-/* ---- slow media --------------------------------------------------------------------------- */
-
-static int persist_now(const struct persist *persist)
-{
-    const struct lks_sim_process *process = persist->process;
-    const struct lks_snapshots_range range = {.offset = persist->from,
-                                              .bytes = persist->to - persist->from};
-    return persist->snapshots
-               ? lks_snapshots_persist(lks_sim_area_store(process->area), &range)
-               : lks_journal_persist_range(lks_sim_storage_journal(process->storage),
-                                           persist->from, persist->to);
-}
-
-static void persist_goes_on(void *ctx, uint64_t life)
-{
-    struct persist *persist = ctx;
-    struct lks_sim_process *process = persist->process;
-    if (!persist->used || persist->life != life || process->life != life ||
-        process->replica == NULL) {
-        return;
-    }
-    if (!persist->durable) {
-        persist->durable = true;
-        persist->status = persist_now(persist);
-        const uint64_t wait_ns =
-            lks_sim_random_delay(&process->random, &process->options.profile->persist);
-        lks_sim_timeline_post(process->options.timeline, now_of(process) + wait_ns,
-                              persist_goes_on, persist, life);
-        return;
-    }
-    persist->used = false;
-    if (persist->snapshots) {
-        lks_replica_snapshot_persisted(process->replica, persist->id, persist->status);
-    } else {
-        lks_replica_persisted(process->replica, persist->id, persist->status);
-    }
-    lks_sim_process_wake(process);
-}
-
-static void post_range(struct lks_sim_process *process, const struct persist *range)
-{
-    uint32_t place = 0;
-    while (place < PERSISTS_MAX && process->persists[place].used) {
-        place++;
-    }
-    LKS_ASSERT(place < PERSISTS_MAX);
-    struct persist *persist = &process->persists[place];
-    *persist = *range;
-    persist->process = process;
-    persist->used = true;
-    persist->life = process->life;
-    const uint64_t wait_ns =
-        lks_sim_random_delay(&process->random, &process->options.profile->persist);
-    lks_sim_timeline_post(process->options.timeline, now_of(process) + wait_ns, persist_goes_on,
-                          persist, process->life);
-}
-
-static void persist_post(void *ctx, uint64_t from, uint64_t to, uint64_t id)
-{
-    post_range(ctx, &(struct persist){.from = from, .to = to, .id = id});
-}
-
-static void snapshot_persist_post(void *ctx, uint64_t from, uint64_t to, uint64_t id)
-{
-    post_range(ctx, &(struct persist){.snapshots = true, .from = from, .to = to, .id = id});
 }
 
 /* ---- life --------------------------------------------------------------------------------- */
@@ -296,6 +222,11 @@ static void on_read(void *ctx, uint64_t number, uint64_t time_ns)
                                    number, time_ns);
 }
 
+static void wake(void *ctx)
+{
+    lks_sim_process_wake(ctx);
+}
+
 static void make_area(struct lks_sim_process *process)
 {
     struct lks_snapshots_options options = {.replica = process->options.replica,
@@ -317,6 +248,14 @@ struct lks_sim_process *lks_sim_process_new(const struct lks_sim_process_options
     process->storage = lks_sim_storage_new(&options->journal);
     process->options.journal.path = lks_sim_storage_path(process->storage);
     make_area(process);
+    process->slow = (struct lks_sim_slow_medium){.timeline = options->timeline,
+                                                 .random = &process->random,
+                                                 .delay = &options->profile->persist,
+                                                 .storage = process->storage,
+                                                 .area = process->area,
+                                                 .replica = &process->replica,
+                                                 .told = wake,
+                                                 .ctx = process};
     process->due_ns = UINT64_MAX;
     process->log = (struct lks_log){.level = LKS_LOG_DEBUG, .sink = on_log, .ctx = process};
     return process;
@@ -383,7 +322,7 @@ static void take_down(struct lks_sim_process *process, bool clean)
     lks_sim_storage_fail(process->storage, 0);
     lks_sim_storage_fail_area(process->storage, 0);
     lks_sim_storage_close(process->storage, clean);
-    memset(process->persists, 0, sizeof process->persists);
+    lks_sim_slow_medium_end(&process->slow);
 }
 
 static void reset_clock(struct lks_sim_process *process)
@@ -472,9 +411,8 @@ static int make_replica(struct lks_sim_process *process, struct lks_error *err)
         .ctx = process,
     };
     if (medium_of(process)->slow) {
-        options.persister = (struct lks_persister){.post = persist_post, .ctx = process};
-        options.snapshot_persister =
-            (struct lks_persister){.post = snapshot_persist_post, .ctx = process};
+        options.persister = lks_sim_slow_medium_of_journal(&process->slow);
+        options.snapshot_persister = lks_sim_slow_medium_of_snapshots(&process->slow);
     }
     const struct lks_sim_service_observer observer = {
         .applied = on_applied, .read = on_read, .ctx = process};
@@ -521,6 +459,7 @@ int lks_sim_process_start(struct lks_sim_process *process)
     LKS_ASSERT(process->state == LKS_SIM_DOWN);
     struct lks_error err = {0};
     process->life++;
+    lks_sim_slow_medium_begin(&process->slow, process->life);
     process->stopping = false;
     reset_clock(process);
     int status = open_media(process, &err);

@@ -116,6 +116,10 @@ void lks_sim_process_resume(struct lks_sim_process *process);
 /* Running: ends in order, soon; `stopped` follows unless something else ends it first. */
 void lks_sim_process_stop(struct lks_sim_process *process);
 
+/* Running: the observer looks at it as after a step. For a call that may have ended a vote or a
+ * commit by itself: its messages may be heard before its next step. */
+void lks_sim_process_observe(struct lks_sim_process *process);
+
 /* The network has something for it. */
 void lks_sim_process_wake(struct lks_sim_process *process);
 
