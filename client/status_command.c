@@ -7,6 +7,7 @@
 #include "client/command.h"
 #include "client/json.h"
 #include "client/survey.h"
+#include "client/workers_view.h"
 
 #include <argp.h>
 #include <inttypes.h>
@@ -160,6 +161,8 @@ static void print_reasons(const struct lks_survey *survey, const struct lks_conf
             if (lks_ask_value(info, "fabric_detail", detail, sizeof detail)) {
                 printf("     fabric: %s\n", detail);
             }
+            printf("     ");
+            lks_workers_view_print(info);
         }
     }
 }
@@ -196,7 +199,7 @@ static void print_json_info(const char *info)
     for (const char *line = info; *line != '\0';) {
         const size_t length = strcspn(line, "\r\n");
         const char *colon = memchr(line, ':', length);
-        if (line[0] != '#' && colon != NULL) {
+        if (line[0] != '#' && colon != NULL && !lks_workers_view_is_line(line, length)) {
             char key[64];
             char value[512];
             (void)snprintf(key, sizeof key, "%.*s", (int)(colon - line), line);
@@ -230,6 +233,8 @@ static void print_json(const struct lks_survey *survey, const struct lks_config 
         if (replica->reachable) {
             printf(",\"lag_bytes\":%" PRIu64, lag_bytes(survey, replica->info));
             print_json_info(replica->info);
+            printf(",\"executors\":");
+            lks_workers_view_print_json(replica->info);
         } else {
             printf(",\"problem\":");
             lks_json_print_string(replica->problem);

@@ -5,6 +5,7 @@
 #include "node/info.h"
 #include "node/loop.h"
 #include "node/member_command.h"
+#include "node/scheduler_command.h"
 #include "server/server.h"
 
 #include <errno.h>
@@ -47,6 +48,13 @@ static bool member(void *ctx, const struct lks_argument *args, size_t count, uin
 {
     const struct daemon *daemon = ctx;
     return lks_member_command(&daemon->assembly, args, count, cookie, reply);
+}
+
+static void scheduler(void *ctx, const struct lks_argument *args, size_t count,
+                      struct lks_reply *reply)
+{
+    const struct daemon *daemon = ctx;
+    lks_scheduler_command(daemon->assembly.replica, args, count, reply);
 }
 
 static void on_member_change(void *ctx, uint64_t cookie, int status, const char *text)
@@ -95,6 +103,7 @@ static int open_server(struct daemon *daemon, struct lks_error *err)
                     .durable_followers = durable_followers,
                     .read = submit_read,
                     .member = member,
+                    .scheduler = scheduler,
                     .ctx = daemon},
         .log_sink = daemon->options->log_sink,
     };

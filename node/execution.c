@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "lockstep/touch.h"
 #include "node/replica_internal.h"
+#include "node/utilisation.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -42,7 +43,9 @@ struct lks_execution {
     void *state;
     int wake_fd; /* workers wake the loop by it; -1: manual */
     enum lks_scheduler_kind kind;
+    bool changing; /* to these, at rest */
     enum lks_scheduler_kind wanted;
+    uint32_t wanted_workers;
     uint64_t added;     /* records so far; the last one is number `added` ... */
     uint64_t delivered; /* ... and these are executed and answered */
     uint64_t rested;    /* `added` when everything was last at rest */
@@ -50,7 +53,7 @@ struct lks_execution {
     lks_access words[LKS_ACCESS_MAX]; /* its words */
     uint32_t words_count;
     struct lks_execution_mark mark; /* while something is under way */
-    uint64_t began_ns;
+    struct lks_utilisation utilisation;
     struct record records[RECORDS];
 };
 
@@ -107,7 +110,7 @@ int lks_execution_init(struct lks_replica *replica, struct lks_error *err)
     execution->service = replica->options.service;
     execution->state = replica->service;
     execution->kind = execution->wanted = wanted->kind;
-    execution->began_ns = replica->now_ns;
+    lks_utilisation_begin(&execution->utilisation, replica->now_ns);
     execution->wake_fd = wanted->manual ? -1 : eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (!wanted->manual && execution->wake_fd < 0) {
         const int rc = -errno;
@@ -166,7 +169,7 @@ bool lks_execution_is_parallel(const struct lks_replica *replica)
 {
     const struct lks_execution *execution = replica->execution;
     return execution != NULL && execution->kind != LKS_SEQUENTIAL &&
-           execution->wanted == execution->kind && !replica->recovery.active &&
+           !execution->changing && !replica->recovery.active &&
            replica->install.phase <= LKS_INSTALL_OWN;
 }
 
@@ -302,18 +305,38 @@ static void deliver(struct lks_replica *replica, struct record *record)
 static void come_to_rest(struct lks_execution *execution)
 {
     execution->rested = execution->added;
-    if (execution->wanted != execution->kind) {
+    if (execution->changing) {
         struct lks_error err = {0};
-        const int rc = lks_scheduler_switch(execution->scheduler, execution->wanted, &err);
-        LKS_ASSERT(rc == 0); /* with workers, each kind is there */
+        const int rc = lks_scheduler_switch(execution->scheduler, execution->wanted,
+                                            execution->wanted_workers, &err);
+        LKS_ASSERT(rc == 0); /* it was checked when it was asked for */
         execution->kind = execution->wanted;
+        execution->changing = false;
     }
+}
+
+/* Now and then; manual workers have no time of their own. */
+static void note_utilisation(struct lks_execution *execution, uint64_t now_ns)
+{
+    uint64_t idle_ns[LKS_WORKERS_MAX];
+    struct lks_scheduler_statistics all;
+    if (execution->wake_fd < 0 || !lks_utilisation_is_due(&execution->utilisation, now_ns)) {
+        return;
+    }
+    lks_scheduler_statistics(execution->scheduler, &all);
+    for (uint32_t i = 0; i < all.workers; i++) {
+        struct lks_worker_statistics worker;
+        lks_scheduler_worker_statistics(execution->scheduler, i, &worker);
+        idle_ns[i] = worker.idle_ns;
+    }
+    lks_utilisation_look(&execution->utilisation, now_ns, idle_ns, all.workers);
 }
 
 int lks_execution_collect(struct lks_replica *replica)
 {
     struct lks_execution *execution = replica->execution;
     int work = 0;
+    note_utilisation(execution, replica->now_ns);
     if (execution->pending) {
         submit(execution);
         work += execution->pending ? 0 : 1;
@@ -384,33 +407,46 @@ bool lks_replica_work(struct lks_replica *replica, uint32_t worker)
 }
 
 int lks_replica_set_scheduler(struct lks_replica *replica, enum lks_scheduler_kind kind,
-                              struct lks_error *err)
+                              uint32_t workers, struct lks_error *err)
 {
-    if (replica->execution == NULL && kind != LKS_SEQUENTIAL) {
+    struct lks_execution *execution = replica->execution;
+    if (execution == NULL && (kind != LKS_SEQUENTIAL || workers != 0)) {
         return lks_error_set(err, -EINVAL,
                              "scheduler %s: this replica has no workers: set `workers` in the "
                              "section `scheduler` of its configuration and restart it",
                              lks_scheduler_kind_name(kind));
     }
-    if (replica->execution != NULL) {
-        replica->execution->wanted = kind;
+    if (execution == NULL) {
+        return 0;
     }
-    return 0;
+    const int rc = lks_scheduler_switch_check(execution->scheduler, kind, workers, err);
+    if (rc == 0) {
+        execution->wanted = kind;
+        execution->wanted_workers = workers;
+        execution->changing = true;
+    }
+    return rc;
 }
 
 void lks_replica_scheduler_status(const struct lks_replica *replica,
                                   struct lks_scheduler_status *status)
 {
     const struct lks_execution *execution = replica->execution;
-    *status = (struct lks_scheduler_status){.kind = LKS_SEQUENTIAL};
+    *status = (struct lks_scheduler_status){.kind = LKS_SEQUENTIAL, .wanted = LKS_SEQUENTIAL};
     if (execution == NULL) {
         return;
     }
     lks_scheduler_statistics(execution->scheduler, &status->all);
     status->kind = execution->kind;
+    status->wanted = execution->changing ? execution->wanted : execution->kind;
     status->workers = status->all.workers;
     status->under_way = execution->added - execution->delivered;
     for (uint32_t i = 0; i <= status->workers; i++) {
         lks_scheduler_worker_statistics(execution->scheduler, i, &status->worker[i]);
+        if (i < status->workers && execution->wake_fd >= 0) {
+            status->busy_percent[i] =
+                lks_utilisation_percent(&execution->utilisation, replica->now_ns, i,
+                                        status->worker[i].idle_ns);
+        }
     }
 }

@@ -135,12 +135,14 @@ static void add_snapshots(struct writer *out, const struct lks_snapshots_status 
     add(out, "installations:%" PRIu64, status->installed);
 }
 
-/* idle_ms: without work, spinning or asleep; until work comes it is not counted. */
+/* idle_ms: without work, spinning or asleep. busy: percent of the last second or two that were not
+ * idle; of the core thread, which does other things too, there is none. */
 static void add_scheduler(struct writer *out, const struct lks_assembly *assembly)
 {
     struct lks_scheduler_status status;
     lks_replica_scheduler_status(assembly->replica, &status);
     add(out, "scheduler:%s", lks_scheduler_kind_name(status.kind));
+    add(out, "scheduler_wanted:%s", lks_scheduler_kind_name(status.wanted));
     add(out, "workers:%u", status.workers);
     add(out, "workers_active:%u", status.all.active);
     add(out, "commands_under_way:%" PRIu64, status.under_way);
@@ -153,16 +155,18 @@ static void add_scheduler(struct writer *out, const struct lks_assembly *assembl
     for (uint32_t i = 0; i <= status.workers && status.workers > 0; i++) {
         const struct lks_worker_statistics *worker = &status.worker[i];
         char name[24];
+        char busy[24] = "";
         if (i < status.workers) {
             (void)snprintf(name, sizeof name, "worker%u", i);
+            (void)snprintf(busy, sizeof busy, ",busy=%u", status.busy_percent[i]);
         } else {
             (void)snprintf(name, sizeof name, "worker_core");
         }
         add(out,
             "%s:executed=%" PRIu64 ",stolen=%" PRIu64 ",given=%" PRIu64 ",waited=%" PRIu64
-            ",parked=%" PRIu64 ",idle_ms=%" PRIu64 ",depth=%" PRIu64,
+            ",parked=%" PRIu64 ",idle_ms=%" PRIu64 ",depth=%" PRIu64 "%s",
             name, worker->executed, worker->stolen, worker->given, worker->waited, worker->parked,
-            worker->idle_ns / UINT64_C(1000000), worker->depth);
+            worker->idle_ns / UINT64_C(1000000), worker->depth, busy);
     }
 }
 

@@ -124,9 +124,11 @@ int lks_replica_wake_fd(const struct lks_replica *replica);
 bool lks_replica_work(struct lks_replica *replica, uint32_t worker);
 
 /* Executes with another scheduler, from between two entries on, as soon as what is under way is
- * executed. -EINVAL with a sentence: there are no workers for it. */
+ * executed. workers: of those that it has, with `adaptive` at most; 0: all (lks_scheduler_switch).
+ * The next life begins with the options' again. -EINVAL with a sentence: there are not as many
+ * workers as it needs. */
 int lks_replica_set_scheduler(struct lks_replica *replica, enum lks_scheduler_kind kind,
-                              struct lks_error *err);
+                              uint32_t workers, struct lks_error *err);
 
 /* A posted persist has ended: status 0 or the errno that made it fail. */
 void lks_replica_persisted(struct lks_replica *replica, uint64_t id, int status);
@@ -260,10 +262,13 @@ void lks_replica_status(const struct lks_replica *replica, struct lks_replica_st
 /* Who executes, and how busy they are. */
 struct lks_scheduler_status {
     enum lks_scheduler_kind kind;
+    enum lks_scheduler_kind wanted; /* what comes next, once everything is at rest; else as kind */
     uint32_t workers;
     uint64_t under_way; /* commands and reads dispatched, and not answered yet */
     struct lks_scheduler_statistics all;
     struct lks_worker_statistics worker[LKS_WORKERS_MAX + 1]; /* the last: the replica's thread */
+    uint32_t busy_percent[LKS_WORKERS_MAX]; /* of the last second or two in which a worker had work;
+                                               0 with a manual scheduler */
 };
 
 void lks_replica_scheduler_status(const struct lks_replica *replica,

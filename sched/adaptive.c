@@ -30,7 +30,10 @@ static void start_epoch(struct lks_adaptive *a, uint64_t now_ns)
 void lks_adaptive_begin(struct lks_scheduler *scheduler)
 {
     scheduler->adaptive = (struct lks_adaptive){
-        .patience = 2, .backoff = PATIENCE_FIRST, .idle = true};
+        .most = lks_scheduler_active(scheduler),
+        .patience = 2,
+        .backoff = PATIENCE_FIRST,
+        .idle = true};
     lks_scheduler_set_level(scheduler, 0);
 }
 
@@ -47,14 +50,13 @@ static void change_level(struct lks_scheduler *scheduler, uint32_t level)
 }
 
 /* The next level to try from the best one: up, and down, in turn. */
-static uint32_t neighbour(struct lks_scheduler *scheduler)
+static uint32_t neighbour(struct lks_adaptive *a)
 {
-    struct lks_adaptive *a = &scheduler->adaptive;
     a->upwards = !a->upwards;
     if (a->best == 0) {
-        return a->upwards ? 1 : scheduler->options.workers;
+        return a->upwards ? 1 : a->most;
     }
-    if (a->upwards && a->best < scheduler->options.workers) {
+    if (a->upwards && a->best < a->most) {
         return a->best + 1;
     }
     return a->best - 1;
@@ -92,7 +94,7 @@ static void end_epoch(struct lks_scheduler *scheduler)
     } else {
         a->trial = true;
         a->stretches = TRIAL;
-        a->wanted = neighbour(scheduler);
+        a->wanted = neighbour(a);
         a->cost_ns[a->wanted] = 0;
     }
 }

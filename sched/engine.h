@@ -26,7 +26,6 @@ struct lks_worker {
     uint32_t id;
     pthread_t thread;
     int cpu; /* -1: not pinned */
-    uint64_t idle_since_ns;
     /* Written by this worker alone, read by anybody, all relaxed: counters, no order needed. */
     _Atomic uint64_t executed;
     _Atomic uint64_t stolen;
@@ -34,6 +33,7 @@ struct lks_worker {
     _Atomic uint64_t waited;
     _Atomic uint64_t parks;
     _Atomic uint64_t idle_ns;
+    _Atomic uint64_t idle_since_ns; /* 0: it has work; not yet in idle_ns */
     _Alignas(64) _Atomic uint32_t parked; /* see sched/park.h; set by its worker, cleared by all */
 };
 
@@ -61,6 +61,7 @@ extern const struct lks_engine lks_graph_engine;
 /* See adaptive.c. The dispatcher's own. */
 struct lks_adaptive {
     uint32_t level;    /* 0: inline; k: k workers */
+    uint32_t most;     /* the greatest level */
     uint32_t wanted;   /* the level to go to when nothing is under way */
     uint32_t best;     /* the level to come back to after a trial */
     bool trial;        /* `level` is only being tried */

@@ -519,15 +519,38 @@ bool lks_scheduler_step(struct lks_scheduler *scheduler, uint32_t worker)
 
 /* ---- changing and asking ---- */
 
-int lks_scheduler_switch(struct lks_scheduler *scheduler, enum lks_scheduler_kind kind,
-                         struct lks_error *err)
+int lks_scheduler_switch_check(const struct lks_scheduler *scheduler, enum lks_scheduler_kind kind,
+                               uint32_t workers, struct lks_error *err)
 {
+    const uint32_t all = scheduler->options.workers;
     if ((unsigned)kind >= LKS_COUNT_OF(kind_names)) {
         return lks_error_set(err, -EINVAL, "scheduler %u: there is none of this number",
                              (unsigned)kind);
     }
+    if (workers > all) {
+        return lks_error_set(err, -EINVAL,
+                             "scheduler %s on %u workers: there are %u, as many as the "
+                             "configuration says: set `workers` there, and restart the replica",
+                             kind_names[kind], workers, all);
+    }
+    if (workers != 0 && workers != all && kind != LKS_LATE && kind != LKS_ADAPTIVE) {
+        return lks_error_set(err, -EINVAL,
+                             "scheduler %s on %u of %u workers: it uses %s: leave the number out",
+                             kind_names[kind], workers, all,
+                             kind == LKS_SEQUENTIAL ? "none" : "all of them");
+    }
+    return 0;
+}
+
+int lks_scheduler_switch(struct lks_scheduler *scheduler, enum lks_scheduler_kind kind,
+                         uint32_t workers, struct lks_error *err)
+{
+    const int rc = lks_scheduler_switch_check(scheduler, kind, workers, err);
+    if (rc != 0) {
+        return rc;
+    }
     lks_scheduler_flush(scheduler);
-    lks_scheduler_set_active(scheduler, scheduler->options.workers);
+    lks_scheduler_set_active(scheduler, workers != 0 ? workers : scheduler->options.workers);
     begin_kind(scheduler, kind);
     return 0;
 }
@@ -565,6 +588,21 @@ void lks_scheduler_statistics(const struct lks_scheduler *scheduler,
     };
 }
 
+/* What it has been idle, until now. */
+static uint64_t idle_ns_of(const struct lks_worker *worker)
+{
+    /* A worker that gets work clears the beginning before it adds the time: who sees the sum with
+     * it (acquire, with the release store in wait_for_work) sees no beginning any more. */
+    const uint64_t since_ns = atomic_load_explicit(&worker->idle_since_ns, memory_order_relaxed);
+    const uint64_t idle_ns = atomic_load_explicit(&worker->idle_ns, memory_order_acquire);
+    if (since_ns == 0 ||
+        atomic_load_explicit(&worker->idle_since_ns, memory_order_relaxed) != since_ns) {
+        return idle_ns;
+    }
+    const uint64_t now_ns = lks_clock_monotonic_ns();
+    return now_ns > since_ns ? idle_ns + now_ns - since_ns : idle_ns;
+}
+
 void lks_scheduler_worker_statistics(const struct lks_scheduler *scheduler, uint32_t worker,
                                      struct lks_worker_statistics *statistics)
 {
@@ -579,7 +617,7 @@ void lks_scheduler_worker_statistics(const struct lks_scheduler *scheduler, uint
         .given = read_counter(&of->given),
         .waited = read_counter(&of->waited),
         .parked = read_counter(&of->parks),
-        .idle_ns = read_counter(&of->idle_ns),
+        .idle_ns = idle_ns_of(of),
         .depth = engine->depth(scheduler, worker),
     };
 }

@@ -123,10 +123,15 @@ void lks_scheduler_flush(struct lks_scheduler *scheduler);
 
 /*
  * Goes on with another kind, after a flush: between two commands of the log. Tickets go on.
- * -EINVAL: the options given to _new do not serve this kind; nothing has changed.
+ * workers: how many new commands go to, with adaptive at most; 0: all. Fewer than all serve late
+ * and adaptive alone, since the map of early and hybrid is made for all. -EINVAL with a sentence:
+ * there is no such kind, or it cannot be had with so many workers; nothing has changed.
  */
 int lks_scheduler_switch(struct lks_scheduler *scheduler, enum lks_scheduler_kind kind,
-                         struct lks_error *err);
+                         uint32_t workers, struct lks_error *err);
+/* Whether that could be done: 0, or -EINVAL as above. Changes nothing. */
+int lks_scheduler_switch_check(const struct lks_scheduler *scheduler, enum lks_scheduler_kind kind,
+                               uint32_t workers, struct lks_error *err);
 
 /* How many workers new commands go to, 1..workers; more are ignored. The others finish what they
  * have, and sleep. The map of early and hybrid is made for all workers: it is left as it is. */
@@ -155,7 +160,7 @@ struct lks_worker_statistics {
     uint64_t given;    /* early: commands handed to idle workers */
     uint64_t waited;   /* early: how often a command had to wait for another worker */
     uint64_t parked;   /* how often it went to sleep */
-    uint64_t idle_ns;  /* spent without work, spinning or asleep; updated when work comes */
+    uint64_t idle_ns;  /* spent without work, spinning or asleep, until now */
     uint64_t depth;    /* commands in its queues now, about */
 };
 

@@ -46,6 +46,8 @@ static bool spin(struct lks_worker *worker, uint64_t until_ns)
 static void wait_for_work(struct lks_worker *worker)
 {
     const uint64_t begun_ns = lks_clock_monotonic_ns();
+    /* Relaxed, and release below: see idle_ns_of in scheduler.c, which reads both. */
+    atomic_store_explicit(&worker->idle_since_ns, begun_ns, memory_order_relaxed);
     lks_dispatcher_wake(worker->scheduler);
     if (!spin(worker, begun_ns + worker->scheduler->options.spin_ns)) {
         lks_park_announce(&worker->parked);
@@ -57,7 +59,10 @@ static void wait_for_work(struct lks_worker *worker)
             lks_park_wait(&worker->parked, SLEEP_LONGEST_NS);
         }
     }
-    lks_counter_add(&worker->idle_ns, lks_clock_monotonic_ns() - begun_ns);
+    const uint64_t idle_ns = atomic_load_explicit(&worker->idle_ns, memory_order_relaxed) +
+                             lks_clock_monotonic_ns() - begun_ns;
+    atomic_store_explicit(&worker->idle_since_ns, 0, memory_order_relaxed);
+    atomic_store_explicit(&worker->idle_ns, idle_ns, memory_order_release);
 }
 
 static void *run(void *argument)

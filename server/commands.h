@@ -113,6 +113,8 @@ void lks_local_wait(struct lks_server *server, struct lks_connection *connection
 /* connection.c: the backend answers, perhaps later. */
 void lks_local_member(struct lks_server *server, struct lks_connection *connection,
                       const struct lks_argument *args, size_t count);
+void lks_local_scheduler(struct lks_server *server, struct lks_connection *connection,
+                         const struct lks_argument *args, size_t count);
 /* HELP of any container: its subcommands with their summaries. */
 void lks_local_help(struct lks_server *server, struct lks_connection *connection,
                     const struct lks_argument *args, size_t count);

@@ -191,6 +191,18 @@ void lks_local_member(struct lks_server *server, struct lks_connection *connecti
     }
 }
 
+void lks_local_scheduler(struct lks_server *server, struct lks_connection *connection,
+                         const struct lks_argument *args, size_t count)
+{
+    const struct lks_server_backend *backend = &server->options.backend;
+    (void)connection;
+    if (backend->scheduler == NULL) {
+        lks_reply_error(&server->reply, "ERR no scheduler stands behind this port");
+    } else {
+        backend->scheduler(backend->ctx, args, count, &server->reply);
+    }
+}
+
 /* Finds the command and checks the number of its arguments; NULL: server->reply says why not. */
 static const struct lks_command_row *find_row(struct lks_server *server)
 {

@@ -40,6 +40,10 @@ struct lks_server_backend {
      * later. NULL: there are none. */
     bool (*member)(void *ctx, const struct lks_argument *args, size_t count, uint64_t cookie,
                    struct lks_reply *reply);
+    /* SCHEDULER: changes how this replica executes; `reply` holds the answer. NULL: it cannot be
+     * changed. */
+    void (*scheduler)(void *ctx, const struct lks_argument *args, size_t count,
+                      struct lks_reply *reply);
     void *ctx;
 };
 

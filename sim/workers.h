@@ -20,8 +20,8 @@ void lks_sim_workers_init(struct lks_sim_workers *workers, const struct lks_sim_
  * 0: none, and nothing is drawn. */
 struct lks_replica_scheduler lks_sim_workers_draw(struct lks_sim_workers *workers, uint32_t most);
 
-/* Workers go on, in any order; often none does, so that much is under way at a time. Returns pieces
- * of work. */
+/* Workers go on, in any order; often none does, so that much is under way at a time; now and then
+ * the replica is told to go on with another scheduler. Returns pieces of work. */
 int lks_sim_workers_step(struct lks_sim_workers *workers, struct lks_replica *replica);
 
 #endif

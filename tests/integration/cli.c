@@ -165,7 +165,7 @@ static void expect_calls(struct fixture *fixture, const struct call *calls, size
 static void help__everywhere__is_printed_and_exits_0(void **state)
 {
     static const char *const commands[] = {"local",   "init",    "serve", "status",
-                                           "journal", "recover", "bench"};
+                                           "journal", "recover", "bench", "scheduler"};
     struct fixture *fixture = *state;
     EXPECT(fixture, {{"--help"}, 0, NULL}, {{"help"}, 0, NULL}, {{"--version"}, 0, NULL});
     for (size_t i = 0; i < LKS_COUNT_OF(commands); i++) {
@@ -249,6 +249,26 @@ static void status__wrong_arguments__exit_2_and_no_cluster_3(void **state)
     assert_int_equal(fixture->out[0], '{');
     assert_int_equal(lines_of(fixture->out), 1);
     assert_non_null(strstr(fixture->out, "\"leader\":0"));
+}
+
+static void scheduler__wrong_arguments__exit_2_and_no_cluster_1(void **state)
+{
+    struct fixture *fixture = *state;
+    EXPECT(fixture, {{"init", "--dir", "%D/c", "--ring", "1M", "--port", "19873"}, 0, NULL},
+           {{"scheduler", "--dir", "%D/c"}, 2, "say show, or set"},
+           {{"scheduler", "show"}, 2, "--config FILE"},
+           {{"scheduler", "change", "--dir", "%D/c"}, 2, "'change'"},
+           {{"scheduler", "set", "--dir", "%D/c"}, 2, "say show, or set"},
+           {{"scheduler", "set", "fast", "--dir", "%D/c"}, 2, "scheduler fast"},
+           {{"scheduler", "set", "late", "early", "--dir", "%D/c"}, 2, "'early' is too much"},
+           {{"scheduler", "set", "late", "--workers", "64", "--dir", "%D/c"}, 2, "64"},
+           {{"scheduler", "show", "--workers", "2", "--dir", "%D/c"}, 2, "--workers goes with set"},
+           {{"scheduler", "set", "late", "--json", "--dir", "%D/c"}, 2, "--json goes with show"},
+           {{"scheduler", "show", "--replica", "4", "--dir", "%D/c"}, 2, "replica 4"},
+           {{"scheduler", "show", "--dir", "%D/nowhere"}, 2, "nowhere"},
+           {{"scheduler", "set", "late", "--replica", "2", "--dir", "%D/c"}, 1, "replica 2"},
+           {{"scheduler", "show", "--dir", "%D/c"}, 1, NULL});
+    assert_non_null(strstr(fixture->out, "1: unreachable"));
 }
 
 /* ---- configuration --------------------------------------------------------------------------- */
@@ -476,6 +496,7 @@ int main(void)
         TEST(init__existing_cluster__is_not_overwritten),
         TEST(serve__wrong_arguments__exit_2),
         TEST(status__wrong_arguments__exit_2_and_no_cluster_3),
+        TEST(scheduler__wrong_arguments__exit_2_and_no_cluster_1),
         TEST(serve__wrong_configuration__names_line_and_key),
         TEST(serve__unusable_journal__exits_1_and_names_it),
         TEST(journal__wrong_files__exit_with_one_line),

@@ -240,6 +240,82 @@ static void threads__workers_of_late__history_is_linearizable(void **state)
     end_and_come_back(LKS_LATE);
 }
 
+/* One INFO field of each replica; false: not all say this. */
+static bool all_say(const struct fixture *fixture, const char *field, const char *wanted)
+{
+    for (uint32_t id = 1; id <= REPLICAS; id++) {
+        char value[64];
+        if (lks_process_cluster_info(&fixture->cluster, id, "lockstep", field, value,
+                                     sizeof(value)) != 0 ||
+            strcmp(value, wanted) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The command line, as an operator calls it, on all replicas of the running cluster. */
+static int set_scheduler(const struct fixture *fixture, const char *kind, const char *workers)
+{
+    const char *const all[] = {"scheduler", "set", kind, "--dir", fixture->cluster.directory, NULL};
+    const char *const some[] = {"scheduler", "set", kind, "--dir", fixture->cluster.directory,
+                                "--workers", workers, NULL};
+    return lks_process_run(workers == NULL ? all : some, "", "");
+}
+
+static void check_states(struct fixture *fixture)
+{
+    char index[64] = "0";
+    for (int tries = 0; tries < 1000 && strcmp(index, "0") == 0; tries++) { /* at rest */
+        assert_int_equal(lks_process_cluster_check_hashes(&fixture->cluster, TIMEOUT_MS), 0);
+        assert_int_equal(lks_process_cluster_info(&fixture->cluster, 1, "lockstep_hash",
+                                                  "state_hash_index", index, sizeof(index)), 0);
+    }
+    assert_string_not_equal(index, "0");
+}
+
+static void threads__scheduler_set_under_load__states_stay_equal(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *kind;
+        const char *workers;
+    } steps[] = {{"late", NULL},     {"hybrid", NULL}, {"sequential", NULL}, {"late", "1"},
+                 {"adaptive", NULL}, {"early", NULL},  {"adaptive", "1"},    {"late", "2"}};
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    assert_non_null(fixture);
+    make_cluster(fixture, LKS_EARLY);
+    for (uint32_t id = 1; id <= REPLICAS; id++) {
+        fixture->cluster.hosts[id] = "127.0.0.1"; /* asked though they are no processes */
+    }
+    start_clients(fixture);
+    for (size_t i = 0; i < LKS_COUNT_OF(steps); i++) {
+        usleep(50000);
+        assert_int_equal(set_scheduler(fixture, steps[i].kind, steps[i].workers), 0);
+        assert_true(all_say(fixture, "scheduler", steps[i].kind));
+    }
+    assert_true(all_say(fixture, "workers_active", "2"));
+    assert_int_not_equal(set_scheduler(fixture, "late", "3"), 0); /* they have two */
+    assert_int_not_equal(set_scheduler(fixture, "early", "1"), 0);
+    assert_true(all_say(fixture, "scheduler_wanted", "late"));
+    check_history(fixture, join_clients(fixture));
+    check_states(fixture);
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        lks_history_client_fini(&fixture->clients[i]);
+    }
+    for (uint32_t id = 1; id <= REPLICAS; id++) {
+        stop(fixture, id);
+        start(fixture, id); /* begins with what the configuration says */
+    }
+    wait_serving(fixture);
+    assert_true(all_say(fixture, "scheduler", "early"));
+    for (uint32_t id = 1; id <= REPLICAS; id++) {
+        stop(fixture, id);
+    }
+    lks_process_cluster_fini(&fixture->cluster);
+    free(fixture);
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -247,6 +323,7 @@ int main(void)
         cmocka_unit_test(threads__replicas_end_and_come_back__history_is_linearizable),
         cmocka_unit_test(threads__workers_of_early__history_is_linearizable),
         cmocka_unit_test(threads__workers_of_late__history_is_linearizable),
+        cmocka_unit_test(threads__scheduler_set_under_load__states_stay_equal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
  * order: state and replies are those of a replica that executes one by one, what is told as applied
  * is executed, answers leave in order, and snapshots, restarts and reads find nothing under way.
  */
+#include "node/scheduler_command.h"
 #include "tests/unit/node/replica_rig.h"
 
 #include <errno.h>
@@ -212,7 +213,7 @@ static void set_scheduler__under_load__goes_on_between_two_entries(void **state)
             const enum lks_scheduler_kind kind =
                 (enum lks_scheduler_kind)((round + id) % (LKS_ADAPTIVE + 1));
             struct lks_replica *replica = rig->replicas[id].replica;
-            assert_int_equal(lks_replica_set_scheduler(replica, kind, &err), 0);
+            assert_int_equal(lks_replica_set_scheduler(replica, kind, 0, &err), 0);
         }
     }
     rig_settle(rig);
@@ -233,10 +234,99 @@ static void set_scheduler__no_workers__says_how_to_get_some(void **state)
     struct rig *rig = rig_new(&options);
     struct lks_error err = {0};
     struct lks_replica *replica = rig->replicas[1].replica;
-    assert_int_equal(lks_replica_set_scheduler(replica, LKS_LATE, &err), -EINVAL);
+    assert_int_equal(lks_replica_set_scheduler(replica, LKS_LATE, 0, &err), -EINVAL);
     assert_non_null(strstr(err.text, "late"));
     assert_non_null(strstr(err.text, "workers"));
-    assert_int_equal(lks_replica_set_scheduler(replica, LKS_SEQUENTIAL, &err), 0);
+    assert_int_equal(lks_replica_set_scheduler(replica, LKS_SEQUENTIAL, 2, &err), -EINVAL);
+    assert_int_equal(lks_replica_set_scheduler(replica, LKS_SEQUENTIAL, 0, &err), 0);
+    rig_free(rig);
+}
+
+static void set_scheduler__commands_under_way__waits_for_them(void **state)
+{
+    (void)state;
+    const struct rig_options options = alone_options();
+    struct rig *rig = rig_new(&options);
+    struct lks_error err = {0};
+    (void)rig_lead(rig);
+    struct lks_replica *replica = rig->replicas[1].replica;
+    struct lks_scheduler_status status;
+    rig->replicas[1].holds_workers = true;
+    rig_submit_many(rig, 1, 64, 20);
+    rig_run(rig, 20 * RIG_TICK_NS);
+    assert_int_equal(lks_replica_set_scheduler(replica, LKS_SEQUENTIAL, 0, &err), 0);
+    rig_submit_many(rig, 1, 64, 20);
+    rig_run(rig, 20 * RIG_TICK_NS);
+    lks_replica_scheduler_status(replica, &status);
+    assert_int_equal(status.kind, LKS_LATE); /* some are still under way */
+    assert_int_equal(status.wanted, LKS_SEQUENTIAL);
+    assert_int_equal(rig->answers_count, 0);
+    rig->replicas[1].holds_workers = false;
+    rig_settle(rig);
+    lks_replica_scheduler_status(replica, &status);
+    assert_int_equal(status.kind, LKS_SEQUENTIAL);
+    assert_int_equal(status.wanted, LKS_SEQUENTIAL);
+    assert_int_equal(rig->answers_count, 40);
+    for (uint32_t i = 1; i < rig->answers_count; i++) {
+        assert_true(rig->answers[i] > rig->answers[i - 1]);
+    }
+    rig_free(rig);
+}
+
+/* One SCHEDULER SET; its answer. */
+static void ask(struct rig *rig, const char *const *words, size_t count, struct lks_reply *reply)
+{
+    struct lks_argument args[6];
+    for (size_t i = 0; i < count; i++) {
+        args[i] = (struct lks_argument){words[i], strlen(words[i])};
+    }
+    lks_reply_clear(reply);
+    lks_scheduler_command(rig->replicas[1].replica, args, count, reply);
+}
+
+#define ASK(rig, reply, ...) \
+    ask(rig, (const char *const[]){"SCHEDULER", "SET", __VA_ARGS__}, \
+        2 + sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *), reply)
+
+static bool says(const struct lks_reply *reply, const char *text)
+{
+    return memmem(reply->data, reply->bytes, text, strlen(text)) != NULL;
+}
+
+static void command__kinds_and_workers__are_taken_or_refused(void **state)
+{
+    (void)state;
+    const struct rig_options options = alone_options();
+    struct rig *rig = rig_new(&options);
+    struct lks_reply reply;
+    struct lks_scheduler_status status;
+    lks_reply_init(&reply);
+    (void)rig_lead(rig);
+    ASK(rig, &reply, "late", "workers", "1");
+    assert_true(says(&reply, "+OK"));
+    rig_run(rig, 20 * RIG_TICK_NS);
+    lks_replica_scheduler_status(rig->replicas[1].replica, &status);
+    assert_int_equal(status.all.active, 1);
+    ASK(rig, &reply, "late");
+    assert_true(says(&reply, "+OK"));
+    rig_run(rig, 20 * RIG_TICK_NS);
+    lks_replica_scheduler_status(rig->replicas[1].replica, &status);
+    assert_int_equal(status.all.active, 2);
+    ASK(rig, &reply, "nothing");
+    assert_true(says(&reply, "-ERR scheduler nothing: is one of sequential"));
+    ASK(rig, &reply, "late", "workers", "0");
+    assert_true(says(&reply, "-ERR WORKERS '0': give 1 to 63"));
+    ASK(rig, &reply, "late", "workers", "3");
+    assert_true(says(&reply, "-ERR scheduler late on 3 workers: there are 2"));
+    ASK(rig, &reply, "early", "WORKERS", "1");
+    assert_true(says(&reply, "-ERR scheduler early on 1 of 2 workers: it uses all of them"));
+    ASK(rig, &reply, "late", "threads", "1");
+    assert_true(says(&reply, "-ERR 'threads'"));
+    ASK(rig, &reply, "late", "workers");
+    assert_true(says(&reply, "-ERR wrong number of arguments"));
+    lks_replica_scheduler_status(rig->replicas[1].replica, &status);
+    assert_int_equal(status.wanted, LKS_LATE);
+    lks_reply_fini(&reply);
     rig_free(rig);
 }
 
@@ -252,6 +342,8 @@ int main(void)
         cmocka_unit_test(restart__in_the_midst__nothing_is_lost_or_repeated),
         cmocka_unit_test(set_scheduler__under_load__goes_on_between_two_entries),
         cmocka_unit_test(set_scheduler__no_workers__says_how_to_get_some),
+        cmocka_unit_test(set_scheduler__commands_under_way__waits_for_them),
+        cmocka_unit_test(command__kinds_and_workers__are_taken_or_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

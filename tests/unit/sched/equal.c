@@ -126,7 +126,7 @@ void equal_change_kind(void *ctx, struct lks_scheduler *scheduler, uint32_t comm
     if (workload_random(random) % 400 == 0) {
         const unsigned kind = (unsigned)(workload_random(random) % (LKS_ADAPTIVE + 1));
         assert_int_equal(
-            lks_scheduler_switch(scheduler, (enum lks_scheduler_kind)kind, NULL), 0);
+            lks_scheduler_switch(scheduler, (enum lks_scheduler_kind)kind, 0, NULL), 0);
     }
     if (workload_random(random) % 300 == 0) {
         lks_scheduler_set_active(scheduler, 1 + command % 8);

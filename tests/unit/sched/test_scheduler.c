@@ -233,12 +233,13 @@ static void switch__with_commands_under_way__flushes_first(void **state)
             assert_true(submit_one(scheduler, command++, i % 3, true));
         }
         assert_int_equal(
-            lks_scheduler_switch(scheduler, (enum lks_scheduler_kind)kind, NULL), 0);
+            lks_scheduler_switch(scheduler, (enum lks_scheduler_kind)kind, 0, NULL), 0);
         assert_int_equal(log_of.count, command);
         assert_int_equal(lks_scheduler_applied(scheduler), command);
     }
     struct lks_error err = {0};
-    assert_int_equal(lks_scheduler_switch(scheduler, (enum lks_scheduler_kind)17, &err), -EINVAL);
+    assert_int_equal(lks_scheduler_switch(scheduler, (enum lks_scheduler_kind)17, 0, &err),
+                     -EINVAL);
     lks_scheduler_free(scheduler);
 }
 
