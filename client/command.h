@@ -23,5 +23,6 @@ int lks_bench_command(int argc, char **argv);
 int lks_recover_command(int argc, char **argv);
 int lks_member_command_line(int argc, char **argv);
 int lks_scheduler_command_line(int argc, char **argv);
+int lks_topology_command(int argc, char **argv);
 
 #endif

@@ -22,6 +22,7 @@ static const struct command commands[] = {
     {"status", lks_status_command, "ask every replica how it is"},
     {"member", lks_member_command_line, "list, add, promote, remove members; hand leadership over"},
     {"scheduler", lks_scheduler_command_line, "show or change who executes the commands"},
+    {"topology", lks_topology_command, "which thread runs on which core, and why"},
     {"journal", lks_journal_command, "look into a replica's journal: dump, verify"},
     {"bench", lks_bench_command, "measure replication, failover, recovery, endurance"},
     {"recover", lks_recover_command, "start again after a majority has forgotten entries"},

@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "node/hello.h"
 #include "node/members.h"
-#include "sched/topology.h"
+#include "node/placement.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -161,9 +161,10 @@ static uint32_t old_members(const struct lks_assembly *assembly)
     return facts.version < 2 && !identity.promise_lost ? lks_config_members(assembly->config) : 0;
 }
 
-/* Where workers run: cores near the loop's, by hwloc. Where there are too few, or hwloc cannot
- * tell, the system decides. */
-static const int *place_workers(const struct lks_assembly_options *options, int *cpus)
+/* Where threads run: the core thread, and workers near it. Where there are too few cores, or hwloc
+ * cannot tell, the system decides. */
+static const int *place_threads(struct lks_assembly *assembly,
+                                const struct lks_assembly_options *options, int *cpus)
 {
     struct lks_topology_plan *plan = malloc(sizeof *plan);
     struct lks_error err = {0};
@@ -173,17 +174,18 @@ static const int *place_workers(const struct lks_assembly_options *options, int 
         free(plan);
         return NULL;
     }
-    if (lks_topology_plan_make(plan, workers, &err) != 0) {
-        lks_log_warn(options->log_sink, "workers are not pinned: %s", err.text);
+    if (lks_placement_make(plan, options->config, options->replica, workers, NULL, &err) != 0) {
+        lks_log_warn(options->log_sink, "threads are not pinned: %s", err.text);
     } else {
         if (plan->crowded) {
             lks_log_warn(options->log_sink,
-                         "%u workers and the replica's own thread on %u cores: some are not "
-                         "pinned, and share",
-                         workers, plan->cores);
+                         "%u replicas of %u workers and a thread of their own on %u hardware "
+                         "threads: they share; `lockstep topology` shows how",
+                         plan->places, workers, plan->cpus);
         }
         lks_topology_plan_cpus(plan, cpus);
         placed = cpus;
+        assembly->core_cpu = lks_topology_plan_core_cpu(plan);
     }
     free(plan);
     return placed;
@@ -212,7 +214,7 @@ static int make_replica(struct lks_assembly *assembly, const struct lks_assembly
         .seed = random_seed(options->replica),
         .scheduler = {.kind = config->scheduler,
                       .workers = (uint32_t)config->workers,
-                      .cpus = place_workers(options, cpus)},
+                      .cpus = place_threads(assembly, options, cpus)},
         .log_sink = options->log_sink,
         .on_reply = options->on_reply,
         .on_member_change = options->on_member_change,
@@ -257,7 +259,8 @@ int lks_assembly_init(struct lks_assembly *assembly, const struct lks_assembly_o
                       struct lks_error *err)
 {
     const struct lks_config *config = options->config;
-    *assembly = (struct lks_assembly){.config = config, .replica_id = options->replica};
+    *assembly = (struct lks_assembly){
+        .config = config, .replica_id = options->replica, .core_cpu = -1};
     if (options->replica < 1 || options->replica > config->replicas_count) {
         return lks_error_set(err, -LKS_ECONFIG,
                              "replica %u: the configuration names replicas 1 to %u only: add a "

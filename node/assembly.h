@@ -34,6 +34,7 @@ struct lks_assembly {
     struct lks_flusher *snapshot_flusher; /* the same for the snapshot area */
     struct lks_fabric *fabric;
     struct lks_replica *replica;
+    int core_cpu; /* where the replica's own thread belongs; -1: anywhere */
 };
 
 /* Errors: those of opening the journal, the fabric and the replica; -LKS_ECONFIG (no such
@@ -54,6 +55,9 @@ int lks_assembly_rdma(struct lks_assembly *assembly, const struct lks_fabric_opt
  * (-ENODEV: none has the replica's address, yet); -ENOTSUP. */
 int lks_assembly_find_adapter(const struct lks_config *config, uint32_t replica,
                               struct lks_durability_adapter *adapter, struct lks_error *err);
+
+/* The NUMA node of that adapter; -1: it has none, or there is no adapter. */
+int lks_assembly_device_node(const struct lks_config *config, uint32_t replica);
 
 /* What lks_journal_open and lks_journal_create need to know of a replica. */
 void lks_assembly_journal_options(const struct lks_config *config, uint32_t replica,

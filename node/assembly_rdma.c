@@ -4,6 +4,8 @@
  */
 #include "node/assembly.h"
 
+#include "node/placement.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -47,7 +49,26 @@ int lks_assembly_find_adapter(const struct lks_config *config, uint32_t replica,
     return code;
 }
 
+int lks_assembly_device_node(const struct lks_config *config, uint32_t replica)
+{
+    struct lks_rdma_device device = {0};
+    struct lks_error err = {0};
+    char path[128];
+    if (lks_rdma_find_device(config->replicas[replica].rdma_address, &device, &err) != 0) {
+        return -1;
+    }
+    (void)snprintf(path, sizeof path, "/sys/class/infiniband/%s/device/numa_node", device.name);
+    return lks_placement_read_node(path);
+}
+
 #else
+
+int lks_assembly_device_node(const struct lks_config *config, uint32_t replica)
+{
+    (void)config;
+    (void)replica;
+    return -1;
+}
 
 int lks_assembly_find_adapter(const struct lks_config *config, uint32_t replica,
                               struct lks_durability_adapter *adapter, struct lks_error *err)

@@ -12,6 +12,8 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -152,6 +154,25 @@ static void log_start(const struct daemon *daemon)
                  daemon->assembly.durability.reason);
 }
 
+/* All other threads are there, and keep to where they are. */
+static void pin_core_thread(const struct daemon *daemon)
+{
+    const int cpu = daemon->assembly.core_cpu;
+    cpu_set_t set;
+    if (cpu < 0) {
+        return;
+    }
+    CPU_ZERO(&set);
+    CPU_SET((unsigned)cpu, &set);
+    const int rc = pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+    if (rc != 0) {
+        lks_log_warn(daemon->options->log_sink, "the core thread is not pinned to cpu %d: %s", cpu,
+                     lks_error_text(-rc));
+    } else {
+        lks_log_info(daemon->options->log_sink, "the core thread runs on cpu %d", cpu);
+    }
+}
+
 static int run_loop(struct daemon *daemon, struct lks_error *err)
 {
     const struct lks_config *config = daemon->options->config;
@@ -226,6 +247,7 @@ int lks_daemon_run(const struct lks_daemon_options *options, struct lks_error *e
         goto end_server;
     }
     log_start(&daemon);
+    pin_core_thread(&daemon);
     rc = run_loop(&daemon, err);
     lks_log_info(options->log_sink, rc == 0               ? "ended in order"
                                     : rc == -LKS_EREMOVED ? "no member any more: ended"

@@ -7,14 +7,20 @@
 #include <hwloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#define CANDIDATES_MOST 1024u
+#define THREADS_MOST 8u /* hardware threads of a core */
 
 /* One core that may be used, seen from the core thread. */
 struct candidate {
     hwloc_obj_t core;
-    unsigned cpu;     /* its first hardware thread that may be used */
-    unsigned order;   /* hwloc's logical index */
+    unsigned cpus[THREADS_MOST]; /* its hardware threads that may be used */
+    unsigned cpus_count;
+    unsigned order; /* hwloc's logical index */
     int numa;
-    int distance;     /* levels up to what it shares with the core thread; 0: itself */
+    bool wanted;    /* on the node of the device */
+    int distance;   /* levels up to what it shares with the core thread; 0: itself */
     bool shares_cache;
 };
 
@@ -37,6 +43,11 @@ static void look_from(hwloc_topology_t topology, struct candidate *to, hwloc_obj
     to->shares_cache = common != NULL && hwloc_obj_type_is_cache(common->type);
 }
 
+static int by_order(const struct candidate *a, const struct candidate *b)
+{
+    return a->order < b->order ? -1 : a->order > b->order;
+}
+
 static int nearer(const void *left, const void *right)
 {
     const struct candidate *a = left;
@@ -44,88 +55,202 @@ static int nearer(const void *left, const void *right)
     if (a->distance != b->distance) {
         return a->distance < b->distance ? -1 : 1;
     }
-    return a->order < b->order ? -1 : a->order > b->order;
+    return by_order(a, b);
 }
 
-static uint32_t find_candidates(hwloc_topology_t topology, hwloc_const_bitmap_t allowed,
-                                struct candidate *candidates, uint32_t most)
+static int wanted_first(const void *left, const void *right)
+{
+    const struct candidate *a = left;
+    const struct candidate *b = right;
+    if (a->wanted != b->wanted) {
+        return a->wanted ? -1 : 1;
+    }
+    return by_order(a, b);
+}
+
+static void note_cpus(struct candidate *candidate, hwloc_const_bitmap_t allowed)
+{
+    int cpu = -1;
+    while (candidate->cpus_count < THREADS_MOST &&
+           (cpu = hwloc_bitmap_next(candidate->core->cpuset, cpu)) >= 0) {
+        if (hwloc_bitmap_isset(allowed, (unsigned)cpu)) {
+            candidate->cpus[candidate->cpus_count++] = (unsigned)cpu;
+        }
+    }
+}
+
+static uint32_t find_candidates(hwloc_topology_t topology,
+                                const struct lks_topology_options *options,
+                                hwloc_const_bitmap_t allowed, struct candidate *candidates)
 {
     const int cores = hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_CORE);
     uint32_t count = 0;
-    for (int i = 0; i < cores && count < most; i++) {
-        hwloc_obj_t core = hwloc_get_obj_by_type(topology, HWLOC_OBJ_CORE, (unsigned)i);
-        hwloc_bitmap_t usable = hwloc_bitmap_alloc();
-        if (usable == NULL) {
-            return 0;
-        }
-        hwloc_bitmap_and(usable, core->cpuset, allowed);
-        const int cpu = hwloc_bitmap_first(usable);
-        hwloc_bitmap_free(usable);
-        if (cpu >= 0) {
-            candidates[count++] = (struct candidate){
-                .core = core, .cpu = (unsigned)cpu, .order = (unsigned)i,
-                .numa = numa_of(topology, core)};
+    for (int i = 0; i < cores && count < CANDIDATES_MOST; i++) {
+        struct candidate candidate = {
+            .core = hwloc_get_obj_by_type(topology, HWLOC_OBJ_CORE, (unsigned)i),
+            .order = (unsigned)i};
+        note_cpus(&candidate, allowed);
+        candidate.numa = numa_of(topology, candidate.core);
+        candidate.wanted = options->near_node && candidate.numa == (int)options->node;
+        if (candidate.cpus_count > 0) {
+            candidates[count++] = candidate;
         }
     }
     return count;
 }
 
-static void place(struct lks_placement *placement, const struct candidate *at, const char *why)
+__attribute__((format(printf, 4, 5))) static void place(struct lks_placement *placement,
+                                                        const struct candidate *at,
+                                                        unsigned thread, const char *why, ...)
 {
-    placement->cpu = (int)at->cpu;
-    placement->core = (int)at->order;
-    placement->numa = at->numa;
-    (void)snprintf(placement->why, sizeof placement->why, "%s", why);
+    va_list args;
+    va_start(args, why);
+    *placement = (struct lks_placement){.cpu = -1, .core = -1, .numa = -1};
+    if (at != NULL) {
+        LKS_ASSERT(thread < at->cpus_count);
+        placement->cpu = (int)at->cpus[thread];
+        placement->core = (int)at->order;
+        placement->numa = at->numa;
+    }
+    (void)vsnprintf(placement->why, sizeof placement->why, why, args);
+    va_end(args);
+}
+
+static void place_on_core(struct lks_placement *placement, const struct candidate *at,
+                          const struct candidate *core_thread)
+{
+    if (at->numa != core_thread->numa) {
+        place(placement, at, 0, "another NUMA node: the near cores are taken");
+    } else if (at->shares_cache) {
+        place(placement, at, 0, "shares a cache with the core thread");
+    } else {
+        place(placement, at, 0, "same NUMA node as the core thread");
+    }
+}
+
+/* The n-th hardware thread that is not the first of its core; those of the core thread come last.
+ * False: there are not as many. */
+static bool place_on_sibling(struct lks_placement *placement, const struct candidate *candidates,
+                             uint32_t count, uint32_t n)
+{
+    for (uint32_t i = 1; i <= count; i++) {
+        const struct candidate *at = &candidates[i % count];
+        const uint32_t siblings = at->cpus_count - 1;
+        if (n < siblings) {
+            place(placement, at, 1 + n,
+                  i == count ? "beside the core thread, on another hardware thread of its core"
+                             : "another hardware thread of core %u: cores have run out",
+                  at->order);
+            return true;
+        }
+        n -= siblings;
+    }
+    return false;
 }
 
 static void place_workers(struct lks_topology_plan *plan, const struct candidate *candidates,
                           uint32_t count)
 {
     for (uint32_t w = 0; w < plan->workers; w++) {
-        const uint32_t at = w + 1;
-        if (at >= count) {
-            plan->worker[w] = (struct lks_placement){.cpu = -1, .core = -1, .numa = -1};
-            (void)snprintf(plan->worker[w].why, sizeof plan->worker[w].why,
-                           "no core left: the system places it, and it waits briefly");
+        if (w + 1 < count) {
+            place_on_core(&plan->worker[w], &candidates[w + 1], &candidates[0]);
+        } else if (!place_on_sibling(&plan->worker[w], candidates, count, w + 1 - count)) {
+            place(&plan->worker[w], NULL, 0,
+                  "nothing left: the system places it, and it waits briefly");
             plan->crowded = true;
-        } else if (candidates[at].numa != candidates[0].numa) {
-            place(&plan->worker[w], &candidates[at], "another NUMA node: the near cores are taken");
-        } else if (candidates[at].shares_cache) {
-            place(&plan->worker[w], &candidates[at], "shares a cache with the core thread");
-        } else {
-            place(&plan->worker[w], &candidates[at], "same NUMA node as the core thread");
         }
     }
 }
 
-int lks_topology_plan_make(struct lks_topology_plan *plan, uint32_t workers, struct lks_error *err)
+/* More replicas than cores. */
+static void place_nothing(struct lks_topology_plan *plan)
 {
-    enum { CANDIDATES_MOST = 1024 };
-    if (workers > LKS_WORKERS_MAX) {
-        return lks_error_set(err, -EINVAL, "%u workers: at most %u", workers, LKS_WORKERS_MAX);
+    static const char why[] = "more replicas here than cores: the system places it";
+    plan->crowded = true;
+    place(&plan->dispatcher, NULL, 0, "%s", why);
+    for (uint32_t w = 0; w < plan->workers; w++) {
+        place(&plan->worker[w], NULL, 0, "%s", why);
     }
-    hwloc_topology_t topology;
-    if (hwloc_topology_init(&topology) != 0) {
-        return lks_error_set(err, -ENOTSUP, "the machine's topology cannot be read by hwloc");
+}
+
+static void place_all(struct lks_topology_plan *plan, const struct lks_topology_options *options,
+                      hwloc_topology_t topology, struct candidate *candidates)
+{
+    const uint32_t each = plan->cores / plan->places; /* cores of a replica */
+    const uint32_t needed = plan->workers + 1;
+    if (each == 0) {
+        place_nothing(plan);
+        return;
     }
-    int rc = -ENOTSUP;
+    qsort(candidates, plan->cores, sizeof *candidates, wanted_first);
+    /* Side by side, so that as many as possible are near the device. */
+    const uint32_t count = plan->places == 1 || each < needed ? each : needed;
+    struct candidate *own = candidates + options->place * count;
+    const hwloc_obj_t first = own[0].core;
+    for (uint32_t i = 0; i < count; i++) {
+        look_from(topology, &own[i], first);
+    }
+    qsort(own, count, sizeof *own, nearer);
+    LKS_ASSERT(own[0].core == first);
+    if (own[0].wanted) {
+        place(&plan->dispatcher, &own[0], 0, "on NUMA node %u, where the network's device is",
+              options->node);
+    } else if (options->near_node) {
+        place(&plan->dispatcher, &own[0], 0, "no core is left on NUMA node %u of the device",
+              options->node);
+    } else {
+        place(&plan->dispatcher, &own[0], 0, "the first core that may be used%s",
+              plan->places > 1 ? ", and is no other replica's" : "");
+    }
+    place_workers(plan, own, count);
+}
+
+/* The description of another machine, or this one. */
+static int load(hwloc_topology_t topology, const char *machine, struct lks_error *err)
+{
+    if (machine != NULL) {
+        const int rc = access(machine, R_OK) == 0 ? hwloc_topology_set_xml(topology, machine)
+                                                  : hwloc_topology_set_synthetic(topology, machine);
+        if (rc != 0) {
+            return lks_error_set(err, -EINVAL,
+                                 "machine '%.80s': neither a description such as 'numa:2 core:8 "
+                                 "pu:2' nor an XML file of lstopo", machine);
+        }
+    }
+    return hwloc_topology_load(topology) == 0
+               ? 0
+               : lks_error_set(err, -ENOTSUP, "the machine's topology cannot be read by hwloc: run "
+                               "without pinning");
+}
+
+/* The hardware threads that may be used. */
+static int find_allowed(hwloc_topology_t topology, hwloc_bitmap_t allowed)
+{
+    if (!hwloc_topology_is_thissystem(topology)) {
+        hwloc_const_bitmap_t all = hwloc_topology_get_topology_cpuset(topology);
+        return hwloc_bitmap_copy(allowed, all);
+    }
+    return hwloc_get_cpubind(topology, allowed, HWLOC_CPUBIND_PROCESS);
+}
+
+static int make(struct lks_topology_plan *plan, const struct lks_topology_options *options,
+                hwloc_topology_t topology, struct lks_error *err)
+{
+    int rc = load(topology, options->machine, err);
+    if (rc != 0) {
+        return rc;
+    }
     struct candidate *candidates = calloc(CANDIDATES_MOST, sizeof *candidates);
     hwloc_bitmap_t allowed = hwloc_bitmap_alloc();
-    if (candidates != NULL && allowed != NULL && hwloc_topology_load(topology) == 0 &&
-        hwloc_get_cpubind(topology, allowed, HWLOC_CPUBIND_PROCESS) == 0) {
-        const uint32_t count = find_candidates(topology, allowed, candidates, CANDIDATES_MOST);
-        if (count > 0) {
-            for (uint32_t i = 0; i < count; i++) {
-                look_from(topology, &candidates[i], candidates[0].core);
-            }
-            qsort(candidates, count, sizeof *candidates, nearer);
-            *plan = (struct lks_topology_plan){
-                .workers = workers,
-                .cores = count,
-                .cpus = (uint32_t)hwloc_bitmap_weight(allowed),
-            };
-            place(&plan->dispatcher, &candidates[0], "the first core that may be used");
-            place_workers(plan, candidates, count);
+    rc = -ENOTSUP;
+    if (candidates != NULL && allowed != NULL && find_allowed(topology, allowed) == 0) {
+        *plan = (struct lks_topology_plan){
+            .workers = options->workers,
+            .places = options->places == 0 ? 1 : options->places,
+            .cores = find_candidates(topology, options, allowed, candidates),
+            .cpus = (uint32_t)hwloc_bitmap_weight(allowed)};
+        if (plan->cores > 0) {
+            place_all(plan, options, topology, candidates);
             rc = 0;
         }
     }
@@ -133,10 +258,26 @@ int lks_topology_plan_make(struct lks_topology_plan *plan, uint32_t workers, str
         hwloc_bitmap_free(allowed);
     }
     free(candidates);
-    hwloc_topology_destroy(topology);
     return rc == 0 ? 0
-                   : lks_error_set(err, rc, "the machine's topology cannot be read by hwloc: run "
-                                            "without pinning");
+                   : lks_error_set(err, rc, "hwloc knows no core that may be used: run without "
+                                            "pinning");
+}
+
+int lks_topology_plan_make(struct lks_topology_plan *plan,
+                           const struct lks_topology_options *options, struct lks_error *err)
+{
+    LKS_ASSERT(options->place == 0 || options->place < options->places);
+    if (options->workers > LKS_WORKERS_MAX) {
+        return lks_error_set(err, -EINVAL, "%u workers: at most %u", options->workers,
+                             LKS_WORKERS_MAX);
+    }
+    hwloc_topology_t topology;
+    if (hwloc_topology_init(&topology) != 0) {
+        return lks_error_set(err, -ENOTSUP, "the machine's topology cannot be read by hwloc");
+    }
+    const int rc = make(plan, options, topology, err);
+    hwloc_topology_destroy(topology);
+    return rc;
 }
 
 void lks_topology_plan_cpus(const struct lks_topology_plan *plan, int *cpus)
@@ -144,62 +285,4 @@ void lks_topology_plan_cpus(const struct lks_topology_plan *plan, int *cpus)
     for (uint32_t w = 0; w < plan->workers; w++) {
         cpus[w] = plan->worker[w].cpu;
     }
-}
-
-static void print_line(FILE *to, const char *name, const struct lks_placement *at)
-{
-    if (at->cpu < 0) {
-        (void)fprintf(to, "%-12s %6s %6s %6s  %s\n", name, "-", "-", "-", at->why);
-    } else {
-        (void)fprintf(to, "%-12s %6d %6d %6d  %s\n", name, at->cpu, at->core, at->numa, at->why);
-    }
-}
-
-void lks_topology_plan_print(const struct lks_topology_plan *plan, FILE *to)
-{
-    (void)fprintf(to, "%u cores, %u hardware threads\n%-12s %6s %6s %6s  %s\n", plan->cores,
-                  plan->cpus, "thread", "cpu", "core", "numa", "why");
-    print_line(to, "core thread", &plan->dispatcher);
-    for (uint32_t w = 0; w < plan->workers; w++) {
-        char name[24];
-        (void)snprintf(name, sizeof name, "worker %u", w);
-        print_line(to, name, &plan->worker[w]);
-    }
-    if (plan->crowded) {
-        (void)fprintf(to, "warning: %u cores for %u threads: they take turns; fewer workers, or "
-                          "the scheduler `adaptive`, may be faster\n",
-                      plan->cores, plan->workers + 1);
-    }
-}
-
-static void draw_box(FILE *to, uint32_t row, const char *name, const struct lks_placement *at)
-{
-    const unsigned y = 40 + row * 34;
-    (void)fprintf(to,
-                  "<rect x='10' y='%u' width='620' height='28' rx='4' fill='%s' stroke='#555'/>\n"
-                  "<text x='20' y='%u'>%s</text><text x='130' y='%u'>",
-                  y, at->cpu < 0 ? "#f6d5d5" : row == 0 ? "#cfe3f7" : "#d9f0d3", y + 19, name,
-                  y + 19);
-    if (at->cpu < 0) {
-        (void)fprintf(to, "not pinned");
-    } else {
-        (void)fprintf(to, "cpu %d, core %d, numa %d", at->cpu, at->core, at->numa);
-    }
-    (void)fprintf(to, "</text><text x='290' y='%u'>%s</text>\n", y + 19, at->why);
-}
-
-void lks_topology_plan_draw(const struct lks_topology_plan *plan, FILE *to)
-{
-    (void)fprintf(to,
-                  "<svg xmlns='http://www.w3.org/2000/svg' width='640' height='%u' "
-                  "font-family='sans-serif' font-size='13'>\n<text x='10' y='24'>%u cores, %u "
-                  "hardware threads</text>\n",
-                  50 + (plan->workers + 1) * 34, plan->cores, plan->cpus);
-    draw_box(to, 0, "core thread", &plan->dispatcher);
-    for (uint32_t w = 0; w < plan->workers; w++) {
-        char name[24];
-        (void)snprintf(name, sizeof name, "worker %u", w);
-        draw_box(to, w + 1, name, &plan->worker[w]);
-    }
-    (void)fprintf(to, "</svg>\n");
 }

@@ -288,9 +288,11 @@ static bool run_suite(const struct arguments *defaults, FILE *json)
 
 static int print_topology(const struct arguments *arguments)
 {
+    const struct lks_topology_options wanted = {.workers = arguments->measure.workers};
+    const char *const title = "scheduler";
     struct lks_topology_plan plan;
     struct lks_error err = {0};
-    if (lks_topology_plan_make(&plan, arguments->measure.workers, &err) != 0) {
+    if (lks_topology_plan_make(&plan, &wanted, &err) != 0) {
         (void)fprintf(stderr, "%s\n", err.text);
         return 2;
     }
@@ -301,7 +303,7 @@ static int print_topology(const struct arguments *arguments)
             (void)fprintf(stderr, "%s: cannot be written\n", arguments->draw);
             return 2;
         }
-        lks_topology_plan_draw(&plan, file);
+        lks_topology_plan_draw(&plan, &title, 1, file);
         (void)fclose(file);
     }
     return 0;

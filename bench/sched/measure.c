@@ -96,6 +96,7 @@ static void submit_all(struct lks_load *load, struct lks_scheduler *scheduler, u
 static struct lks_scheduler *make_scheduler(struct lks_load *load,
                                             const struct lks_measure_options *options)
 {
+    const struct lks_topology_options topology = {.workers = options->workers};
     struct lks_topology_plan plan;
     int cpus[LKS_WORKERS_MAX];
     struct lks_error err = {0};
@@ -111,7 +112,7 @@ static struct lks_scheduler *make_scheduler(struct lks_load *load,
         .execute = lks_load_execute,
         .ctx = load,
     };
-    if (options->pin && lks_topology_plan_make(&plan, options->workers, &err) == 0) {
+    if (options->pin && lks_topology_plan_make(&plan, &topology, &err) == 0) {
         lks_topology_plan_cpus(&plan, cpus);
         wanted.cpus = cpus;
     }

@@ -165,7 +165,8 @@ static void expect_calls(struct fixture *fixture, const struct call *calls, size
 static void help__everywhere__is_printed_and_exits_0(void **state)
 {
     static const char *const commands[] = {"local",   "init",    "serve", "status",
-                                           "journal", "recover", "bench", "scheduler"};
+                                           "journal", "recover", "bench", "scheduler",
+                                           "topology"};
     struct fixture *fixture = *state;
     EXPECT(fixture, {{"--help"}, 0, NULL}, {{"help"}, 0, NULL}, {{"--version"}, 0, NULL});
     for (size_t i = 0; i < LKS_COUNT_OF(commands); i++) {
@@ -269,6 +270,29 @@ static void scheduler__wrong_arguments__exit_2_and_no_cluster_1(void **state)
            {{"scheduler", "set", "late", "--replica", "2", "--dir", "%D/c"}, 1, "replica 2"},
            {{"scheduler", "show", "--dir", "%D/c"}, 1, NULL});
     assert_non_null(strstr(fixture->out, "1: unreachable"));
+}
+
+static void topology__machines_and_configurations__are_told_and_drawn(void **state)
+{
+    struct fixture *fixture = *state;
+    EXPECT(fixture, {{"init", "--dir", "%D/c", "--ring", "1M", "--port", "19875"}, 0, NULL},
+           {{"topology", "--replica", "1"}, 2, "--replica goes with"},
+           {{"topology", "--dir", "%D/c", "--replicas", "3"}, 2, "--replicas"},
+           {{"topology", "--dir", "%D/c", "--replica", "4"}, 2, "replica 4"},
+           {{"topology", "--workers", "64"}, 2, "64"},
+           {{"topology", "--machine", "a house"}, 2, "machine 'a house'"},
+           {{"topology", "--svg", "%D/missing/plan.svg"}, 1, "plan.svg"},
+           {{"topology"}, 0, NULL},
+           {{"topology", "--dir", "%D/c", "--workers", "2", "--machine", "numa:1 core:9 pu:1",
+             "--svg", "%D/plan.svg"}, 0, NULL});
+    assert_non_null(strstr(fixture->out, "replica 3: 9 cores"));
+    assert_non_null(strstr(fixture->out, "worker 1          8      8      0  same NUMA node"));
+    char path[96];
+    char text[TEXT_MAX];
+    snprintf(path, sizeof(path), "%s/plan.svg", fixture->directory);
+    read_file(path, text);
+    assert_non_null(strstr(text, "<svg xmlns="));
+    assert_non_null(strstr(text, "cpu 8, core 8, numa 0"));
 }
 
 /* ---- configuration --------------------------------------------------------------------------- */
@@ -497,6 +521,7 @@ int main(void)
         TEST(serve__wrong_arguments__exit_2),
         TEST(status__wrong_arguments__exit_2_and_no_cluster_3),
         TEST(scheduler__wrong_arguments__exit_2_and_no_cluster_1),
+        TEST(topology__machines_and_configurations__are_told_and_drawn),
         TEST(serve__wrong_configuration__names_line_and_key),
         TEST(serve__unusable_journal__exits_1_and_names_it),
         TEST(journal__wrong_files__exit_with_one_line),

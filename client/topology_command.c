@@ -1,0 +1,215 @@
+/*
+ * `lockstep topology`: on which core each thread of a replica would run, and why, as text and as a
+ * drawing; for a configuration's replicas, for this machine, or for another one. Main thread.
+ */
+#include "client/cluster_files.h"
+#include "client/command.h"
+#include "node/placement.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define UNKNOWN UINT32_MAX
+
+struct topology_command {
+    const char *config_file;
+    const char *directory;
+    const char *machine;
+    const char *svg;
+    uint32_t replica;  /* 0: all of the configuration */
+    uint32_t replicas; /* without a configuration: on the host */
+    uint32_t workers;  /* UNKNOWN: those of the configuration, else 1 */
+    char path[LKS_CONFIG_PATH_MAX];
+    struct lks_config config;
+    uint32_t count; /* of plans */
+    struct lks_topology_plan plans[LKS_REPLICAS_MAX];
+    char titles[LKS_REPLICAS_MAX][24];
+};
+
+static bool has_config(const struct topology_command *command)
+{
+    return command->config_file != NULL || command->directory != NULL;
+}
+
+static void check(const struct topology_command *command, struct argp_state *state)
+{
+    if (!has_config(command) && command->replica != 0) {
+        argp_error(state, "--replica goes with --config FILE or --dir D");
+    }
+    if (has_config(command) && command->replicas != 0) {
+        argp_error(state, "--replicas: the configuration says how many there are");
+    }
+}
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+    struct topology_command *command = state->input;
+    switch (key) {
+    case 'c':
+        command->config_file = argument;
+        return 0;
+    case 'd':
+        command->directory = argument;
+        return 0;
+    case 'm':
+        command->machine = argument;
+        return 0;
+    case 'n':
+        command->replicas =
+            (uint32_t)lks_cluster_number(state, "replicas", argument, 1, LKS_REPLICAS_MAX);
+        return 0;
+    case 'r':
+        command->replica =
+            (uint32_t)lks_cluster_number(state, "replica", argument, 1, LKS_REPLICAS_MAX);
+        return 0;
+    case 's':
+        command->svg = argument;
+        return 0;
+    case 'w':
+        command->workers =
+            (uint32_t)lks_cluster_number(state, "workers", argument, 0, LKS_WORKERS_MAX);
+        return 0;
+    case ARGP_KEY_END:
+        check(command, state);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* ---- plans ---------------------------------------------------------------------------------- */
+
+static int plan_config(struct topology_command *command, struct lks_error *err)
+{
+    const struct lks_config *config = &command->config;
+    const uint32_t workers =
+        command->workers != UNKNOWN ? command->workers : (uint32_t)config->workers;
+    if (command->replica > config->replicas_count) {
+        return lks_error_set(err, -LKS_ECONFIG,
+                             "replica %" PRIu32 ": %s has replicas 1 to %" PRIu32,
+                             command->replica, command->path, config->replicas_count);
+    }
+    for (uint32_t id = 1; id <= config->replicas_count; id++) {
+        if (command->replica != 0 && command->replica != id) {
+            continue;
+        }
+        const int rc = lks_placement_make(&command->plans[command->count], config, id, workers,
+                                          command->machine, err);
+        if (rc != 0) {
+            return rc;
+        }
+        (void)snprintf(command->titles[command->count++], sizeof command->titles[0],
+                       "replica %" PRIu32, id);
+    }
+    return 0;
+}
+
+static int plan_machine(struct topology_command *command, struct lks_error *err)
+{
+    struct lks_topology_options options = {
+        .workers = command->workers != UNKNOWN ? command->workers : 1,
+        .places = command->replicas != 0 ? command->replicas : 1,
+        .machine = command->machine,
+    };
+    for (; options.place < options.places; options.place++) {
+        const int rc =
+            lks_topology_plan_make(&command->plans[command->count], &options, err);
+        if (rc != 0) {
+            return rc;
+        }
+        (void)snprintf(command->titles[command->count++], sizeof command->titles[0],
+                       "replica %" PRIu32, options.place + 1);
+    }
+    return 0;
+}
+
+/* ---- output --------------------------------------------------------------------------------- */
+
+static void print(const struct topology_command *command)
+{
+    for (uint32_t i = 0; i < command->count; i++) {
+        printf("%s: ", command->titles[i]);
+        lks_topology_plan_print(&command->plans[i], stdout);
+    }
+    printf("Clients and peers are the core thread's too. Threads that sync a slow medium, and the "
+           "one that frees RDMA memory,\nmostly sleep: the system places them.\n");
+}
+
+static int draw(const struct topology_command *command, struct lks_error *err)
+{
+    const char *titles[LKS_REPLICAS_MAX];
+    for (uint32_t i = 0; i < command->count; i++) {
+        titles[i] = command->titles[i];
+    }
+    FILE *file = fopen(command->svg, "we");
+    if (file == NULL) {
+        return lks_error_set(err, -errno, "%s: cannot be written: %s", command->svg,
+                             lks_error_text(-errno));
+    }
+    lks_topology_plan_draw(command->plans, titles, command->count, file);
+    const bool failed = ferror(file) != 0;
+    if (fclose(file) != 0 || failed) {
+        return lks_error_set(err, -EIO, "%s: cannot be written", command->svg);
+    }
+    return 0;
+}
+
+static int run(struct topology_command *command, struct lks_error *err)
+{
+    int rc = 0;
+    if (has_config(command)) {
+        rc = lks_cluster_load(&command->config, command->config_file, command->directory,
+                              command->path, err);
+        rc = rc == 0 ? plan_config(command, err) : rc;
+    } else {
+        rc = plan_machine(command, err);
+    }
+    if (rc == 0) {
+        print(command);
+    }
+    return rc == 0 && command->svg != NULL ? draw(command, err) : rc;
+}
+
+int lks_topology_command(int argc, char **argv)
+{
+    static const struct argp_option table[] = {
+        {"config", 'c', "FILE", 0, "The replicas of this configuration", 0},
+        {"dir", 'd', "D", 0, "The same as --config D/cluster.yaml", 0},
+        {"replica", 'r', "N", 0, "This one alone (default: all)", 0},
+        {"replicas", 'n', "N", 0, "Without a configuration: so many on the host (default: 1)", 0},
+        {"workers", 'w', "N", 0, "So many workers (default: the configuration's, else 1)", 0},
+        {"machine", 'm', "TEXT", 0,
+         "Another machine: hwloc's synthetic description, such as 'numa:2 core:8 pu:2', or an XML "
+         "file of lstopo", 0},
+        {"svg", 's', "FILE", 0, "Draw it as well", 0},
+        {0},
+    };
+    static const struct argp argp = {
+        .options = table,
+        .parser = parse,
+        .doc = "Tells on which core each thread of a replica runs, and why.\vA replica with "
+               "workers keeps to this plan when it starts. Exit codes: 0 done; 1 failed; 2 wrong "
+               "arguments or configuration.",
+    };
+    struct lks_error err = {0};
+    struct topology_command *command = calloc(1, sizeof *command);
+    if (command == NULL) {
+        fprintf(stderr, "lockstep topology: out of memory\n");
+        return LKS_EXIT_FAILURE;
+    }
+    command->workers = UNKNOWN;
+    (void)argp_parse(&argp, argc, argv, 0, NULL, command);
+    const int rc = run(command, &err);
+    free(command);
+    if (rc != 0) {
+        fprintf(stderr, "lockstep topology: %s\n", err.text);
+    }
+    if (rc == -LKS_ECONFIG || rc == -EINVAL) {
+        return LKS_EXIT_USAGE;
+    }
+    return rc == 0 ? LKS_EXIT_OK : LKS_EXIT_FAILURE;
+}
