@@ -284,6 +284,9 @@ static bool run_queue(struct lks_scheduler *scheduler, struct lks_worker *worker
         }
         queue->position++;
         lks_early_set_done(queue);
+        if (__builtin_expect(lks_early_asked(queue), 0)) {
+            break; /* the thief waits for an answer */
+        }
     }
     return queue->position != begun;
 }
@@ -291,8 +294,7 @@ static bool run_queue(struct lks_scheduler *scheduler, struct lks_worker *worker
 static bool early_work(struct lks_scheduler *scheduler, struct lks_worker *worker)
 {
     struct early_queue *queue = &scheduler->early->queues[worker->id];
-    /* Relaxed: only whether it is worth a look; the answer loads it with acquire. */
-    if (__builtin_expect(atomic_load_explicit(&queue->request, memory_order_relaxed) != 0, 0)) {
+    if (__builtin_expect(lks_early_asked(queue), 0)) {
         lks_early_answer(scheduler, worker);
     }
     bool any = false;
@@ -351,10 +353,11 @@ static int routes_new(struct lks_early *early)
 int lks_early_new(struct lks_early **early, const struct lks_scheduler *scheduler,
                   const struct lks_class_map *map)
 {
-    struct lks_early *made = calloc(1, sizeof *made);
+    struct lks_early *made = aligned_alloc(64, sizeof *made);
     if (made == NULL) {
         return -ENOMEM;
     }
+    memset(made, 0, sizeof *made);
     *early = made; /* freed with the scheduler, also half made */
     const uint32_t window = scheduler->options.window;
     int rc = lks_class_map_copy(&made->map, map);

@@ -18,6 +18,8 @@
 #include "sched/class_map.h"
 #include "sched/engine.h"
 
+#include <stddef.h>
+
 #define PACKETS 8u             /* away from one victim at a time */
 #define PACKET_COMMANDS 256u   /* in one of them */
 #define SCAN_MOST 512u         /* how far into its queue a victim looks for what to give */
@@ -65,6 +67,8 @@ struct away {
 };
 
 struct early_queue {
+    /* Read by both sides, never written. */
+    _Alignas(64) struct item *items; /* [window] */
     /* The dispatcher's. */
     _Alignas(64) uint64_t filled;
     uint64_t *tickets;    /* [window], by position */
@@ -77,9 +81,12 @@ struct early_queue {
     uint32_t packets_away;
     uint32_t asked;        /* whom it has asked, plus 1; 0: nobody */
     uint32_t since_asked;  /* times it found nothing to do since then */
+    /* Commands, at most; relaxed: written before it asks, read by who answers. */
+    _Atomic uint32_t wanted;
+    uint32_t rest;         /* times it looks before it asks again */
+    uint32_t rest_next;    /* what `rest` becomes if it is refused */
     uint32_t current_next; /* of `current`: the next command */
     struct packet *current; /* what it was given, and executes; NULL */
-    struct item *items;    /* [window] */
     struct away *away;     /* [components] */
     struct packet *packets; /* [PACKETS] */
     uint32_t *counted;     /* [components], of use while giving; all 0 otherwise */
@@ -89,6 +96,10 @@ struct early_queue {
     _Alignas(64) struct packet *_Atomic mail;
     _Atomic bool refused;                     /* likewise */
 };
+
+/* What is written for each command lies on lines that the other side does not read for each. */
+_Static_assert(offsetof(struct early_queue, filled) % 64 == 0, "the worker reads items before it");
+_Static_assert(offsetof(struct early_queue, done) % 64 == 0, "the dispatcher reads items");
 
 /* A class in short: what place_one needs. */
 struct route {
@@ -104,11 +115,20 @@ struct lks_early {
     uint32_t shards;
     uint32_t mask;       /* window - 1 */
     uint32_t queues_count;
-    uint64_t to_wake;    /* the dispatcher's */
-    uint32_t turn;       /* the dispatcher's: concurrent classes with several workers */
     struct early_queue *queues; /* [executors] */
     struct meeting *meetings;   /* [window], by ticket */
+    /* The dispatcher's own. */
+    _Alignas(64) uint64_t to_wake;
+    uint32_t turn; /* concurrent classes with several workers */
 };
+_Static_assert(offsetof(struct lks_early, to_wake) % 64 == 0, "workers read what lies before it");
+
+/* Whether somebody has asked this worker for commands. */
+static inline bool lks_early_asked(const struct early_queue *queue)
+{
+    /* Relaxed: only whether it is worth a look; the answer takes it with acquire. */
+    return atomic_load_explicit(&queue->request, memory_order_relaxed) != 0;
+}
 
 /* A worker with nothing of its own asks for some, or takes an old request back. */
 void lks_early_steal(struct lks_scheduler *scheduler, struct lks_worker *worker);

@@ -9,8 +9,15 @@
 
 #define RUN_AT_ONCE 16u
 #define PATIENCE 64u         /* looks for an answer before a request is taken back */
-#define HELPER_COMMANDS 16u  /* what the dispatcher is given at most: it has other things to do */
-#define SELECTED UINT32_MAX  /* in `counted`: all that is seen of the component is given */
+#define REST_MOST 64u        /* looks between two requests that are refused */
+/* What the dispatcher takes at once, as far as it knows how long that is: it has other things to
+ * do. */
+#define HELPER_NS 50000.0
+#define HELPER_COMMANDS_LEAST 4u
+/* In `counted`: what is seen of the component is given; and, from the first one given on, its place
+ * among the packet's components. */
+#define SELECTED UINT32_MAX
+#define GIVEN (UINT32_C(1) << 31)
 
 /* ---- victim: what to give ---- */
 
@@ -21,6 +28,7 @@ struct giving {
     uint64_t scanned;    /* items from position on that may be given, taken ones included */
     uint32_t total;      /* of these, not taken yet */
     uint32_t most;       /* commands to give */
+    uint64_t scan_most;
     uint32_t components; /* seen, in the order in which they come */
     uint16_t component[SCAN_MOST];
 };
@@ -35,7 +43,7 @@ static void scan(struct giving *g)
 {
     struct early_queue *queue = g->queue;
     const uint64_t waiting = queue->tail_seen - queue->position;
-    const uint64_t most = waiting < SCAN_MOST ? waiting : SCAN_MOST;
+    const uint64_t most = waiting < g->scan_most ? waiting : g->scan_most;
     for (g->scanned = 0; g->scanned < most; g->scanned++) {
         const uint32_t what = item_at(g, g->scanned)->what;
         if ((what & (ITEM_SEVERAL | ITEM_MEETING)) != 0) {
@@ -99,18 +107,16 @@ static void give_selected(struct giving *g)
     uint32_t components = 0;
     for (uint64_t i = 0; i < g->scanned && g->packet->count < g->most; i++) {
         const uint32_t what = item_at(g, i)->what;
-        if ((what & ITEM_TAKEN) != 0 || g->queue->counted[(uint16_t)what] != SELECTED) {
+        uint32_t *count = &g->queue->counted[(uint16_t)what];
+        if ((what & ITEM_TAKEN) != 0 || *count < GIVEN) {
             continue;
         }
-        uint32_t k = 0;
-        while (k < components && given[k] != (uint16_t)what) {
-            k++;
-        }
-        if (k == components) {
+        if (*count == SELECTED) {
+            *count = GIVEN + components;
             given[components] = (uint16_t)what;
             shared[components++] = true;
         }
-        shared[k] = shared[k] && (what & ITEM_SHARED) != 0;
+        shared[*count - GIVEN] &= (what & ITEM_SHARED) != 0;
         give(g, i);
     }
     for (uint32_t k = 0; k < components; k++) {
@@ -126,7 +132,7 @@ static void give_shared(struct giving *g)
     uint16_t component = 0;
     for (uint32_t i = 0; i < g->components; i++) {
         const uint32_t count = g->queue->counted[g->component[i]];
-        if (count != SELECTED && count > best &&
+        if (count < GIVEN && count > best &&
             g->queue->away[g->component[i]].exclusive == 0) {
             best = count;
             component = g->component[i];
@@ -162,6 +168,8 @@ static bool fill_packet(struct giving *g, uint32_t limit)
     g->packet->count = 0;
     g->packet->first = UINT64_MAX;
     g->packet->components = 0;
+    /* The victim has as much again to do for itself meanwhile, and more. */
+    g->scan_most = 4 * limit < SCAN_MOST ? 4 * limit : SCAN_MOST;
     scan(g);
     g->most = g->total / 2 < limit ? g->total / 2 : limit;
     if (g->most > 0) {
@@ -200,8 +208,9 @@ void lks_early_answer(struct lks_scheduler *scheduler, struct lks_worker *worker
     }
     struct early_queue *thief = &early->queues[request - 1];
     struct giving g = {.queue = queue, .packet = free_packet(queue), .mask = early->mask};
-    const uint32_t limit =
-        request - 1 == scheduler->options.workers ? HELPER_COMMANDS : PACKET_COMMANDS;
+    /* Relaxed: the thief stored it before its compare-and-swap of request. */
+    const uint32_t limit = atomic_load_explicit(&thief->wanted, memory_order_relaxed);
+    LKS_ASSERT(limit > 0 && limit <= PACKET_COMMANDS);
     if (g.packet != NULL && fill_packet(&g, limit)) {
         g.packet->away = true;
         g.packet->victim = worker->id;
@@ -310,9 +319,12 @@ bool lks_early_mail(struct lks_scheduler *scheduler, struct lks_worker *worker)
             queue->current = packet;
             queue->current_next = 0;
             queue->asked = 0;
+            queue->rest_next = 0;
         } else if (atomic_load_explicit(&queue->refused, memory_order_relaxed)) {
             atomic_store_explicit(&queue->refused, false, memory_order_relaxed); /* likewise */
             queue->asked = 0;
+            queue->rest = queue->rest_next;
+            queue->rest_next = queue->rest < REST_MOST / 2 ? queue->rest * 2 + 1 : REST_MOST;
         }
     }
     if (queue->current == NULL) {
@@ -336,10 +348,25 @@ static bool take_back(struct lks_early *early, struct lks_worker *worker)
     return true;
 }
 
+/* How many commands are wanted at most: whatever is there, or about HELPER_NS of work. */
+static uint32_t wanted(const struct lks_scheduler *scheduler, const struct lks_worker *worker)
+{
+    if (worker->id < scheduler->options.workers) {
+        return PACKET_COMMANDS;
+    }
+    /* The dispatcher's own field: it is the helper. */
+    const double commands = HELPER_NS / (scheduler->pace_ns + 1.0);
+    return commands > PACKET_COMMANDS         ? PACKET_COMMANDS
+           : commands < HELPER_COMMANDS_LEAST ? HELPER_COMMANDS_LEAST
+                                              : (uint32_t)commands;
+}
+
 static void ask(struct lks_scheduler *scheduler, struct lks_worker *worker)
 {
     struct lks_early *early = scheduler->early;
     struct early_queue *queue = &early->queues[worker->id];
+    /* Relaxed: published by the compare-and-swap below. */
+    atomic_store_explicit(&queue->wanted, wanted(scheduler, worker), memory_order_relaxed);
     uint64_t deepest = BACKLOG_WORTH_ASKING - 1;
     uint32_t victim = UINT32_MAX;
     for (uint32_t i = 0; i < scheduler->options.workers; i++) {
@@ -363,7 +390,9 @@ static void ask(struct lks_scheduler *scheduler, struct lks_worker *worker)
 void lks_early_steal(struct lks_scheduler *scheduler, struct lks_worker *worker)
 {
     struct early_queue *queue = &scheduler->early->queues[worker->id];
-    if (queue->asked == 0) {
+    if (queue->asked == 0 && queue->rest > 0) {
+        queue->rest--;
+    } else if (queue->asked == 0) {
         ask(scheduler, worker);
     } else if (++queue->since_asked > PATIENCE) {
         (void)take_back(scheduler->early, worker);

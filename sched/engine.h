@@ -88,10 +88,10 @@ struct lks_scheduler {
     struct lks_worker *workers;
     struct lks_early *early; /* NULL where the kind cannot be switched to */
     struct lks_graph *graph;
-    struct lks_adaptive adaptive;
     uint32_t next_step; /* manual: whose turn it is in _flush */
 
-    /* The dispatcher's own. */
+    /* The dispatcher's own: on lines that workers do not read. */
+    _Alignas(64) struct lks_adaptive adaptive;
     _Alignas(64) uint64_t head; /* the next ticket */
     uint64_t low;               /* every ticket below it is executed */
     uint64_t window;

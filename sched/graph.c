@@ -305,7 +305,7 @@ static int allocate(struct lks_graph *graph, uint32_t executors, uint32_t slots)
 
 int lks_graph_new(struct lks_graph **graph, const struct lks_scheduler *scheduler)
 {
-    struct lks_graph *made = calloc(1, sizeof *made);
+    struct lks_graph *made = new_zeroed(1, sizeof *made);
     if (made == NULL) {
         return -ENOMEM;
     }

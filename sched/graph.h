@@ -104,7 +104,9 @@ struct lks_graph {
     uint8_t *lane_of_class; /* NULL: slots are dealt out in turn */
     uint32_t class_mask;
     struct queues *queues; /* [executors] */
-    uint64_t to_wake;      /* the dispatcher's: workers that got something since it published */
+    /* The dispatcher's own, on a line that workers do not read: what got something since it
+     * published. */
+    _Alignas(64) uint64_t to_wake;
     uint64_t to_wake_lanes;
 };
 

@@ -18,8 +18,8 @@
 struct lks_ring {
     _Alignas(64) _Atomic uint64_t head; /* takers, by compare-and-swap */
     _Alignas(64) _Atomic uint64_t tail; /* the producer; what lies below it may be taken */
-    uint64_t filled;                    /* the producer's own: filled, not yet published */
-    _Atomic uint32_t *items;
+    _Alignas(64) uint64_t filled;       /* the producer's own: filled, not yet published */
+    _Alignas(64) _Atomic uint32_t *items; /* never changed, like mask */
     uint32_t mask; /* items - 1 */
 };
 

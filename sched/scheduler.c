@@ -407,23 +407,35 @@ static bool reached(struct lks_scheduler *scheduler, uint64_t until)
     return lks_scheduler_applied(scheduler) >= until;
 }
 
+/* Some pauses, or commands of others where the dispatcher helps. True: there were some. */
+static bool pause_or_help(struct lks_scheduler *scheduler, uint32_t pauses)
+{
+    const struct lks_engine *engine = engine_now(scheduler);
+    struct lks_worker *helper = lks_scheduler_helper(scheduler);
+    for (uint32_t i = 0; i < pauses; i++) {
+        if (scheduler->options.help && i % PAUSES_FIRST == 0 && engine->work(scheduler, helper)) {
+            return true;
+        }
+        lks_clock_relax();
+    }
+    return false;
+}
+
 /* Until that is so, or time is over. Looking takes the workers' cache lines away from them, so it
  * looks less and less often. */
 static bool wait_awake(struct lks_scheduler *scheduler, uint64_t until)
 {
-    const struct lks_engine *engine = engine_now(scheduler);
-    struct lks_worker *helper = lks_scheduler_helper(scheduler);
-    const uint64_t until_ns = lks_clock_monotonic_ns() + scheduler->options.spin_ns;
+    uint64_t until_ns = lks_clock_monotonic_ns() + scheduler->options.spin_ns;
     uint32_t pauses = PAUSES_FIRST;
     bool worked = false;
     do {
-        worked = scheduler->options.help && engine->work(scheduler, helper);
-        for (uint32_t i = 0; i < pauses && !worked; i++) {
-            lks_clock_relax();
-        }
-        pauses = pauses < PAUSES_MOST ? pauses * 2 : PAUSES_MOST;
+        worked = pause_or_help(scheduler, pauses);
+        pauses = worked ? PAUSES_FIRST : pauses < PAUSES_MOST ? pauses * 2 : PAUSES_MOST;
         if (reached(scheduler, until)) {
             return true;
+        }
+        if (worked) {
+            until_ns = lks_clock_monotonic_ns() + scheduler->options.spin_ns;
         }
     } while (worked || lks_clock_monotonic_ns() < until_ns);
     return false;
