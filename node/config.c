@@ -53,6 +53,7 @@ static const struct value_field value_fields[] = {
                 UINT64_C(1) << 30, "32M"),
     VALUE_FIELD("snapshots_max", VALUE_SIZE, snapshots_max, snapshots_bytes_max,
                 SNAPSHOTS_BYTES_MIN, UINT64_C(1) << 44, "4G"),
+    VALUE_FIELD("debug_commands", VALUE_BOOLEAN, debug_commands, debug_commands, 0, 1, "no"),
     VALUE_FIELD("scheduler.workers", VALUE_COUNT, scheduler.workers, workers, 0, LKS_WORKERS_MAX,
                 "0"),
     VALUE_FIELD("timing.election_timeout", VALUE_DURATION, timing.election_timeout,

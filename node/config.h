@@ -21,6 +21,7 @@
  *   pending_max: 32M             # commands of one replica's clients without an answer
  *   snapshots_max: 4G            # greatest size of each replica's snapshot area, which takes space
  *                                # only as it is used: at least twice the data
+ *   debug_commands: no           # DEBUG BURN is executed: for measurements
  *   scheduler:                   # who executes committed commands (docs/scheduling.md)
  *     kind: sequential           # sequential | early | late | hybrid | adaptive
  *     workers: 0                 # threads for the others, at most 63; each replica has its own
@@ -105,6 +106,7 @@ struct lks_config {
     uint64_t connections_max;
     uint64_t pending_bytes_max;
     uint64_t snapshots_bytes_max;
+    bool debug_commands;
     enum lks_scheduler_kind scheduler;
     uint64_t workers; /* 0: the core thread executes */
     uint64_t election_timeout_ns;

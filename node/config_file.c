@@ -97,6 +97,7 @@ static void write_timing(FILE *out, const struct lks_config *config)
             lks_value_size_text(config->pending_bytes_max, text, sizeof text));
     fprintf(out, "snapshots_max: %s\n",
             lks_value_size_text(config->snapshots_bytes_max, text, sizeof text));
+    fprintf(out, "debug_commands: %s\n", config->debug_commands ? "yes" : "no");
     fprintf(out, "scheduler:\n  kind: %s\n  workers: %" PRIu64 "\n",
             lks_scheduler_kind_name(config->scheduler), config->workers);
     fprintf(out, "timing:\n");

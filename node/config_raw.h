@@ -52,6 +52,7 @@ struct lks_config_raw {
     char *connections_max;
     char *pending_max;
     char *snapshots_max;
+    char *debug_commands;
     struct lks_config_raw_scheduler scheduler;
     struct lks_config_raw_timing timing;
     struct lks_config_raw_rdma rdma;

@@ -100,6 +100,7 @@ static int open_server(struct daemon *daemon, struct lks_error *err)
         .port = replica->port,
         .connections_max = (uint32_t)config->connections_max,
         .command_bytes_max = config->entry_bytes_max,
+        .debug_commands = config->debug_commands,
         .backend = {.submit = submit,
                     .info = info,
                     .durable_followers = durable_followers,

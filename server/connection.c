@@ -147,8 +147,11 @@ static bool submit(struct lks_server *server, struct lks_connection *connection,
         reply_refusal(server, -ENOMEM, 0);
         return false;
     }
-    const struct lks_kv_arguments arguments = {args->items, args->count,
-                                               server->options.command_bytes_max};
+    const struct lks_kv_arguments arguments = {.items = args->items,
+                                               .count = args->count,
+                                               .value_bytes_max =
+                                                   server->options.command_bytes_max,
+                                               .burn_rounds_per_us = server->burn_rounds_per_us};
     const size_t bytes =
         lks_kv_encode(row->request, &arguments, server->encoded, &server->reply);
     if (bytes == 0) {

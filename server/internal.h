@@ -127,6 +127,7 @@ struct lks_server {
     uint8_t *encoded;
     size_t encoded_capacity;
     struct lks_reply reply; /* of local commands */
+    uint64_t burn_rounds_per_us; /* 0: no DEBUG commands */
     uint64_t now_ns;        /* at the beginning of this turn */
     uint64_t started_ns;
     uint32_t turn_commands;

@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "server/commands.h"
+#include "server/debug.h"
 #include "server/internal.h"
 
 #include <arpa/inet.h>
@@ -444,6 +445,7 @@ int lks_server_new(struct lks_server **server, const struct lks_server_options *
     made->options = *options;
     made->epoll_fd = made->listen_fd = made->resume_fd = made->timer_fd = made->spare_fd = -1;
     made->started_ns = lks_clock_monotonic_ns();
+    made->burn_rounds_per_us = options->debug_commands ? lks_server_debug_calibrate() : 0;
     lks_commands_prepare();
     made->buffers_max = options->command_bytes_max * LKS_SERVER_BUFFERS_COMMANDS;
     if (made->buffers_max < LKS_SERVER_BUFFERS_BYTES_MIN) {

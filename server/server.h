@@ -52,6 +52,7 @@ struct lks_server_options {
     uint16_t port;       /* 0: any free one, see lks_server_port */
     uint32_t connections_max;
     size_t command_bytes_max; /* greatest encoded command: the entry limit */
+    bool debug_commands; /* DEBUG BURN is taken; making the server then takes some milliseconds */
     struct lks_server_backend backend;
     const struct lks_log *log_sink;
 };

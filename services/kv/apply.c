@@ -143,6 +143,7 @@ static const struct operation g_operations[] = {
     [LKS_KV_KEYS] = {lks_kv_apply_keys, true, false},
     [LKS_KV_SCAN] = {lks_kv_apply_scan, true, false},
     [LKS_KV_RANDOMKEY] = {lks_kv_apply_randomkey, false, false},
+    [LKS_KV_BURN] = {lks_kv_apply_burn, false, true},
 };
 
 static const struct operation *operation_of(const uint8_t *data, size_t bytes)

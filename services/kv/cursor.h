@@ -122,7 +122,13 @@ bool lks_kv_expiry_time(const struct lks_kv_cursor *cursor, bool relative, int64
 bool lks_kv_tick(void *state, uint64_t time_ns);
 uint64_t lks_kv_next_expiry_ns(void *state);
 
+/* burn.c: work. */
+void lks_kv_apply_burn(struct lks_kv_cursor *cursor);
+
 /* several.c: several keys. */
+/* Counts the keys that are left, each with a value if `values`; -1: bytes that make no sense, or
+ * none. */
+int64_t lks_kv_count_keys(struct lks_kv_cursor cursor, bool values);
 void lks_kv_apply_del(struct lks_kv_cursor *cursor);
 void lks_kv_apply_exists(struct lks_kv_cursor *cursor);
 void lks_kv_apply_mget(struct lks_kv_cursor *cursor);

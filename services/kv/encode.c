@@ -1,6 +1,7 @@
 /* Encodes commands of the key-value service; see encode.h and encoder.h. */
 #include "services/kv/encode.h"
 
+#include "services/kv/burn.h"
 #include "services/kv/encoder.h"
 
 #include <endian.h>
@@ -191,6 +192,32 @@ static bool encode_flushall(struct lks_kv_encoder *encoder)
     return true;
 }
 
+/* DEBUG BURN microseconds key [key ...]: the log gets rounds. */
+static bool encode_burn(struct lks_kv_encoder *encoder)
+{
+    int64_t us = 0;
+    if (encoder->burn_rounds_per_us == 0) {
+        lks_reply_error(encoder->reply,
+                        "ERR DEBUG is not allowed: set `debug_commands: yes` in the configuration "
+                        "and restart this replica");
+        return false;
+    }
+    if (!lks_kv_integer_of(encoder, &encoder->args[2], &us)) {
+        return false;
+    }
+    if (us < 0 || us > LKS_KV_BURN_US_MAX) {
+        lks_reply_error(encoder->reply, "ERR %lld microseconds: 0 to %u can be burnt",
+                        (long long)us, LKS_KV_BURN_US_MAX);
+        return false;
+    }
+    lks_kv_put_byte(encoder, LKS_KV_BURN);
+    lks_kv_put_number(encoder, (int64_t)((uint64_t)us * encoder->burn_rounds_per_us));
+    for (size_t i = 3; i < encoder->count; i++) {
+        lks_kv_put_prefixed(encoder, &encoder->args[i]);
+    }
+    return true;
+}
+
 #define BY_REQUEST(name, function) [LKS_KV_REQUEST_##name] = {function, LKS_KV_REQUEST_##name}
 
 static const struct {
@@ -235,6 +262,7 @@ static const struct {
     [LKS_KV_REQUEST_KEYS] = {encode_key, LKS_KV_KEYS},
     BY_REQUEST(SCAN, lks_kv_encode_scan),
     [LKS_KV_REQUEST_RANDOMKEY] = {encode_operation, LKS_KV_RANDOMKEY},
+    BY_REQUEST(BURN, encode_burn),
 };
 
 size_t lks_kv_encode(enum lks_kv_request request, const struct lks_kv_arguments *arguments,
@@ -244,6 +272,7 @@ size_t lks_kv_encode(enum lks_kv_request request, const struct lks_kv_arguments 
         .args = arguments->items,
         .count = arguments->count,
         .value_bytes_max = arguments->value_bytes_max,
+        .burn_rounds_per_us = arguments->burn_rounds_per_us,
         .variant = g_encoders[request].variant,
         .out = out,
         .reply = reply,

@@ -51,6 +51,7 @@ enum lks_kv_request {
     LKS_KV_REQUEST_KEYS,
     LKS_KV_REQUEST_SCAN,
     LKS_KV_REQUEST_RANDOMKEY,
+    LKS_KV_REQUEST_BURN,
     LKS_KV_REQUESTS
 };
 
@@ -63,6 +64,7 @@ struct lks_kv_arguments {
     size_t count;
     size_t value_bytes_max; /* what APPEND and SETRANGE may grow a value to; at most
                                LKS_KV_VALUE_BYTES_MAX of format.h */
+    uint64_t burn_rounds_per_us; /* what DEBUG BURN logs for a microsecond; 0: it is refused */
 };
 
 /*

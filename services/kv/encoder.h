@@ -17,6 +17,7 @@ struct lks_kv_encoder {
     const struct lks_argument *args; /* the name first */
     size_t count;
     size_t value_bytes_max;
+    uint64_t burn_rounds_per_us;
     unsigned variant; /* of the commands that share an encoder; see its table */
     uint8_t *out;
     struct lks_reply *reply;

@@ -64,6 +64,7 @@ static size_t fixed_bytes(const uint8_t *data, size_t bytes)
     const unsigned flags = bytes > 1 ? data[1] : 0;
     switch (data[0]) {
     case LKS_KV_INCRBY:
+    case LKS_KV_BURN:
         return 8;
     case LKS_KV_GETRANGE:
         return 16;
@@ -154,6 +155,7 @@ static void add_all_keys(struct naming *naming, uint8_t operation, const uint8_t
     case LKS_KV_DEL:
     case LKS_KV_EXISTS:
     case LKS_KV_MGET:
+    case LKS_KV_BURN:
         add_keys(naming, in, end, false);
         break;
     case LKS_KV_MSET:

@@ -14,6 +14,7 @@
  *   TTL               flags (1); the key
  *   DEL, EXISTS, MGET     for each key: its length; the key
  *   MSET, MSETNX      for each key: its length; the key; length of its value; the value
+ *   BURN              rounds (8); for each key: its length; the key
  *   KEYS              the pattern
  *   SCAN              flags (1); cursor (8); count (8); the pattern
  *   DBSIZE, FLUSHALL, TIME, RANDOMKEY    nothing
@@ -58,7 +59,8 @@ enum lks_kv_operation {
     LKS_KV_TYPE = 23,
     LKS_KV_KEYS = 24,
     LKS_KV_SCAN = 25,
-    LKS_KV_RANDOMKEY = 26
+    LKS_KV_RANDOMKEY = 26,
+    LKS_KV_BURN = 27
 };
 
 /* Flags of SET. The name is that of the command in an error: set, setex, psetex. */

@@ -2,8 +2,7 @@
  * them takes effect. */
 #include "services/kv/cursor.h"
 
-/* Counts the keys that are left, each with a value if `values`; -1: bytes that make no sense. */
-static int64_t count_keys(struct lks_kv_cursor cursor, bool values)
+int64_t lks_kv_count_keys(struct lks_kv_cursor cursor, bool values)
 {
     int64_t count = 0;
     while (cursor.in < cursor.end) {
@@ -22,7 +21,7 @@ void lks_kv_apply_del(struct lks_kv_cursor *cursor)
 {
     struct lks_kv_key key;
     int64_t removed = 0;
-    if (count_keys(*cursor, false) < 0) {
+    if (lks_kv_count_keys(*cursor, false) < 0) {
         lks_kv_malformed(cursor);
         return;
     }
@@ -40,7 +39,7 @@ void lks_kv_apply_exists(struct lks_kv_cursor *cursor)
 {
     struct lks_kv_key key;
     int64_t count = 0;
-    if (count_keys(*cursor, false) < 0) {
+    if (lks_kv_count_keys(*cursor, false) < 0) {
         lks_kv_malformed(cursor);
         return;
     }
@@ -53,7 +52,7 @@ void lks_kv_apply_exists(struct lks_kv_cursor *cursor)
 void lks_kv_apply_mget(struct lks_kv_cursor *cursor)
 {
     struct lks_kv_key key;
-    const int64_t count = count_keys(*cursor, false);
+    const int64_t count = lks_kv_count_keys(*cursor, false);
     if (count < 0) {
         lks_kv_malformed(cursor);
         return;
@@ -84,7 +83,7 @@ static void set_all(struct lks_kv_cursor *cursor)
 
 void lks_kv_apply_mset(struct lks_kv_cursor *cursor)
 {
-    if (count_keys(*cursor, true) < 0) {
+    if (lks_kv_count_keys(*cursor, true) < 0) {
         lks_kv_malformed(cursor);
         return;
     }
@@ -108,7 +107,7 @@ static bool any_exists(struct lks_kv_cursor cursor)
 
 void lks_kv_apply_msetnx(struct lks_kv_cursor *cursor)
 {
-    if (count_keys(*cursor, true) < 0) {
+    if (lks_kv_count_keys(*cursor, true) < 0) {
         lks_kv_malformed(cursor);
         return;
     }

@@ -41,7 +41,7 @@ static void execute(struct run *run, const struct lks_arguments *args, size_t li
     }
     uint8_t *encoded = malloc(args->bytes + LKS_KV_ENCODE_OVERHEAD(args->count));
     LKS_ASSERT(encoded != NULL);
-    const struct lks_kv_arguments arguments = {args->items, args->count, limit};
+    const struct lks_kv_arguments arguments = {args->items, args->count, limit, 1};
     const size_t bytes = lks_kv_encode(row->request, &arguments, encoded, &run->reply);
     LKS_ASSERT(bytes <= args->bytes + LKS_KV_ENCODE_OVERHEAD(args->count));
     LKS_ASSERT((bytes == 0) == (run->reply.bytes > 0));

@@ -96,6 +96,7 @@ void test_port_start(struct test_port *port, const struct test_port_options *opt
         .address = "127.0.0.1",
         .connections_max = options->connections_max,
         .command_bytes_max = options->command_bytes_max,
+        .debug_commands = options->debug_commands,
         .backend = {.submit = submit,
                     .info = info,
                     .durable_followers = durable_followers,

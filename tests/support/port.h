@@ -39,6 +39,7 @@ struct test_port {
 struct test_port_options {
     uint32_t connections_max;
     size_t command_bytes_max;
+    bool debug_commands;
 };
 
 /* Every function fails the test on an error of the environment. */

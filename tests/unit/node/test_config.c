@@ -64,6 +64,7 @@ static void parse__only_what_is_needed__gives_the_documented_defaults(void **sta
     assert_int_equal(config.snapshots_bytes_max, UINT64_C(4) << 30);
     assert_int_equal(config.scheduler, LKS_SEQUENTIAL);
     assert_int_equal(config.workers, 0);
+    assert_false(config.debug_commands);
     assert_string_equal(config.replicas[2].address, "127.0.0.1");
     assert_int_equal(config.replicas[2].port, 7002);
 }
@@ -76,7 +77,7 @@ static void parse__every_key__is_taken(void **state)
     const char *text = "{name: all, id: 00112233445566778899AABBCCDDEEFF, directory: /run/x,\n"
                        " fabric: shm, durability: memory, ring: 1G, entry_max: 64KiB, spin: 0,\n"
                        " busy_poll: yes, log: debug, connections_max: 5, pending_max: 1MB,\n"
-                       " scheduler: {kind: adaptive, workers: 7},\n"
+                       " debug_commands: yes, scheduler: {kind: adaptive, workers: 7},\n"
                        " timing: {election_timeout: 1s, heartbeat: 100ms, silent_writer: 20ms},\n"
                        " replicas: [{id: 1, journal: /j/1, listen: '[::1]:7001'}]}\n";
     assert_int_equal(parse(text, &config, &err), 0);
@@ -94,6 +95,7 @@ static void parse__every_key__is_taken(void **state)
     assert_int_equal(config.silent_writer_ns, 20000000);
     assert_int_equal(config.scheduler, LKS_ADAPTIVE);
     assert_int_equal(config.workers, 7);
+    assert_true(config.debug_commands);
     assert_string_equal(config.replicas[1].address, "::1");
     assert_string_equal(config.replicas[1].journal, "/j/1");
 }

@@ -34,6 +34,17 @@ static int setup(void **state)
     return 0;
 }
 
+static int setup_debug(void **state)
+{
+    static struct fixture fixture;
+    test_port_start(&fixture.port, &(struct test_port_options){.connections_max = 16,
+                                                               .command_bytes_max = 4096,
+                                                               .debug_commands = true});
+    fixture.fd = test_port_connect(&fixture.port);
+    *state = &fixture;
+    return 0;
+}
+
 static int teardown(void **state)
 {
     struct fixture *fixture = *state;
@@ -201,6 +212,28 @@ static void connection__settings_reset_wait__replies(void **state)
     EXPECT("WAIT 1 -1", "-ERR timeout is negative\r\n");
 }
 
+static void debug__not_allowed__says_how_to_allow_it(void **state)
+{
+    struct fixture *f = *state;
+    EXPECT("DEBUG BURN 1 a", "-ERR DEBUG is not allowed: set `debug_commands: yes` in the "
+                             "configuration and restart this replica\r\n");
+    EXPECT("EXISTS a", ":0\r\n");
+}
+
+static void debug__allowed__burns_and_writes(void **state)
+{
+    struct fixture *f = *state;
+    EXPECT("DEBUG BURN 50 a b", "+OK\r\n");
+    EXPECT("STRLEN a", ":16\r\n");
+    EXPECT("EXISTS a b", ":2\r\n");
+    EXPECT("DEBUG BURN 0 c", "+OK\r\n");
+    EXPECT("DEBUG BURN 10001 a", "-ERR 10001 microseconds: 0 to 10000 can be burnt\r\n");
+    EXPECT("DEBUG BURN -1 a", "-ERR -1 microseconds: 0 to 10000 can be burnt\r\n");
+    EXPECT("DEBUG BURN x a", "-ERR value is not an integer or out of range\r\n");
+    EXPECT("DEBUG BURN 1", "-ERR wrong number of arguments for 'debug|burn' command\r\n");
+    EXPECT("DEBUG SLEEP 1", "-ERR unknown subcommand 'SLEEP'. Try DEBUG HELP.\r\n");
+}
+
 static void unknown__quoted_as_redis_does(void **state)
 {
     struct fixture *f = *state;
@@ -332,6 +365,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(integer_commands__bounds__replies, setup, teardown),
         cmocka_unit_test_setup_teardown(string_commands__resp3__nulls_and_arrays, setup, teardown),
         cmocka_unit_test_setup_teardown(connection__settings_reset_wait__replies, setup, teardown),
+        cmocka_unit_test_setup_teardown(debug__not_allowed__says_how_to_allow_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(debug__allowed__burns_and_writes, setup_debug, teardown),
         cmocka_unit_test_setup_teardown(unknown__quoted_as_redis_does, setup, teardown),
         cmocka_unit_test_setup_teardown(command__subcommands__replies, setup, teardown),
         cmocka_unit_test_setup_teardown(value__beyond_limit__clear_error_and_in_step, setup,

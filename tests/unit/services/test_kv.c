@@ -106,7 +106,12 @@ static void apply__malformed__error_and_no_effect(void **state)
     EXPECT("", wanted);
     EXPECT("\x00", wanted);
     EXPECT("\x0b", wanted);
-    EXPECT("\x1b", wanted);
+    EXPECT("\x1b", wanted); /* BURN without rounds, without keys, of too many rounds */
+    EXPECT("\x1b\x00\x00\x00\x00\x00\x00\x00\x00", wanted);
+    EXPECT("\x1b\x01\xe1\xf5\x05\x00\x00\x00\x00\x01" "a", wanted);
+    EXPECT("\x1b\xff\xff\xff\xff\xff\xff\xff\xff\x01" "a", wanted);
+    EXPECT("\x1b\x01\x00\x00\x00\x00\x00\x00\x00\x02" "a", wanted);
+    EXPECT("\x1c", wanted);
     EXPECT("\xff" "a", wanted);
     EXPECT("\x02", wanted);
     EXPECT("\x02\xc0\x01" "a", wanted);
@@ -140,6 +145,42 @@ static void apply__malformed__error_and_no_effect(void **state)
     EXPECT("\x07\x7f", wanted);
     EXPECT("\x07\x7f\x02" "a", wanted);
     assert_true(before == hash_all(kv));
+    lks_kv_service.close(kv);
+}
+
+#define BURN(rounds) "\x1b" rounds "\x00\x00\x00\x00\x00\x00\x00\x01" "a\x01" "b"
+
+static void burn__same_rounds__same_state_on_every_replica(void **state)
+{
+    (void)state;
+    uint64_t hashes[2];
+    for (int i = 0; i < 2; i++) {
+        void *kv = open_state();
+        EXPECT("\x02\x00\x01" "a" "12", "+OK\r\n");
+        EXPECT(BURN("\x40"), "+OK\r\n");
+        EXPECT("\x06" "a", ":16\r\n"); /* STRLEN */
+        EXPECT("\x06" "b", ":16\r\n");
+        EXPECT("\x08", ":2\r\n");
+        hashes[i] = hash_all(kv);
+        lks_kv_service.close(kv);
+    }
+    assert_true(hashes[0] == hashes[1]);
+}
+
+static void burn__another_order_or_once_more__another_state(void **state)
+{
+    (void)state;
+    void *kv = open_state();
+    EXPECT(BURN("\x40"), "+OK\r\n");
+    EXPECT(BURN("\x41"), "+OK\r\n");
+    const uint64_t one_way = hash_all(kv);
+    EXPECT(BURN("\x41"), "+OK\r\n");
+    assert_true(hash_all(kv) != one_way);
+    lks_kv_service.close(kv);
+    kv = open_state();
+    EXPECT(BURN("\x41"), "+OK\r\n");
+    EXPECT(BURN("\x40"), "+OK\r\n");
+    assert_true(hash_all(kv) != one_way);
     lks_kv_service.close(kv);
 }
 
@@ -180,7 +221,7 @@ static size_t encode(const struct sample *sample, uint8_t *out, struct lks_reply
     for (size_t i = 0; i < sample->count; i++) {
         args[i] = (struct lks_argument){sample->words[i], strlen(sample->words[i])};
     }
-    const struct lks_kv_arguments arguments = {args, sample->count, COMMAND_BYTES_MAX};
+    const struct lks_kv_arguments arguments = {args, sample->count, COMMAND_BYTES_MAX, 0};
     return lks_kv_encode(sample->request, &arguments, out, reply);
 }
 
@@ -249,7 +290,7 @@ static void encode__within_announced_room(void **state)
         }
         out = malloc(bytes + LKS_KV_ENCODE_OVERHEAD(count));
         assert_non_null(out);
-        const struct lks_kv_arguments arguments = {args, count, COMMAND_BYTES_MAX};
+        const struct lks_kv_arguments arguments = {args, count, COMMAND_BYTES_MAX, 0};
         const size_t length = lks_kv_encode(LKS_KV_REQUEST_DEL, &arguments, out, &reply);
         assert_true(length > bytes);
         assert_true(length <= bytes + LKS_KV_ENCODE_OVERHEAD(count));
@@ -336,6 +377,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(apply__encoded_bytes__documented_format),
         cmocka_unit_test(apply__malformed__error_and_no_effect),
+        cmocka_unit_test(burn__same_rounds__same_state_on_every_replica),
+        cmocka_unit_test(burn__another_order_or_once_more__another_state),
         cmocka_unit_test(apply__garbage__survives_one_value_each),
         cmocka_unit_test(read__same_reply_as_apply_and_no_effect),
         cmocka_unit_test(append__limit_in_the_command__decides),

@@ -75,7 +75,7 @@ static struct lks_reply run(struct fixture *fixture, const char *line)
         assert_true(request < sizeof g_names / sizeof g_names[0]);
     }
     lks_reply_init(&reply);
-    const struct lks_kv_arguments arguments = {args, count, COMMAND_BYTES_MAX};
+    const struct lks_kv_arguments arguments = {args, count, COMMAND_BYTES_MAX, 0};
     const size_t length = lks_kv_encode(g_names[request].request, &arguments, bytes, &reply);
     if (length > 0) {
         const struct lks_command command = {.index = ++fixture->index,

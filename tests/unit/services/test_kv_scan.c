@@ -34,7 +34,7 @@ static void run(void *kv, enum lks_kv_request request, size_t count, const char 
     for (size_t i = 0; i < count; i++) {
         args[i] = (struct lks_argument){words[i], strlen(words[i])};
     }
-    const struct lks_kv_arguments arguments = {args, count, 4096};
+    const struct lks_kv_arguments arguments = {args, count, 4096, 0};
     lks_reply_clear(reply);
     const size_t length = lks_kv_encode(request, &arguments, bytes, reply);
     if (length > 0) {

@@ -69,7 +69,7 @@ static void run(void *kv, enum lks_kv_request request, const char *key, const ch
     assert_non_null(bytes);
     const bool alone = request == LKS_KV_REQUEST_FLUSHALL;
     const struct lks_kv_arguments arguments = {args, value != NULL ? 3 : (alone ? 1 : 2),
-                                               COMMAND_BYTES_MAX};
+                                               COMMAND_BYTES_MAX, 0};
     const size_t length = lks_kv_encode(request, &arguments, bytes, &reply);
     assert_true(length > 0);
     const struct lks_command command = {.data = bytes, .bytes = length};
@@ -486,6 +486,9 @@ static void footprint__partitions_of_the_keys(void **state)
     expect_footprint("\x03\x01" "a\x01" "c\x01" "b\x01" "a", 9, "abc");
     expect_footprint("\x05\x01\x00\x00\x00\x00\x00\x00\x00" "a", 10, "a");
     expect_footprint("\x07\x04\x01" "a" "34", 6, "a");
+    expect_footprint("\x1b\x01\x00\x00\x00\x00\x00\x00\x00\x01" "a\x01" "b", 13, "ab");
+    lks_kv_service.footprint("\x1b\x01\x00\x00\x00\x00\x00\x00\x00\x01" "a", 11, &footprint);
+    assert_int_equal(footprint.reads, 0); /* written */
     expect_footprint("\x0a", 1, "");
     expect_footprint("\x05\x01", 2, "");
     expect_footprint("\x02", 1, "");
