@@ -146,6 +146,7 @@ struct lks_core {
     uint64_t beat_ns;      /* when the next heartbeat work is due (now_ns) */
     uint64_t resend_ns;    /* pre-vote: when to ask again (now_ns) */
     uint64_t give_up_ns;   /* candidates: observed time at which to give up */
+    uint64_t elected_ns;   /* observed time at which the present leadership began */
     bool noop_pending;     /* APPEND_NOOP emitted, APPENDED not yet seen */
     uint32_t transfer_sent;  /* the follower that was told to take over last; 0: none was */
     uint64_t transfer_sent_ns; /* observed time of that */
@@ -245,7 +246,7 @@ void lks_adoption_path_lost(struct lks_core *core, uint32_t peer);
 
 /* leader.c */
 void lks_leader_enter(struct lks_core *core);
-bool lks_leader_has_no_room(const struct lks_core *core);
+bool lks_leader_needs_others(const struct lks_core *core);
 void lks_leader_leave(struct lks_core *core);
 void lks_leader_path_open(struct lks_core *core, uint32_t peer);
 void lks_leader_appended(struct lks_core *core, const struct lks_core_event *event);

@@ -263,12 +263,11 @@ void lks_election_refused(struct lks_core *core, uint32_t peer, const struct lks
     } else if (core->view.removed && core->view.role != LKS_CORE_LEADER) {
         lks_election_step_down(core, core->options.election_timeout_ns);
     } else if ((message->flags & LKS_MESSAGE_TERM_TAKEN) != 0 &&
-               (core->view.established || lks_leader_has_no_room(core)) &&
+               (core->view.established || lks_leader_needs_others(core)) &&
                !core->view.transferring) {
         /* A rival of this term's election, for instance, promised the term to itself: it can
-         * never grant in it. The leader takes the next term, in which everybody can. One whose
-         * full ring has no room for its no-op does so too: the rival may know what has committed,
-         * which is all that can make room. */
+         * never grant in it. The leader takes the next term, in which everybody can. */
+        LKS_ASSERT(core->view.role == LKS_CORE_LEADER);
         lks_election_step_down(core, core->options.election_timeout_ns);
         lks_election_start(core);
     }

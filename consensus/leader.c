@@ -249,11 +249,21 @@ static void see_off(struct lks_core *core, uint32_t p)
     }
 }
 
-/* Whether the term's first entry waits, perhaps for ever, for room in the own ring. */
-bool lks_leader_has_no_room(const struct lks_core *core)
+/*
+ * Whether the term's first entry waits, perhaps for ever, for voters that have not granted. Either
+ * the own ring has no room for it: one of those may know what has committed, which is all that can
+ * make room. Or it has not committed for an election timeout: one of the grantors, may it answer
+ * all probes, cannot take what it would have to (a snapshot, with its disk full, for one).
+ */
+bool lks_leader_needs_others(const struct lks_core *core)
 {
-    return core->view.role == LKS_CORE_LEADER && core->noop_pending &&
-           core->view.tail.offset + NOOP_BYTES > core->view.base.offset + core->options.ring_bytes;
+    if (core->view.role != LKS_CORE_LEADER || core->view.established) {
+        return false;
+    }
+    const bool no_room =
+        core->noop_pending &&
+        core->view.tail.offset + NOOP_BYTES > core->view.base.offset + core->options.ring_bytes;
+    return no_room || core->observed_ns - core->elected_ns >= core->options.election_timeout_ns;
 }
 
 static void append_noop(struct lks_core *core)
@@ -417,6 +427,7 @@ void lks_leader_enter(struct lks_core *core)
     lks_core_set_role(core, LKS_CORE_LEADER);
     lks_core_set_leader(core, core->options.replica);
     core->view.elected_count++;
+    core->elected_ns = core->observed_ns;
     core->view.established = false;
     core->view.noop_offset = 0;
     core->view.transferring = false;

@@ -24,7 +24,7 @@ static struct rig *led_by_1(uint32_t n, enum rig_durability durability)
     return rig;
 }
 
-/* 1 and 2 go on without 3 until their rings no longer hold what it lacks: 3 has 2 entries, they
+/* The others go on without 3 until their rings no longer hold what it lacks: 3 has 2 entries, they
  * have 18, and bases behind 12. */
 static void leave_behind(struct rig *rig)
 {
@@ -36,8 +36,11 @@ static void leave_behind(struct rig *rig)
             rig_append(rig, 1, 1);
             rig_settle(rig);
         }
-        rig_snapshot(rig, 1, base);
-        rig_snapshot(rig, 2, base);
+        for (uint32_t p = 1; p <= rig->n; p++) {
+            if (p != 3) {
+                rig_snapshot(rig, p, base);
+            }
+        }
     }
     rig_append(rig, 1, 4);
     rig_settle(rig);
@@ -407,6 +410,43 @@ static void elected__grantor_below_the_base__installs_after_the_hand_over(void *
     rig_free(rig);
 }
 
+/* 2 leads by the grants of 3 and 4, and 3 installs, with no end. 5, which could do without it, has
+ * promised the same term to itself. */
+static void elected__grantor_cannot_install__term_is_left_for_who_promised_it(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1(5, RIG_FLUSH);
+    leave_behind(rig);
+    for (uint32_t p = 2; p <= 4; p++) {
+        rig->nodes[p].sides[5].hold_ctl = true;
+        rig->nodes[5].sides[p].hold_ctl = true;
+    }
+    rig_crash(rig, 1);
+    rig_coup(rig, 2);
+    rig_coup(rig, 5);
+    rig->nodes[3].hold_install = true;
+    come_back(rig, 3);
+    assert_int_equal(rig_view(rig, 2)->role, LKS_CORE_LEADER);
+    assert_int_equal(rig_view(rig, 2)->term, 2);
+    assert_true(rig_view(rig, 2)->peers[3].installing);
+    assert_int_equal(rig->nodes[5].promise_term, 2);
+    for (uint32_t p = 2; p <= 4; p++) {
+        rig->nodes[p].sides[5].hold_ctl = false;
+        rig->nodes[5].sides[p].hold_ctl = false;
+    }
+    rig_advance(rig, RIG_TIMEOUT / 2);
+    assert_int_equal(rig_view(rig, 2)->term, 2); /* it may commit yet */
+    assert_false(rig_view(rig, 2)->established);
+    rig_advance(rig, 2 * RIG_TIMEOUT);
+    assert_true(rig_view(rig, 3)->installing);
+    assert_int_equal(rig_leader(rig), 2);
+    assert_int_equal(rig_view(rig, 2)->term, 3);
+    rig->nodes[3].hold_install = false;
+    come_back(rig, 1);
+    assert_caught_up(rig, 2);
+    rig_free(rig);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -424,6 +464,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(adopt__grantor_dies_while_its_snapshot_is_read__chooses_again),
         cmocka_unit_test(adopt__own_base_too_low_for_the_log__keeps_what_follows_the_snapshot),
         cmocka_unit_test(elected__grantor_below_the_base__installs_after_the_hand_over),
+        cmocka_unit_test(elected__grantor_cannot_install__term_is_left_for_who_promised_it),
     };
     golden_init(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
