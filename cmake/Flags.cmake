@@ -10,10 +10,11 @@ target_compile_options(lks_flags INTERFACE
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   target_compile_options(lks_flags INTERFACE -msse4.2)
   if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
-    # gcc clears structs of 100-250 bytes by `rep stos`, whose start alone costs 10 ns; a command
-    # passes a dozen of them.
+    # gcc clears and copies structs of 100-250 bytes by `rep stos` and `rep movs`, whose start alone
+    # costs 10 ns; a command passes a dozen of them.
+    set(strategy vector_loop:512:noalign,libcall:-1:noalign)
     target_compile_options(lks_flags INTERFACE
-      -mmemset-strategy=unrolled_loop:512:noalign,libcall:-1:noalign)
+      -mmemset-strategy=${strategy} -mmemcpy-strategy=${strategy})
   endif()
 endif()
 # Link-time optimisation for the product's binary alone (lks_optimise_at_link): tests and the

@@ -23,7 +23,9 @@ struct lks_effect *lks_core_emit(struct lks_core *core, enum lks_effect_kind kin
     LKS_ASSERT(update->count < LKS_EFFECTS_MAX);
     struct lks_effect *effect = &update->effects[update->count];
     update->count++;
-    *effect = (struct lks_effect){.kind = kind, .peer = peer};
+    memset(effect, 0, sizeof *effect);
+    effect->kind = kind;
+    effect->peer = peer;
     return effect;
 }
 

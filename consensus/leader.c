@@ -175,15 +175,17 @@ static bool advance_commit(struct lks_core *core)
         core->view.established ? core->view.commit_offset : core->view.noop_offset - 1;
     const uint32_t voters = core->view.members.voters;
     uint64_t durable[LKS_CORE_PEERS];
+    uint32_t all = 0;
     uint32_t have_more = 0;
     LKS_QUORUM_EACH (p, voters) {
         const struct peer *peer = &core->peers[p];
         durable[p] = p == core->options.replica ? core->own_durable
                      : peer->counted            ? peer->durable
                                                 : 0;
-        have_more |= durable[p] > before ? 1u << p : 0;
+        have_more += durable[p] > before ? 1u : 0;
+        all++;
     }
-    if (!lks_quorum_has_majority(have_more, voters)) {
+    if (have_more < lks_quorum_majority(all)) {
         return false;
     }
     const uint64_t reached = lks_quorum_reached(durable, voters);
@@ -195,9 +197,8 @@ static bool advance_commit(struct lks_core *core)
 }
 
 /* Entries, commit words and what waits for them, to everyone. */
-static void progress(struct lks_core *core)
+static void spread(struct lks_core *core)
 {
-    (void)advance_commit(core);
     LKS_QUORUM_EACH (p, core->met) {
         replicate(core, p);
         if (core->peers[p].amnesia != AMNESIA_NONE) {
@@ -209,11 +210,17 @@ static void progress(struct lks_core *core)
     }
 }
 
+static void progress(struct lks_core *core)
+{
+    (void)advance_commit(core);
+    spread(core);
+}
+
 /* The same after something that concerns one follower: the others only if more has committed. */
 static void progress_of(struct lks_core *core, uint32_t p)
 {
     if (core->peers[p].durable > core->view.commit_offset && advance_commit(core)) {
-        progress(core);
+        spread(core);
         return;
     }
     replicate(core, p);
@@ -519,7 +526,7 @@ void lks_leader_persisted(struct lks_core *core, uint64_t offset, uint64_t term)
     if (offset > core->own_durable) {
         core->own_durable = offset;
         if (advance_commit(core)) {
-            progress(core);
+            spread(core);
         }
     }
 }

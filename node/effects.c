@@ -166,6 +166,7 @@ void lks_replica_send_commit_words(struct lks_replica *replica)
     if (!replica->words_due) {
         return;
     }
+    LKS_ASSERT(replica->deferred_count == 0); /* a word that is cut is not sent again */
     replica->words_due = false;
     LKS_QUORUM_EACH(p, replica->connected)
     {

@@ -330,6 +330,15 @@ static int damaged(struct lks_ingress_consumer *consumer)
     return -EBADMSG;
 }
 
+bool lks_ingress_waits(const struct lks_ingress_consumer *consumer)
+{
+    if (!consumer->open || consumer->taken != consumer->available) {
+        return consumer->open;
+    }
+    const uint64_t word = lks_word_read(&own_words(consumer->fabric, consumer->peer)->tail);
+    return lines_beyond(word, consumer->epoch, consumer->available) != 0;
+}
+
 /* The tail word may have moved on; it never says more than the gateway has credits for. */
 static int read_tail(struct lks_ingress_consumer *consumer)
 {

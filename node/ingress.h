@@ -126,6 +126,9 @@ void lks_ingress_consumer_offer(struct lks_ingress_consumer *consumer, uint64_t 
 /* No longer leader, or the connection is broken. */
 void lks_ingress_consumer_close(struct lks_ingress_consumer *consumer);
 
+/* Whether there is something to pop: a look at one word, without a copy. */
+bool lks_ingress_waits(const struct lks_ingress_consumer *consumer);
+
 /*
  * Takes the next command out. -ENODATA: none there, or closed. -EBADMSG: what stands in the ring
  * is no command of this gateway: the ring is closed now, nothing of it was taken; a new offer

@@ -332,7 +332,9 @@ static int take_from(struct lks_replica *replica, uint32_t p)
 {
     struct lks_replica_peer *peer = &replica->peers[p];
     int taken = 0;
-    for (uint32_t i = 0; i < COMMANDS_PER_SOURCE_MAX && has_room(replica); i++) {
+    for (uint32_t i = 0; i < COMMANDS_PER_SOURCE_MAX && lks_ingress_waits(&peer->consumer) &&
+                         has_room(replica);
+         i++) {
         struct lks_ingress_command command;
         const int rc = lks_ingress_pop(&peer->consumer, &command);
         if (rc == -ENODATA) {

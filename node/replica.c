@@ -55,7 +55,9 @@ struct lks_core_event *lks_replica_event(struct lks_replica *replica,
     LKS_ASSERT(replica->events_tail - replica->events_head < LKS_REPLICA_EVENTS_MAX);
     struct lks_core_event *event = &replica->events[replica->events_tail % LKS_REPLICA_EVENTS_MAX];
     replica->events_tail++;
-    *event = (struct lks_core_event){.kind = kind, .peer = peer};
+    memset(event, 0, sizeof *event);
+    event->kind = kind;
+    event->peer = peer;
     return event;
 }
 
@@ -338,6 +340,20 @@ static int look_into_mailboxes(struct lks_replica *replica, bool now)
     return lks_replica_poll_messages(replica);
 }
 
+/*
+ * What such a write completes is looked at here, where nobody waits for an answer, not in the way
+ * of the next command; and the commit word that follows it leaves with this step's. What that lets
+ * wait in turn goes out too: no commit word passes the bytes that it speaks of.
+ */
+static int send_what_waited(struct lks_replica *replica)
+{
+    const bool waited = replica->deferred_count != 0;
+    lks_replica_send_deferred(replica);
+    const int work = waited ? lks_replica_poll_fabric(replica) : 0;
+    lks_replica_send_deferred(replica);
+    return work;
+}
+
 int lks_replica_step(struct lks_replica *replica, uint64_t now_ns, uint64_t realtime_ns,
                      struct lks_error *err)
 {
@@ -354,7 +370,7 @@ int lks_replica_step(struct lks_replica *replica, uint64_t now_ns, uint64_t real
     (void)lks_replica_drain(replica);
     work += watch_control_words(replica);
     for (int round = 0; round < ROUNDS_PER_STEP && replica->fatal == 0; round++) {
-        lks_replica_send_deferred(replica);
+        work += send_what_waited(replica);
         if (lks_replica_propose(replica) == 0) {
             break;
         }
@@ -364,7 +380,7 @@ int lks_replica_step(struct lks_replica *replica, uint64_t now_ns, uint64_t real
     if (replica->fatal == 0) {
         work += lks_replica_apply(replica);
         work += lks_replica_members_step(replica);
-        lks_replica_send_deferred(replica);
+        work += send_what_waited(replica);
         lks_replica_send_commit_words(replica);
         work += lks_replica_forward(replica);
         work += lks_reads_step(replica);

@@ -16,6 +16,8 @@
 
 #include "base/assert.h"
 
+#define LINE_BYTES 64u
+#define LINES_COPIED_MAX 4u
 #define FLAGS_ALL                                                           \
     ((uint32_t)(LKS_FABRIC_INLINE | LKS_FABRIC_WAKE | LKS_FABRIC_DURABLE | \
                 LKS_FABRIC_MORE))
@@ -43,6 +45,13 @@ static inline void copy_to_peer(uint8_t *target, const void *source, uint64_t by
         uint64_t value;
         memcpy(&value, source, sizeof value);
         lks_word_publish((lks_word *)(void *)target, value);
+        return;
+    }
+    if (bytes % LINE_BYTES == 0 && bytes <= LINES_COPIED_MAX * LINE_BYTES) {
+        /* Short entries: of a length that is not known, compilers make one slow string move. */
+        for (uint64_t done = 0; done < bytes; done += LINE_BYTES) {
+            memcpy(target + done, (const uint8_t *)source + done, LINE_BYTES);
+        }
         return;
     }
     memcpy(target, source, bytes);
