@@ -19,6 +19,7 @@
 #define PENDING_DOUBLINGS_MAX 6u
 #define RESTORE_BYTES_MAX 512u /* of snapshots in one step, where that is little */
 #define REALTIME_START_NS (UINT64_C(1700000000) * LKS_NS_PER_S)
+#define STOP_LOOK_NS LKS_NS_PER_MS /* as the loop: has the replica stopped in order? */
 #define SILENT_WRITER_NS (10 * LKS_NS_PER_MS)
 
 _Static_assert(LKS_REPLICAS_MAX < LKS_SIM_ALARMS_MAX, "each process has the alarm of its number");
@@ -164,11 +165,14 @@ static void run_step(void *ctx, uint64_t replica)
                                           process->options.replica);
         return;
     }
-    if (work > 0 || process->stopping) {
+    if (work > 0) {
         due_after(process, &process->options.profile->spin);
         return;
     }
     uint64_t at_ns = virtual_ns(process, lks_replica_deadline_ns(process->replica));
+    if (process->stopping && at_ns > now_of(process) + STOP_LOOK_NS) {
+        at_ns = now_of(process) + STOP_LOOK_NS;
+    }
     if (at_ns <= now_of(process)) {
         at_ns = now_of(process) + process->options.profile->spin.max_ns;
     }
