@@ -9,6 +9,7 @@
 
 #define PAGE_BYTES 4096u
 #define POOL_MAX 256u
+#define STAGGER_BYTES 320u /* odd in cache lines: regions begin in all sets of a cache in turn */
 #define ZEROED_BY_HAND_MAX 1024u /* touched pages; above that the kernel takes them all back */
 
 static struct lks_sim_memory g_pool[POOL_MAX]; /* all zero, nothing touched */
@@ -22,6 +23,12 @@ static uint64_t pages_of(uint64_t size)
 static uint64_t marks_of(uint64_t size)
 {
     return (pages_of(size) + 63) / 64;
+}
+
+/* What was mapped for it: from here, a page more than its size. */
+static uint8_t *first_page(const struct lks_sim_memory *memory)
+{
+    return memory->bytes - (uintptr_t)memory->bytes % PAGE_BYTES;
 }
 
 static void zero_by_hand(struct lks_sim_memory *memory)
@@ -46,13 +53,16 @@ static void zero(struct lks_sim_memory *memory)
         zero_by_hand(memory);
         return;
     }
-    const int emptied = madvise(memory->bytes, memory->size, MADV_DONTNEED);
+    const int emptied = madvise(first_page(memory), memory->size + PAGE_BYTES, MADV_DONTNEED);
     LKS_ASSERT(emptied == 0);
     memset(memory->touched, 0, marks_of(memory->size) * sizeof *memory->touched);
 }
 
+/* Regions are alike, and their busy lines lie at the same offsets: if all began with a page, these
+ * would drive each other out of the processor's first cache. */
 static struct lks_sim_memory take(uint64_t size)
 {
+    static uint32_t stagger;
     for (uint32_t i = g_pool_count; i > 0; i--) {
         if (g_pool[i - 1].size == size) {
             const struct lks_sim_memory found = g_pool[i - 1];
@@ -61,13 +71,14 @@ static struct lks_sim_memory take(uint64_t size)
             return found;
         }
     }
-    void *mapped = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *mapped = mmap(NULL, size + PAGE_BYTES, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     LKS_ASSERT(mapped != MAP_FAILED);
-    (void)madvise(mapped, size, MADV_NOHUGEPAGE); /* most of it is never touched */
+    (void)madvise(mapped, size + PAGE_BYTES, MADV_NOHUGEPAGE); /* most of it is never touched */
+    stagger = (stagger + STAGGER_BYTES) % PAGE_BYTES;
     uint64_t *touched = calloc(marks_of(size), sizeof *touched);
     LKS_ASSERT(touched != NULL);
-    return (struct lks_sim_memory){.bytes = mapped, .size = size, .touched = touched};
+    return (struct lks_sim_memory){.bytes = mapped + stagger, .size = size, .touched = touched};
 }
 
 void lks_sim_memory_release(struct lks_sim_memory *memory)
@@ -77,7 +88,7 @@ void lks_sim_memory_release(struct lks_sim_memory *memory)
         g_pool[g_pool_count] = *memory;
         g_pool_count++;
     } else if (memory->bytes != NULL) {
-        const int unmapped = munmap(memory->bytes, memory->size);
+        const int unmapped = munmap(first_page(memory), memory->size + PAGE_BYTES);
         LKS_ASSERT(unmapped == 0);
         free(memory->touched);
     }
