@@ -1,9 +1,11 @@
 /*
- * `lockstep bench replicate|failover|recovery|endurance`: the figures of docs/performance.md, on
+ * `lockstep bench` and the name of a benchmark: the figures of docs/performance.md, on
  * the machine at hand. Main thread; prints for people, or with --json one object on the last line.
  */
+#include "base/assert.h"
 #include "bench/permission.h"
 #include "bench/replicate.h"
+#include "client/bench_clients.h"
 #include "client/bench_endurance.h"
 #include "client/bench_failover.h"
 #include "client/bench_recovery.h"
@@ -18,6 +20,7 @@
 #define FAILOVER_PORT 17101u
 #define RECOVERY_PORT 17201u
 #define ENDURANCE_PORT 17301u
+#define CLIENT_PORT 17401u
 #define RECOVERY_VALUE_BYTES 1024u
 #define STATE_BYTES_MIN (UINT64_C(1) << 20)
 #define STATE_BYTES_MAX (UINT64_C(1) << 40)
@@ -32,6 +35,7 @@ struct bench_options {
     uint32_t keys;
     uint32_t pipelined;
     uint32_t rate;
+    uint32_t spin_us;
     uint16_t port;
     uint64_t ring_bytes;
     uint64_t state_bytes;
@@ -72,6 +76,9 @@ static error_t parse_number(int key, const char *argument, struct argp_state *st
         return 0;
     case 'P':
         options->pipelined = (uint32_t)lks_cluster_number(state, "pipeline", argument, 1, 256);
+        return 0;
+    case 'u':
+        options->spin_us = (uint32_t)lks_cluster_number(state, "spin", argument, 0, 1000000);
         return 0;
     case 'a':
         options->rate = (uint32_t)lks_cluster_number(state, "rate", argument, 1, 100000000);
@@ -337,6 +344,52 @@ static int endurance_command(int argc, char **argv)
     return finish("endurance", lks_bench_endurance(&bench, &err), &err);
 }
 
+static int client_command(int argc, char **argv)
+{
+    static const struct argp_option table[] = {
+        {"samples", 'S', "N", 0, "Of each loop (default 50000)", 0},
+        {"size", 's', "BYTES", 0, "Of a value (default 64)", 0},
+        {"pipeline", 'P', "N", 0, "Calls outstanding in the second loops, up to 64 (default 16)",
+         0},
+        {"spin", 'u', "US", 0, "The fabric's client looks so long before it sleeps (default 0)", 0},
+        {"replicas", 'n', "N", 0, "1, 3, 5 or 7 (default 3)", 0},
+        {"port", 'p', "P", 0, "First client port (default 17401)", 0},
+        {"dir", 'd', "D", 0, "Where the cluster's folder is made (default /dev/shm)", 0},
+        {"json", 'j', NULL, 0, "One JSON object on the last line", 0},
+        {0},
+    };
+    static const struct argp argp = {
+        .options = table,
+        .parser = parse,
+        .doc = "Time from giving a command to its answer, for one client of the leader, over TCP "
+               "and over the fabric (shared memory) in one run.",
+    };
+    struct bench_options options = {.replicas = 3,
+                                    .size = 64,
+                                    .samples = 50000,
+                                    .pipelined = 16,
+                                    .port = CLIENT_PORT,
+                                    .directory = "/dev/shm"};
+    (void)argp_parse(&argp, argc, argv, 0, NULL, &options);
+    const struct lks_bench_clients_options bench = {
+        .replicas = options.replicas,
+        .value_bytes = options.size,
+        .samples = options.samples,
+        .outstanding = options.pipelined,
+        .spin_us = options.spin_us,
+        .port = options.port,
+        .directory = options.directory,
+        .json = options.json,
+    };
+    struct lks_error err = {0};
+    if (options.pipelined > 64) {
+        (void)lks_error_set(&err, -EINVAL, "--pipeline %u: a session has at most 64 calls "
+                                           "outstanding", options.pipelined);
+        return finish("client", -EINVAL, &err);
+    }
+    return finish("client", lks_bench_clients(&bench, &err), &err);
+}
+
 static int permission_command(int argc, char **argv)
 {
     static const struct argp_option table[] = {
@@ -371,37 +424,33 @@ static int permission_command(int argc, char **argv)
 int lks_bench_command(int argc, char **argv)
 {
     static const char help[] =
-        "Usage: lockstep bench replicate|failover|recovery|endurance|permission [OPTION...]\n"
+        "Usage: lockstep bench BENCHMARK [OPTION...]\n"
         "  replicate  propose-to-commit time and throughput inside the leader's process\n"
+        "  client     a client of the leader, over TCP and over the fabric\n"
         "  failover   from the loss of the leader to the next acknowledged write\n"
         "  recovery   from the start of a filled cluster until it serves\n"
         "  endurance  a ring written many times over: memory and latency under snapshots\n"
         "  permission giving and taking write permission on an RDMA device\n"
         "Each has --help. Exit codes: 0 measured; 1 failed; 2 wrong arguments.\n";
-    static char replicate_name[] = "lockstep bench replicate";
-    static char failover_name[] = "lockstep bench failover";
-    static char recovery_name[] = "lockstep bench recovery";
-    static char permission_name[] = "lockstep bench permission";
-    static char endurance_name[] = "lockstep bench endurance";
-    if (argc >= 2 && strcmp(argv[1], "replicate") == 0) {
-        argv[1] = replicate_name;
-        return replicate_command(argc - 1, argv + 1);
-    }
-    if (argc >= 2 && strcmp(argv[1], "failover") == 0) {
-        argv[1] = failover_name;
-        return failover_command(argc - 1, argv + 1);
-    }
-    if (argc >= 2 && strcmp(argv[1], "recovery") == 0) {
-        argv[1] = recovery_name;
-        return recovery_command(argc - 1, argv + 1);
-    }
-    if (argc >= 2 && strcmp(argv[1], "endurance") == 0) {
-        argv[1] = endurance_name;
-        return endurance_command(argc - 1, argv + 1);
-    }
-    if (argc >= 2 && strcmp(argv[1], "permission") == 0) {
-        argv[1] = permission_name;
-        return permission_command(argc - 1, argv + 1);
+    static const struct {
+        const char *word;
+        const char *name;
+        int (*run)(int argc, char **argv);
+    } benches[] = {
+        {"replicate", "lockstep bench replicate", replicate_command},
+        {"client", "lockstep bench client", client_command},
+        {"failover", "lockstep bench failover", failover_command},
+        {"recovery", "lockstep bench recovery", recovery_command},
+        {"permission", "lockstep bench permission", permission_command},
+        {"endurance", "lockstep bench endurance", endurance_command},
+    };
+    for (size_t i = 0; argc >= 2 && i < LKS_COUNT_OF(benches); i++) {
+        if (strcmp(argv[1], benches[i].word) == 0) {
+            char name[32];
+            (void)snprintf(name, sizeof name, "%s", benches[i].name);
+            argv[1] = name;
+            return benches[i].run(argc - 1, argv + 1);
+        }
     }
     const bool asked = argc >= 2 && strcmp(argv[1], "--help") == 0;
     fputs(help, asked ? stdout : stderr);

@@ -6,7 +6,7 @@
 #include "client/cluster_files.h"
 #include "client/command.h"
 #include "node/daemon.h"
-#include "services/kv/kv.h"
+#include "services/sessions/sessions.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -118,7 +118,7 @@ static int serve(const struct serve_options *options, struct lks_error *err)
     const struct lks_daemon_options daemon = {
         .config = &config,
         .replica = options->replica,
-        .service = &lks_kv_service,
+        .service = &lks_kv_sessions_service,
         .stop_fd = stop_fd,
         .log_sink = &log,
     };

@@ -2,6 +2,7 @@
 #include "node/daemon.h"
 
 #include "node/assembly.h"
+#include "node/client_port.h"
 #include "node/info.h"
 #include "node/loop.h"
 #include "node/member_command.h"
@@ -15,6 +16,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -25,12 +27,17 @@ struct daemon {
     const struct lks_daemon_options *options;
     struct lks_assembly assembly;
     struct lks_server *server;
+    struct lks_client_port *clients; /* on the fabric; NULL: it takes none */
 };
 
 static void on_reply(void *ctx, uint64_t cookie, const void *reply, size_t bytes)
 {
     struct daemon *daemon = ctx;
-    lks_server_reply(daemon->server, cookie, reply, bytes);
+    if (lks_client_port_owns(cookie)) {
+        lks_client_port_reply(daemon->clients, cookie, reply, bytes);
+    } else {
+        lks_server_reply(daemon->server, cookie, reply, bytes);
+    }
 }
 
 static int submit(void *ctx, const void *command, size_t bytes, uint64_t cookie)
@@ -113,6 +120,26 @@ static int open_server(struct daemon *daemon, struct lks_error *err)
     return lks_server_new(&daemon->server, &options, err);
 }
 
+/* Clients on shared memory; RDMA replicas take none. */
+static int open_client_port(struct daemon *daemon, struct lks_error *err)
+{
+    const struct lks_config *config = daemon->options->config;
+    if (config->fabric != LKS_CONFIG_FABRIC_SHM) {
+        return 0;
+    }
+    struct lks_client_port_options options = {
+        .lanes = {.directory = config->directory,
+                  .replica = daemon->options->replica,
+                  .log_sink = daemon->options->log_sink},
+        .backend = {.submit = submit,
+                    .read = submit_read,
+                    .is_read = daemon->options->service->is_read,
+                    .ctx = daemon},
+    };
+    memcpy(options.lanes.cluster_id, config->cluster_id, sizeof options.lanes.cluster_id);
+    return lks_client_port_new(&daemon->clients, &options, err);
+}
+
 static void pid_path(const struct lks_daemon_options *options, char *path, size_t bytes)
 {
     (void)snprintf(path, bytes, "%s/r%u.pid", options->config->directory, options->replica);
@@ -182,6 +209,7 @@ static int run_loop(struct daemon *daemon, struct lks_error *err)
         .replica = daemon->assembly.replica,
         .fabric = daemon->assembly.fabric,
         .server = daemon->server,
+        .clients = daemon->clients,
         .flusher = daemon->assembly.flusher,
         .snapshot_flusher = daemon->assembly.snapshot_flusher,
         .stop_fd = daemon->options->stop_fd,
@@ -243,7 +271,10 @@ int lks_daemon_run(const struct lks_daemon_options *options, struct lks_error *e
     if (rc != 0) {
         goto end_assembly;
     }
-    rc = write_pid(options, err);
+    rc = open_client_port(&daemon, err);
+    if (rc == 0) {
+        rc = write_pid(options, err);
+    }
     if (rc != 0) {
         goto end_server;
     }
@@ -258,6 +289,7 @@ int lks_daemon_run(const struct lks_daemon_options *options, struct lks_error *e
     (void)unlink(path);
 
 end_server:
+    lks_client_port_free(daemon.clients);
     lks_server_free(daemon.server);
 end_assembly:
     lks_assembly_fini(&daemon.assembly, rc == 0 || rc == -LKS_EREMOVED);

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LKS_HELLO_VERSION 0x4c4b0002u /* "LK", then the version of this layout */
+#define LKS_HELLO_VERSION 0x4c4b0003u /* "LK", then the version of this layout */
 
 /* Little-endian, fixed width. */
 struct lks_hello {

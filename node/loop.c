@@ -52,6 +52,8 @@ static int turn(struct loop *loop, struct lks_error *err)
 {
     const struct lks_loop_options *options = loop->options;
     int work = lks_server_poll(options->server);
+    loop->now_ns = lks_clock_monotonic_ns();
+    work += options->clients != NULL ? lks_client_port_poll(options->clients, loop->now_ns) : 0;
     work += take_persisted(options->replica, options->flusher, lks_replica_persisted);
     work += take_persisted(options->replica, options->snapshot_flusher,
                            lks_replica_snapshot_persisted);
@@ -63,6 +65,9 @@ static int turn(struct loop *loop, struct lks_error *err)
             lks_replica_step(options->replica, loop->now_ns, lks_clock_realtime_ns(), err);
         if (stepped < 0) {
             return stepped;
+        }
+        if (options->clients != NULL) { /* costs no system call, unless one of them sleeps */
+            lks_client_port_flush(options->clients);
         }
         if (stepped == 0) {
             break;
@@ -118,6 +123,8 @@ static void sleep_until(struct loop *loop, uint64_t wake_ns)
         {.fd = flusher_fd(options->flusher), .events = POLLIN},
         {.fd = flusher_fd(options->snapshot_flusher), .events = POLLIN},
         {.fd = lks_replica_wake_fd(options->replica), .events = POLLIN},
+        {.fd = options->clients != NULL ? lks_client_port_fd(options->clients) : -1,
+         .events = POLLIN},
     };
     (void)ppoll(watched, sizeof watched / sizeof watched[0], &timeout, NULL);
     if (watched[2].revents != 0) {
@@ -147,6 +154,24 @@ static bool spins_on(struct loop *loop)
     return false;
 }
 
+/* Sleeps until something arrives or the replica's next deadline, unless something has arrived. */
+static void sleep_armed(struct loop *loop)
+{
+    const struct lks_loop_options *options = loop->options;
+    uint64_t wake_ns = lks_replica_deadline_ns(options->replica);
+    if (options->clients != NULL && !lks_client_port_arm(options->clients)) {
+        return;
+    }
+    if (loop->stopping_ns != 0 && wake_ns > loop->now_ns + LKS_NS_PER_MS) {
+        wake_ns = loop->now_ns + LKS_NS_PER_MS;
+    }
+    sleep_until(loop, wake_ns);
+    if (options->clients != NULL) {
+        lks_client_port_disarm(options->clients);
+    }
+    loop->sleeps++;
+}
+
 /* Nothing was done in this turn. */
 static void idle(struct loop *loop)
 {
@@ -155,7 +180,6 @@ static void idle(struct loop *loop)
         lks_clock_relax();
         return;
     }
-    uint64_t wake_ns = lks_replica_deadline_ns(options->replica);
     const bool armed = lks_fabric_arm(options->fabric) == 0;
     if (!armed && ++loop->arm_refused < ARM_REFUSED_MAX) {
         return;
@@ -167,15 +191,11 @@ static void idle(struct loop *loop)
         }
         return;
     }
-    if (loop->stopping_ns != 0 && wake_ns > loop->now_ns + LKS_NS_PER_MS) {
-        wake_ns = loop->now_ns + LKS_NS_PER_MS;
-    }
-    sleep_until(loop, wake_ns);
+    sleep_armed(loop);
     lks_replica_disarm(options->replica);
     if (armed) {
         lks_fabric_disarm(options->fabric);
     }
-    loop->sleeps++;
 }
 
 static void note_work(struct loop *loop)
@@ -202,6 +222,9 @@ int lks_loop_run(const struct lks_loop_options *options, struct lks_error *err)
             if (stop_is_asked(&loop)) {
                 loop.stopping_ns = loop.now_ns;
                 lks_server_drain(options->server);
+                if (options->clients != NULL) {
+                    lks_client_port_drain(options->clients);
+                }
             }
         }
         if (loop.stopping_ns != 0 && stop_is_done(&loop)) {

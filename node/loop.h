@@ -7,6 +7,7 @@
 #define LKS_NODE_LOOP_H
 
 #include "base/error.h"
+#include "node/client_port.h"
 #include "node/flusher.h"
 #include "node/replica.h"
 #include "server/server.h"
@@ -19,6 +20,7 @@ struct lks_loop_options {
     struct lks_replica *replica;
     struct lks_fabric *fabric;
     struct lks_server *server;
+    struct lks_client_port *clients; /* on the fabric; NULL: there are none */
     struct lks_flusher *flusher; /* NULL: the replica persists inline */
     struct lks_flusher *snapshot_flusher; /* the same for its snapshots */
     int stop_fd;                 /* readable: end in order (a signalfd, an eventfd) */

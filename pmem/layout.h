@@ -9,7 +9,7 @@
 #include "pmem/journal.h"
 
 #define LKS_JOURNAL_MAGIC "LOCKSTEP"
-#define LKS_JOURNAL_VERSION 3u
+#define LKS_JOURNAL_VERSION 4u
 #define LKS_JOURNAL_PAGE UINT64_C(4096)
 #define LKS_JOURNAL_HUGE_PAGE (UINT64_C(2) << 20)
 

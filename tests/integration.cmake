@@ -20,6 +20,7 @@ if(TARGET lockstep)
     target_compile_definitions(integration_cli PRIVATE LKS_WITH_RDMA)
   endif()
   lks_test(integration/members.c lks_test_cluster)
+  lks_test(integration/clients.c lks_test_cluster lks_client_library lks_services)
   lks_test(integration/threads.c lks_test_cluster lks_node lks_services)
 
   add_executable(lockstep-chaos integration/chaos.c integration/chaos_members.c)
@@ -45,6 +46,7 @@ if(TARGET lockstep)
 
   # They measure nothing, but they start many processes: one at a time.
   set_tests_properties(integration/smoke integration/cli integration/benches integration/members
+    integration/clients
     integration/threads integration/chaos integration/chaos_one integration/chaos_five integration/chaos_ring integration/chaos_members
     integration/chaos_disk PROPERTIES RUN_SERIAL ON LABELS integration)
 endif()

@@ -175,6 +175,24 @@ static void recovery__small_state__is_served_in_time_order(void **state)
     assert_true(figure(fixture, "floor_ns") > 0);
 }
 
+static void client__both_ways__figures_of_each(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char *const words[] = {"client", "--samples", "1000", "--pipeline", "8", NULL};
+    static const char *const ways[] = {"tcp_one", "fabric_one", "tcp_several", "fabric_several"};
+    bench(fixture, words);
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "%s_p50_ns", ways[i]);
+        const double p50 = figure(fixture, name);
+        snprintf(name, sizeof name, "%s_p99_ns", ways[i]);
+        assert_true(p50 > 0);
+        assert_true(p50 <= figure(fixture, name));
+        snprintf(name, sizeof name, "%s_per_s", ways[i]);
+        assert_true(figure(fixture, name) > 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -185,6 +203,7 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(recovery__small_state__is_served_in_time_order, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(client__both_ways__figures_of_each, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

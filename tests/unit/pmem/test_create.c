@@ -74,7 +74,7 @@ static void create__facts__are_kept(void **state)
     struct lks_journal_facts facts;
     start(f);
     lks_journal_facts(f->journal, &facts);
-    assert_int_equal(facts.version, 3);
+    assert_int_equal(facts.version, 4);
     assert_int_equal(facts.replica, 1);
     assert_int_equal(facts.ring_bytes, RING);
     assert_memory_equal(facts.cluster_id, f->options.cluster_id, 16);

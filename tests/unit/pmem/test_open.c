@@ -54,7 +54,7 @@ static void open__newer_version__names_both(void **state)
     const uint32_t version = 7;
     create(f);
     file_write(f->path, offsetof(struct lks_header_page, version), &version, sizeof version);
-    expect_error(f, -LKS_EFORMAT, "format version 7, this binary knows up to 3");
+    expect_error(f, -LKS_EFORMAT, "format version 7, this binary knows up to 4");
 }
 
 /* As a binary of that version left it. */

@@ -1,0 +1,81 @@
+/*
+ * What the files of the client library share: client.c takes calls and gives answers back,
+ * exchange.c attaches, sends and repeats. Calls lie in one ring, in the order in which they were
+ * given; they are sent, and sent again, in that order only. The caller's thread.
+ *
+ * Invariant: a sequence is sent under one session with the same bytes each time, and not before
+ * the one LKS_SESSION_WINDOW before it was answered.
+ */
+#ifndef LKS_CLIENT_LIBRARY_INTERNAL_H
+#define LKS_CLIENT_LIBRARY_INTERNAL_H
+
+#include "lockstep/client.h"
+#include "lockstep/session.h"
+#include "node/attachment.h"
+
+/* One call or read. */
+struct lks_client_call {
+    bool write;
+    bool done;          /* answered; its place is free once all before it are */
+    uint32_t sendings;  /* so far, also by earlier attachments */
+    uint64_t number;    /* of the last sending, while its reply may still come; 0: to be sent */
+    uint64_t sequence;  /* of a write */
+    uint8_t *message;   /* of a write the header, then the command; its capacity is kept */
+    size_t message_bytes;
+    size_t message_capacity;
+    lks_client_answered answered; /* NULL: nobody waits */
+    void *ctx;
+};
+
+/* OPEN, TOUCH or CLOSE; one at a time. */
+struct lks_client_control {
+    uint8_t kind;    /* 0: none */
+    uint64_t number; /* as in a call */
+};
+
+struct lks_client {
+    struct lks_client_options options;
+    struct lks_attachment *attachment; /* NULL: none */
+    uint32_t replica;                  /* of it, or tried last */
+    uint64_t attach_ns;                /* not tried again before */
+    uint64_t resume_ns;                /* nothing is sent before: the replica was busy */
+    uint64_t heard_ns;                 /* a reply, or when there was nothing to wait for */
+    uint64_t renewed_ns;               /* when the session was last used */
+    uint64_t numbers;                  /* given so far */
+    uint64_t nonce[2];
+    uint64_t session; /* its id; 0: not open yet */
+    uint64_t sequences;
+    uint32_t nonces_tried;
+    int attach_status; /* of the last try */
+    bool full;
+    bool refused;
+    bool lost;
+    bool polling;
+    struct lks_client_control control;
+    uint64_t head; /* calls given, of which those below are answered */
+    uint64_t tail;
+    uint64_t attachments;
+    uint64_t repeated;
+    struct lks_client_call calls[LKS_CLIENT_OUTSTANDING_MAX];
+};
+
+static inline struct lks_client_call *lks_client_call_at(struct lks_client *client, uint64_t at)
+{
+    return &client->calls[at % LKS_CLIENT_OUTSTANDING_MAX];
+}
+
+/* Ends a call and calls back; its place may be used again from then on. */
+void lks_client_finish(struct lks_client *client, struct lks_client_call *call, int status,
+                       const void *reply, size_t bytes);
+
+/* Attaches where needed, sends what is to be sent, takes what has come. Returns how many calls
+ * were answered. */
+int lks_client_exchange(struct lks_client *client);
+
+/* Waits until something comes, for wait_ns at most. */
+void lks_client_wait(struct lks_client *client, uint64_t wait_ns);
+
+/* New random bits for a session that is not open. -ENOSYS, errno. */
+int lks_client_draw_nonce(struct lks_client *client);
+
+#endif

@@ -1,0 +1,79 @@
+/*
+ * The gateway of a replica for clients on its fabric: takes their requests out of the memory that
+ * they write, hands them on as the client port over TCP does (server/server.h), and writes the
+ * answers into the clients' memory. What it reads was written by a client: it is copied, then
+ * checked, and a client that writes what cannot be is let go. A client that has ended frees its
+ * lane; answers that come later are dropped. Loop's thread.
+ *
+ * Invariant: an answer goes to the client that asked, under the number that it gave, or nowhere.
+ */
+#ifndef LKS_NODE_CLIENT_PORT_H
+#define LKS_NODE_CLIENT_PORT_H
+
+#include "base/error.h"
+#include "base/log.h"
+#include "verbs/shm/lane.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Bounds of one client: nothing more is taken from it there. */
+#define LKS_CLIENT_PORT_REQUESTS_MAX 128u /* without an answer */
+/* Answers that its ring has no room for; beyond, it is let go: it does not read. */
+#define LKS_CLIENT_PORT_HELD_BYTES_MAX (8u << 20)
+
+/* What stands behind: the replica, or a fake in tests. As in struct lks_server_backend; no cookie
+ * is one of the TCP port's. */
+struct lks_client_port_backend {
+    int (*submit)(void *ctx, const void *command, size_t bytes, uint64_t cookie);
+    int (*read)(void *ctx, const void *command, size_t bytes, uint64_t cookie, bool ordered);
+    bool (*is_read)(const void *command, size_t bytes);
+    void *ctx;
+};
+
+struct lks_client_port_options {
+    struct lks_lanes_options lanes; /* area_bytes 0: filled in */
+    struct lks_client_port_backend backend;
+};
+
+struct lks_client_port;
+
+/* Errors: -ENOMEM and those of lks_lanes_new. */
+int lks_client_port_new(struct lks_client_port **port,
+                        const struct lks_client_port_options *options, struct lks_error *err);
+/* Ends all attachments; NULL is allowed. */
+void lks_client_port_free(struct lks_client_port *port);
+
+/* Does what is ready; bounded work. Returns how many pieces of work were done. */
+int lks_client_port_poll(struct lks_client_port *port, uint64_t now_ns);
+
+/* Whether an answer is one of this port's. */
+bool lks_client_port_owns(uint64_t cookie);
+
+/* The answer to what was handed on, exactly once for each cookie; bytes 0: it is not known. Seen
+ * by the client after the next _flush. */
+void lks_client_port_reply(struct lks_client_port *port, uint64_t cookie, const void *reply,
+                           size_t bytes);
+void lks_client_port_flush(struct lks_client_port *port);
+
+/* Takes nothing more. */
+void lks_client_port_drain(struct lks_client_port *port);
+
+/* Sleeping: false: there is something to do. After true, wait on _fd too, then _disarm. */
+int lks_client_port_fd(const struct lks_client_port *port);
+bool lks_client_port_arm(struct lks_client_port *port);
+void lks_client_port_disarm(struct lks_client_port *port);
+
+struct lks_client_port_counts {
+    uint32_t attached;
+    uint64_t requests;
+    uint64_t refused;  /* of them, without being handed on */
+    uint64_t let_go;   /* clients, for what they wrote or did not read */
+    uint64_t dropped;  /* answers whose client had ended */
+};
+
+void lks_client_port_counts(const struct lks_client_port *port,
+                            struct lks_client_port_counts *counts);
+
+#endif

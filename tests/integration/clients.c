@@ -1,0 +1,242 @@
+/*
+ * Clients on the fabric of a cluster of real processes: each call takes effect once and in order,
+ * whoever is killed meanwhile: the replica that the client is attached to, the leader, all of them.
+ */
+#include "tests/support/fabric_client.h"
+#include "tests/support/process_cluster.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define SERVING_MS 20000
+#define PATIENCE_NS UINT64_C(30000000000)
+
+struct fixture {
+    struct lks_process_cluster cluster;
+    struct lks_client *client;
+    struct lks_client_answer answer;
+};
+
+static int set_up(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    const struct lks_process_cluster_options options = {.replicas = 3, .ring = "1M"};
+    *state = fixture;
+    if (lks_process_cluster_init(&fixture->cluster, &options) != 0) {
+        return -1;
+    }
+    return lks_process_cluster_wait_serving(&fixture->cluster, SERVING_MS);
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *fixture = *state;
+    lks_client_close(fixture->client);
+    free(fixture->answer.data);
+    lks_process_cluster_fini(&fixture->cluster);
+    free(fixture);
+    return 0;
+}
+
+static struct lks_client_options client_options(const struct fixture *fixture, uint32_t first)
+{
+    return (struct lks_client_options){.directory = fixture->cluster.directory,
+                                       .replicas = fixture->cluster.replicas,
+                                       .first = first,
+                                       .timeout_ns = PATIENCE_NS};
+}
+
+static void attach(struct fixture *fixture, uint32_t first)
+{
+    const struct lks_client_options options = client_options(fixture, first);
+    fixture->cluster.failed = true; /* until the test's end: its folder is kept */
+    assert_int_equal(lks_client_connect(&fixture->client, &options), LKS_CLIENT_OK);
+}
+
+static void expect_call(struct fixture *fixture, const struct fabric_command *command,
+                        const char *reply)
+{
+    const int status =
+        lks_client_call(fixture->client, command->data, command->bytes, &fixture->answer);
+    assert_string_equal(lks_client_status_text(status), lks_client_status_text(LKS_CLIENT_OK));
+    assert_int_equal(fixture->answer.bytes, strlen(reply));
+    assert_memory_equal(fixture->answer.data, reply, strlen(reply));
+}
+
+static void expect_count(struct fixture *fixture, uint64_t count)
+{
+    char reply[32];
+    const struct fabric_command incr = fabric_command(LKS_KV_REQUEST_INCR, "count", NULL);
+    snprintf(reply, sizeof reply, ":%llu\r\n", (unsigned long long)count);
+    expect_call(fixture, &incr, reply);
+}
+
+static uint32_t attached_to(const struct fixture *fixture)
+{
+    struct lks_client_state state;
+    lks_client_state(fixture->client, &state);
+    return state.replica;
+}
+
+static void kill_and_restart(struct fixture *fixture, uint32_t replica)
+{
+    lks_process_cluster_kill(&fixture->cluster, replica);
+    assert_int_equal(lks_process_cluster_start(&fixture->cluster, replica), 0);
+}
+
+static void finish(struct fixture *fixture)
+{
+    assert_int_equal(lks_process_cluster_wait_serving(&fixture->cluster, SERVING_MS), 0);
+    assert_int_equal(lks_process_cluster_check_hashes(&fixture->cluster, SERVING_MS), 0);
+    fixture->cluster.failed = false;
+}
+
+static void call__then_read__sees_it(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct fabric_command set = fabric_command(LKS_KV_REQUEST_SET, "greeting", "hello");
+    const struct fabric_command get = fabric_command(LKS_KV_REQUEST_GET, "greeting", NULL);
+    attach(fixture, 2);
+    expect_call(fixture, &set, "+OK\r\n");
+    assert_int_equal(lks_client_read(fixture->client, get.data, get.bytes, &fixture->answer), 0);
+    assert_int_equal(fixture->answer.bytes, 11);
+    assert_memory_equal(fixture->answer.data, "$5\r\nhello\r\n", 11);
+    assert_int_equal(lks_client_read(fixture->client, set.data, set.bytes, &fixture->answer),
+                     LKS_CLIENT_NOT_A_READ);
+    finish(fixture);
+}
+
+static void gateway_and_leader_killed__each_call_takes_effect_once(void **state)
+{
+    struct fixture *fixture = *state;
+    uint64_t count = 0;
+    attach(fixture, 1);
+    for (uint32_t round = 0; round < 8; round++) {
+        for (uint32_t i = 0; i < 50; i++) {
+            expect_count(fixture, ++count);
+        }
+        const uint32_t leader = lks_process_cluster_leader(&fixture->cluster);
+        const uint32_t victim = round % 2 == 0 || leader == 0 ? attached_to(fixture) : leader;
+        kill_and_restart(fixture, victim);
+    }
+    expect_count(fixture, ++count);
+    struct lks_client_state after;
+    lks_client_state(fixture->client, &after);
+    assert_true(after.attachments >= 4);
+    finish(fixture);
+}
+
+/* ---- many under way ------------------------------------------------------------------------- */
+
+#define APPENDS 3000u
+
+struct stream {
+    uint32_t answered;
+    bool wrong;
+};
+
+static void on_append(void *ctx, int status, const void *reply, size_t bytes)
+{
+    struct stream *stream = ctx;
+    char expected[32];
+    stream->answered++;
+    const int length = snprintf(expected, sizeof expected, ":%u\r\n", 5 * stream->answered);
+    stream->wrong = stream->wrong || status != LKS_CLIENT_OK || bytes != (size_t)length ||
+                    memcmp(reply, expected, bytes) != 0;
+}
+
+static void append_all(struct fixture *fixture, struct stream *stream)
+{
+    uint32_t given = 0;
+    uint32_t killed = 0;
+    while (stream->answered < APPENDS) {
+        while (given < APPENDS) {
+            char text[16];
+            snprintf(text, sizeof text, "%04u,", given);
+            const struct fabric_command append =
+                fabric_command(LKS_KV_REQUEST_APPEND, "log", text);
+            const int rc = lks_client_call_async(fixture->client, append.data, append.bytes,
+                                                 on_append, stream);
+            if (rc == LKS_CLIENT_BUSY) {
+                break;
+            }
+            assert_int_equal(rc, 0);
+            given++;
+        }
+        if (killed < 4 && stream->answered > (killed + 1) * APPENDS / 5) {
+            const uint32_t leader = lks_process_cluster_leader(&fixture->cluster);
+            kill_and_restart(fixture, killed % 2 == 0 || leader == 0 ? attached_to(fixture)
+                                                                     : leader);
+            killed++;
+        }
+        assert_true(lks_client_poll(fixture->client, PATIENCE_NS) > 0);
+    }
+    assert_int_equal(killed, 4);
+}
+
+static void many_under_way_at_a_kill__none_is_lost_doubled_or_reordered(void **state)
+{
+    struct fixture *fixture = *state;
+    struct stream stream = {0};
+    attach(fixture, 3);
+    append_all(fixture, &stream);
+    assert_false(stream.wrong);
+    const struct fabric_command get = fabric_command(LKS_KV_REQUEST_GET, "log", NULL);
+    assert_int_equal(lks_client_read(fixture->client, get.data, get.bytes, &fixture->answer), 0);
+    const char *value = (const char *)fixture->answer.data + strlen("$15000\r\n");
+    assert_int_equal(fixture->answer.bytes, strlen("$15000\r\n") + 15000 + 2);
+    for (uint32_t i = 0; i < APPENDS; i++) {
+        char text[16];
+        snprintf(text, sizeof text, "%04u,", i);
+        assert_memory_equal(value + 5 * (size_t)i, text, 5);
+    }
+    struct lks_client_state after;
+    lks_client_state(fixture->client, &after);
+    assert_true(after.repeated > 0);
+    finish(fixture);
+}
+
+static void all_killed__session_survives(void **state)
+{
+    struct fixture *fixture = *state;
+    attach(fixture, 1);
+    expect_count(fixture, 1);
+    lks_process_cluster_kill_all(&fixture->cluster);
+    for (uint32_t replica = 1; replica <= 3; replica++) {
+        assert_int_equal(lks_process_cluster_start(&fixture->cluster, replica), 0);
+    }
+    expect_count(fixture, 2);
+    finish(fixture);
+}
+
+static void gateway_stopped__call_goes_elsewhere(void **state)
+{
+    struct fixture *fixture = *state;
+    attach(fixture, 2);
+    expect_count(fixture, 1);
+    const uint32_t stopped = attached_to(fixture);
+    lks_process_cluster_pause(&fixture->cluster, stopped);
+    expect_count(fixture, 2);
+    assert_int_not_equal(attached_to(fixture), stopped);
+    lks_process_cluster_resume(&fixture->cluster, stopped);
+    finish(fixture);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(call__then_read__sees_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(gateway_and_leader_killed__each_call_takes_effect_once,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            many_under_way_at_a_kill__none_is_lost_doubled_or_reordered, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(all_killed__session_survives, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(gateway_stopped__call_goes_elsewhere, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
