@@ -28,13 +28,13 @@ static bool single(uint64_t workers)
     return (workers & (workers - 1)) == 0;
 }
 
-static inline void add_item(struct lks_early *early, uint32_t worker, uint64_t ticket,
-                            struct item item)
+static inline void add_item(struct lks_scheduler *scheduler, uint32_t worker, uint64_t command,
+                            uint32_t what)
 {
+    struct lks_early *early = scheduler->early;
     struct early_queue *queue = &early->queues[worker];
-    const uint64_t at = queue->filled & early->mask;
-    queue->items[at] = item;
-    queue->tickets[at] = ticket;
+    queue->items[queue->filled & early->mask] = (struct item){
+        .command = command, .what = what, .ticket = (uint32_t)scheduler->head};
     queue->filled++;
     early->to_wake |= UINT64_C(1) << worker;
 }
@@ -52,8 +52,7 @@ static void call_meeting(struct lks_scheduler *scheduler, uint64_t workers, uint
                           memory_order_relaxed);
     atomic_store_explicit(&meeting->done, false, memory_order_relaxed);
     for (uint64_t left = workers; left != 0; left &= left - 1) {
-        add_item(early, (uint32_t)__builtin_ctzll(left), scheduler->head,
-                 (struct item){.what = ITEM_MEETING, .meeting = at});
+        add_item(scheduler, (uint32_t)__builtin_ctzll(left), 0, ITEM_MEETING);
     }
     lks_counter_add(&scheduler->synchronised, 1);
 }
@@ -83,8 +82,7 @@ static inline void place_one(struct lks_scheduler *scheduler, uint64_t command,
         }
         worker = in_turn(early, plan->workers);
     }
-    add_item(early, worker, scheduler->head,
-             (struct item){.command = command, .what = route->what});
+    add_item(scheduler, worker, command, route->what);
 }
 
 /* A command of several classes meets all that any of them names: whatever conflicts with it has a
@@ -104,11 +102,10 @@ static void place_several(struct lks_scheduler *scheduler, uint64_t command,
     if (same) {
         place_one(scheduler, command, first);
     } else if (count == 0) { /* it touches nothing: anywhere, at any time, but not out of turn */
-        add_item(early, in_turn(early, (UINT64_C(1) << lks_scheduler_active(scheduler)) - 1),
-                 scheduler->head, (struct item){.command = command, .what = ITEM_SEVERAL});
+        add_item(scheduler, in_turn(early, (UINT64_C(1) << lks_scheduler_active(scheduler)) - 1),
+                 command, ITEM_SEVERAL);
     } else if (single(workers)) {
-        add_item(early, (uint32_t)__builtin_ctzll(workers), scheduler->head,
-                 (struct item){.command = command, .what = ITEM_SEVERAL});
+        add_item(scheduler, (uint32_t)__builtin_ctzll(workers), command, ITEM_SEVERAL);
     } else {
         call_meeting(scheduler, workers, command);
     }
@@ -167,8 +164,10 @@ static void early_advance(struct lks_scheduler *scheduler)
         /* Acquire: with the release store in lks_early_set_done; what was executed is visible. */
         queue->done_seen = atomic_load_explicit(&queue->done, memory_order_acquire);
         if (queue->done_seen != queue->filled) {
-            const uint64_t ticket = queue->tickets[queue->done_seen & early->mask];
-            low = ticket < low ? ticket : low;
+            const uint32_t ticket = queue->items[queue->done_seen & early->mask].ticket;
+            /* Its low half says it all: it lies less than a window behind head. */
+            const uint32_t behind = (uint32_t)scheduler->head - ticket;
+            low = scheduler->head - behind < low ? scheduler->head - behind : low;
         }
     }
     LKS_ASSERT(low >= scheduler->low);
@@ -262,7 +261,7 @@ static inline bool run_item(struct lks_scheduler *scheduler, struct lks_worker *
         }
     }
     if ((item->what & ITEM_MEETING) != 0) {
-        return meet(scheduler, worker, item->meeting);
+        return meet(scheduler, worker, item->ticket & scheduler->early->mask);
     }
     lks_worker_execute(worker, item->command);
     return true;
@@ -325,14 +324,12 @@ const struct lks_engine lks_early_engine = {
 static int queue_new(struct early_queue *queue, uint32_t window, uint32_t components)
 {
     queue->items = calloc(window, sizeof *queue->items);
-    queue->tickets = calloc(window, sizeof *queue->tickets);
     queue->away = calloc(components, sizeof *queue->away);
     queue->counted = calloc(components, sizeof *queue->counted);
     queue->packets = calloc(PACKETS, sizeof *queue->packets);
-    return queue->items == NULL || queue->tickets == NULL || queue->away == NULL ||
-                   queue->counted == NULL || queue->packets == NULL
-               ? -ENOMEM
-               : 0;
+    const bool all = queue->items != NULL && queue->away != NULL && queue->counted != NULL &&
+                     queue->packets != NULL;
+    return all ? 0 : -ENOMEM;
 }
 
 static int routes_new(struct lks_early *early)
@@ -391,7 +388,6 @@ void lks_early_free(struct lks_early *early)
     }
     for (uint32_t i = 0; i < early->queues_count; i++) {
         free(early->queues[i].items);
-        free(early->queues[i].tickets);
         free(early->queues[i].away);
         free(early->queues[i].counted);
         free(early->queues[i].packets);

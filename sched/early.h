@@ -34,7 +34,7 @@
 struct item {
     uint64_t command;
     uint32_t what;
-    uint32_t meeting; /* its place in `meetings` */
+    uint32_t ticket; /* its low half; of a meeting it is also the place in `meetings` */
 };
 
 /* A command for which all workers of `workers` meet; the last one to come executes it. */
@@ -71,7 +71,6 @@ struct early_queue {
     _Alignas(64) struct item *items; /* [window] */
     /* The dispatcher's. */
     _Alignas(64) uint64_t filled;
-    uint64_t *tickets;    /* [window], by position */
     uint64_t done_seen;
     _Alignas(64) _Atomic uint64_t tail; /* dispatcher: published up to here */
     _Alignas(64) _Atomic uint64_t done; /* worker: all below is executed, what is away included */

@@ -1,6 +1,7 @@
 /*
  * Whatever the scheduler and the number of workers, state and replies equal those of executing the
- * commands one by one. Workers are threads. Arguments: how many runs (60), and the first seed.
+ * commands one by one. Workers are threads. Arguments: how many workloads (60, each under one of
+ * the schedulers; a number given: each under all), and the first seed.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,6 +18,7 @@
 #define RUNS 60u
 
 static uint32_t runs = RUNS;
+static bool under_all;
 static uint64_t first_seed = 1;
 
 static const enum lks_scheduler_kind parallel[] = {LKS_EARLY, LKS_LATE, LKS_HYBRID, LKS_ADAPTIVE};
@@ -35,7 +37,10 @@ static void threads__random_workloads__equal_sequential(void **state)
 {
     (void)state;
     for (uint32_t i = 0; i < runs; i++) {
-        equal_run(first_seed + i, parallel[i % LKS_COUNT_OF(parallel)], false, look);
+        const uint32_t first = i % LKS_COUNT_OF(parallel);
+        for (uint32_t k = 0; k < (under_all ? LKS_COUNT_OF(parallel) : 1); k++) {
+            equal_run(first_seed + i, parallel[(first + k) % LKS_COUNT_OF(parallel)], false, look);
+        }
     }
 }
 
@@ -57,6 +62,7 @@ int main(int argc, char **argv)
 {
     if (argc > 1) {
         runs = (uint32_t)strtoul(argv[1], NULL, 10);
+        under_all = true;
     }
     if (argc > 2) {
         first_seed = strtoull(argv[2], NULL, 10);
