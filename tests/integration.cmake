@@ -2,6 +2,12 @@
 # replica processes.
 lks_test(unit/support/test_linearizability.c lks_linearizability)
 
+lks_test(integration/bench_sched.c lks_base)
+target_compile_definitions(integration_bench_sched
+  PRIVATE LKS_BENCH_SCHED_BINARY="$<TARGET_FILE:lockstep-bench-sched>")
+add_dependencies(integration_bench_sched lockstep-bench-sched)
+set_tests_properties(integration/bench_sched PROPERTIES LABELS integration)
+
 add_executable(lockstep-load support/load.c)
 target_link_libraries(lockstep-load PRIVATE lks_base PkgConfig::HIREDIS Threads::Threads)
 

@@ -8,6 +8,7 @@
 
 #include "sched/scheduler.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct lks_load_options {
@@ -26,11 +27,14 @@ struct lks_load_options {
     uint32_t classes;
 };
 
+/* A command of one key is one cache line. */
 struct lks_load_entry {
-    lks_access words[LKS_ACCESS_MAX];
+    _Alignas(64) uint32_t count;
     uint32_t keys[LKS_ACCESS_MAX];
-    uint32_t count;
+    lks_access words[LKS_ACCESS_MAX];
 };
+_Static_assert(offsetof(struct lks_load_entry, words) + sizeof(lks_access) <= 64,
+               "what a command of one key needs");
 
 struct lks_load;
 

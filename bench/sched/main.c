@@ -3,6 +3,8 @@
  * execution and the rivals. Without options for one measurement it runs the suite.
  */
 #include "bench/sched/measure.h"
+#include "bench/sched/plot.h"
+#include "bench/sched/suite.h"
 #include "sched/topology.h"
 
 #include <argp.h>
@@ -15,6 +17,9 @@ struct arguments {
     struct lks_measure_options measure;
     const char *workload; /* a name for the table */
     const char *json;
+    const char *suite; /* a group; NULL: all */
+    const char *plots;
+    double floor_speedup; /* of the same workload; 0: not measured */
     bool one;
     bool quick;
     bool topology;
@@ -26,6 +31,7 @@ enum option_key {
     OPTION_SEVERAL, OPTION_ACCESSES, OPTION_COMMANDS, OPTION_LOG, OPTION_CLASSES, OPTION_REPEATS,
     OPTION_LIST, OPTION_WINDOW, OPTION_LANES, OPTION_HELP, OPTION_NO_STEAL, OPTION_PIN,
     OPTION_IN_TURNS, OPTION_JSON, OPTION_QUICK, OPTION_TOPOLOGY, OPTION_DRAW,
+    OPTION_SUITE, OPTION_PLOTS,
 };
 
 static const struct argp_option options[] = {
@@ -51,7 +57,11 @@ static const struct argp_option options[] = {
     {"commands", OPTION_COMMANDS, "N", 0, "commands in a run", 2},
     {"log", OPTION_LOG, "N", 0, "entries of the prepared log, a power of two (1024)", 2},
     {"repeats", OPTION_REPEATS, "N", 0, "pairs of runs (9)", 2},
-    {"json", OPTION_JSON, "FILE", 0, "write all measurements as an array; - is standard output", 2},
+    {"json", OPTION_JSON, "FILE", OPTION_ARG_OPTIONAL,
+     "write all measurements as an array; without a file to standard output, instead of the table",
+     2},
+    {"suite", OPTION_SUITE, "GROUP", 0, "this group of workloads alone", 2},
+    {"plots", OPTION_PLOTS, "DIR", 0, "draw a figure of each group as SVG, by gnuplot", 2},
     {"quick", OPTION_QUICK, NULL, 0, "a short suite", 2},
     {"topology", OPTION_TOPOLOGY, NULL, 0, "print which thread would run where, and end", 2},
     {"draw", OPTION_DRAW, "FILE", 0, "with --topology: draw it as SVG as well", 2},
@@ -121,7 +131,15 @@ static error_t parse(int key, char *text, struct argp_state *state)
     case OPTION_REPEATS:
         measure->repeats = number(state, "repeats", text, LKS_MEASURE_REPEATS_MAX);
         break;
-    case OPTION_JSON: arguments->json = text; break;
+    case OPTION_JSON: arguments->json = text == NULL ? "-" : text; break;
+    case ARGP_KEY_ARG: /* --json FILE is taken for --json=FILE */
+        if (arguments->json == NULL || strcmp(arguments->json, "-") != 0) {
+            return ARGP_ERR_UNKNOWN;
+        }
+        arguments->json = text;
+        break;
+    case OPTION_SUITE: arguments->suite = text; break;
+    case OPTION_PLOTS: arguments->plots = text; break;
     case OPTION_QUICK: arguments->quick = true; break;
     case OPTION_TOPOLOGY: arguments->topology = true; break;
     case OPTION_DRAW: arguments->draw = text; break;
@@ -146,144 +164,128 @@ static void check(const struct arguments *arguments)
 
 static bool first_in_json = true;
 
+static const char *truth(bool value)
+{
+    return value ? "true" : "false";
+}
+
 static void print_json(FILE *to, const struct arguments *a, const struct lks_measurement *m)
 {
+    const struct lks_load_options *load = &a->load;
     (void)fprintf(to,
-                  "%s\n  {\"scheduler\": \"%s\", \"origin\": \"%s\", \"workload\": \"%s\", "
-                  "\"workers\": %u, \"lanes\": %u, \"help\": %s, \"steal\": %s, \"cost_ns\": %u, "
-                  "\"keys\": %u, \"accesses\": %u, \"writes\": %u, \"conflict\": %u, "
+                  "%s\n  {\"scheduler\": \"%s\", \"workload\": \"%s\", \"workers\": %u, "
+                  "\"lanes\": %u, \"cost_ns\": %u, \"conflict\": %u, \"ns_per_command\": %.2f, "
+                  "\"speedup\": %.3f, \"equal\": %s,\n   ",
+                  first_in_json ? "[" : ",", a->measure.contestant->name, a->workload,
+                  a->measure.workers, a->measure.lanes == 0 ? 1 : a->measure.lanes, load->cost_ns,
+                  load->conflict_percent, m->ns_per_command, m->speedup, truth(m->equal));
+    (void)fprintf(to,
+                  "\"origin\": \"%s\", \"help\": %s, \"steal\": %s, \"in_turns\": %s, "
+                  "\"commands\": %llu, \"keys\": %u, \"accesses\": %u, \"writes\": %u, "
                   "\"several\": %u, \"skew\": %u, \"zipf\": %.2f, \"list\": %u, "
-                  "\"sequential_ns\": %.2f, \"ns_per_command\": %.2f, \"cpu_ns_per_command\": "
-                  "%.2f, \"overhead_ns\": %.2f, \"wall_overhead_ns\": %.2f, \"speedup\": %.3f, "
-                  "\"best_ns\": %.2f, \"overhead_best_ns\": %.2f, \"stolen\": %llu, \"equal\": %s}",
-                  first_in_json ? "[" : ",", a->measure.contestant->name,
-                  a->measure.contestant->origin, a->workload, a->measure.workers,
-                  a->measure.lanes == 0 ? 1 : a->measure.lanes, a->measure.help ? "true" : "false",
-                  a->measure.no_steal ? "false" : "true", a->load.cost_ns, a->load.keys,
-                  a->load.accesses, a->load.write_percent, a->load.conflict_percent,
-                  a->load.several_percent, a->load.skew_percent, a->load.zipf, a->load.list,
-                  m->sequential_ns, m->ns_per_command, m->cpu_ns_per_command, m->overhead_ns,
-                  m->wall_overhead_ns, m->speedup, m->best_ns, m->overhead_best_ns,
-                  (unsigned long long)m->stolen,
-                  m->equal ? "true" : "false");
+                  "\"stolen\": %llu,\n   ",
+                  a->measure.contestant->origin, truth(a->measure.help),
+                  truth(!a->measure.no_steal), truth(a->measure.in_turns),
+                  (unsigned long long)load->commands, load->keys, load->accesses,
+                  load->write_percent, load->several_percent, load->skew_percent, load->zipf,
+                  load->list, (unsigned long long)m->stolen);
+    (void)fprintf(to,
+                  "\"sequential_ns\": %.2f, \"cpu_ns_per_command\": %.2f, \"overhead_ns\": %.2f, "
+                  "\"overhead_best_ns\": %.2f, \"wall_overhead_ns\": %.2f, "
+                  "\"wall_overhead_best_ns\": %.2f, \"best_ns\": %.2f, \"floor_speedup\": %.3f}",
+                  m->sequential_ns, m->cpu_ns_per_command, m->overhead_ns, m->overhead_best_ns,
+                  m->wall_overhead_ns, m->wall_overhead_best_ns, m->best_ns, a->floor_speedup);
     first_in_json = false;
 }
 
-static void print_head(void)
+static void print_head(FILE *to)
 {
-    (void)printf("%-16s %-12s %-22s %3s %5s %10s %10s %10s %10s %10s %8s %s\n", "scheduler",
-                 "origin", "workload", "w", "cost", "seq ns", "wall ns", "cpu ns", "overhead",
-                 "ovh best", "speedup", "equal");
+    (void)fprintf(to, "%-16s %-12s %-28s %3s %5s %9s %9s %9s %9s %9s %9s %8s %6s %s\n", "scheduler",
+                  "origin", "workload", "w", "cost", "seq ns", "wall ns", "cpu ovh", "cpu best",
+                  "wall ovh", "wall best", "speedup", "floor", "equal");
 }
 
-static bool measure_one(const struct arguments *a, FILE *json)
+static void print_row(FILE *to, const struct arguments *a, const struct lks_measurement *m)
 {
-    struct lks_load *load = lks_load_new(&a->load);
-    struct lks_measurement m;
-    lks_measure(load, &a->measure, &m);
-    lks_load_free(load);
-    char name[24];
+    char name[40];
     (void)snprintf(name, sizeof name, "%s%s%s", a->measure.contestant->name,
                    a->measure.help ? "+help" : "", a->measure.no_steal ? "-steal" : "");
-    (void)printf("%-16s %-12s %-22s %3u %5u %10.1f %10.1f %10.1f %10.1f %10.1f %8.2f %s\n", name,
-                 a->measure.contestant->origin, a->workload, a->measure.workers, a->load.cost_ns,
-                 m.sequential_ns, m.ns_per_command, m.cpu_ns_per_command, m.overhead_ns,
-                 m.overhead_best_ns, m.speedup,
-                 m.equal ? "yes" : "NO");
-    (void)fflush(stdout);
-    if (json != NULL) {
-        print_json(json, a, &m);
+    (void)fprintf(to,
+                  "%-16s %-12s %-28s %3u %5u %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f %8.2f %6.2f %s\n",
+                  name, a->measure.contestant->origin, a->workload, a->measure.workers,
+                  a->load.cost_ns, m->sequential_ns, m->ns_per_command, m->overhead_ns,
+                  m->overhead_best_ns, m->wall_overhead_ns, m->wall_overhead_best_ns, m->speedup,
+                  a->floor_speedup, m->equal ? "yes" : "NO");
+    (void)fflush(to);
+}
+
+static bool measure_one(struct arguments *a, FILE *json, struct lks_measurement *m)
+{
+    struct lks_load *load = lks_load_new(&a->load);
+    lks_measure(load, &a->measure, m);
+    lks_load_free(load);
+    if (strcmp(a->measure.contestant->name, "floor") == 0) {
+        a->floor_speedup = m->speedup;
     }
-    return m.equal;
+    if (json != stdout) {
+        print_row(stdout, a, m);
+    }
+    if (json != NULL) {
+        print_json(json, a, m);
+    }
+    return m->equal;
 }
 
 /* ---- the suite ---- */
 
-struct row {
-    const char *workload;
-    const char *schedulers; /* names, with blanks around each */
-    uint32_t workers;
-    bool help;
-    bool no_steal;
-    struct lks_load_options load; /* fields that are 0 keep their defaults */
-};
-
-#define EVERY \
-    " early late hybrid adaptive cbase lock-free-graph early-barriers openmp tbb-flow-graph floor "
-
-static const struct row suite[] = {
-    {"single class", " early late hybrid adaptive ", 1, false, false, {.commands = 4000000}},
-    {"single class", EVERY, 2, false, false, {.commands = 1000000}},
-    {"0.1 us", EVERY, 2, false, false, {.commands = 1000000, .cost_ns = 100}},
-    {"1 us", EVERY, 2, false, false, {.commands = 200000, .cost_ns = 1000}},
-    {"1 us, 5% conflict", EVERY, 2, false, false,
-     {.commands = 200000, .cost_ns = 1000, .conflict_percent = 5}},
-    {"1 us, 5% conflict", " early late hybrid ", 1, true, false,
-     {.commands = 200000, .cost_ns = 1000, .conflict_percent = 5}},
-    {"1 us, 100% conflict", " early late hybrid adaptive ", 2, false, false,
-     {.commands = 200000, .cost_ns = 1000, .conflict_percent = 100}},
-    {"100% conflict", " adaptive late ", 2, false, false,
-     {.commands = 2000000, .conflict_percent = 100}},
-    {"5 us", " early late hybrid adaptive openmp floor ", 2, false, false,
-     {.commands = 60000, .cost_ns = 5000}},
-    {"50 us", " early late hybrid adaptive openmp floor ", 2, false, false,
-     {.commands = 6000, .cost_ns = 50000}},
-    {"several classes 20%", " early late hybrid early-barriers ", 2, false, false,
-     {.commands = 200000, .cost_ns = 1000, .several_percent = 20}},
-    {"zipf 0.99, 50% reads", " early late hybrid adaptive openmp floor ", 2, false, false,
-     {.commands = 200000, .cost_ns = 1000, .zipf = 0.99, .write_percent = 50}},
-    {"4 keys", " late hybrid openmp ", 2, false, false,
-     {.commands = 200000, .cost_ns = 1000, .accesses = 4}},
-    {"90% in one's, 2% writes", " early ", 2, false, false,
-     {.commands = 200000, .cost_ns = 1000, .skew_percent = 90, .write_percent = 2}},
-    {"90% in one's, 2% writes", " early ", 2, false, true,
-     {.commands = 200000, .cost_ns = 1000, .skew_percent = 90, .write_percent = 2}},
-    {"list 1k, 5% writes", " early late adaptive openmp floor ", 2, false, false,
-     {.commands = 60000, .list = 1000, .write_percent = 5}},
-    {"list 10k, 5% writes", " early late adaptive openmp floor ", 2, false, false,
-     {.commands = 3000, .list = 10000, .write_percent = 5}},
-    {"1M keys, cold", " early late hybrid ", 2, false, false,
-     {.commands = 1000000, .keys = 1u << 20, .log_entries = 1u << 18}},
-};
-
-static void take(struct arguments *a, const struct row *row, bool quick)
+/* One value of a row: everyone that it names, the floor first. */
+static bool run_point(const struct arguments *defaults, const struct lks_suite_row *row, uint32_t i,
+                      FILE *json, struct lks_plots *plots)
 {
-    const struct lks_load_options *from = &row->load;
-    struct lks_load_options *to = &a->load;
-    a->workload = row->workload;
-    a->measure.workers = row->workers;
-    a->measure.help = row->help;
-    a->measure.no_steal = row->no_steal;
-    to->commands = quick ? from->commands / 10 : from->commands;
-    to->cost_ns = from->cost_ns;
-    to->conflict_percent = from->conflict_percent;
-    to->several_percent = from->several_percent;
-    to->skew_percent = from->skew_percent;
-    to->zipf = from->zipf;
-    to->list = from->list;
-    to->write_percent = from->write_percent == 0 ? to->write_percent : from->write_percent;
-    to->accesses = from->accesses == 0 ? to->accesses : from->accesses;
-    to->keys = from->keys == 0 ? to->keys : from->keys;
-    to->log_entries = from->log_entries == 0 ? to->log_entries : from->log_entries;
-}
-
-static bool run_suite(const struct arguments *defaults, FILE *json)
-{
+    struct arguments a = *defaults;
+    struct lks_suite_point point = {.load = a.load, .measure = a.measure};
+    lks_suite_point_at(row, i, a.quick, &point);
+    a.load = point.load;
+    a.measure = point.measure;
+    a.workload = point.workload;
     bool equal = true;
-    for (size_t i = 0; i < sizeof suite / sizeof suite[0]; i++) {
-        for (const struct lks_contestant *c = lks_contestants; c->name != NULL; c++) {
-            char name[32];
-            (void)snprintf(name, sizeof name, " %s ", c->name);
-            if (strstr(suite[i].schedulers, name) == NULL) {
-                continue;
-            }
-            struct arguments a = *defaults;
-            take(&a, &suite[i], defaults->quick);
+    for (const struct lks_contestant *c = lks_contestants; c->name != NULL; c++) {
+        struct lks_measurement m;
+        if (lks_suite_has(row, c->name)) {
             a.measure.contestant = c;
-            equal &= measure_one(&a, json);
+            equal &= measure_one(&a, json, &m);
+            lks_plots_add(plots, row, point.at, c, m.ns_per_command);
         }
     }
     return equal;
+}
+
+static bool run_suite(const struct arguments *a, FILE *json)
+{
+    struct lks_plots *plots = a->plots == NULL ? NULL : lks_plots_new(a->plots);
+    bool equal = true;
+    bool any = false;
+    for (const struct lks_suite_row *row = lks_suite; row->group != NULL; row++) {
+        if (a->suite != NULL && strcmp(a->suite, row->group) != 0) {
+            continue;
+        }
+        any = true;
+        for (uint32_t i = 0; i < row->count || (i == 0 && row->knob == LKS_KNOB_NONE); i++) {
+            equal &= run_point(a, row, i, json, plots);
+        }
+    }
+    if (!any) {
+        (void)fprintf(stderr, "--suite %s: there is no such group; there are", a->suite);
+        const char *last = "";
+        for (const struct lks_suite_row *row = lks_suite; row->group != NULL; row++) {
+            (void)fprintf(stderr, "%s%s", strcmp(row->group, last) == 0 ? "" : " ",
+                          strcmp(row->group, last) == 0 ? "" : row->group);
+            last = row->group;
+        }
+        (void)fprintf(stderr, "\n");
+        exit(2);
+    }
+    return (plots == NULL || lks_plots_draw(plots) == 0) && equal;
 }
 
 static int print_topology(const struct arguments *arguments)
@@ -313,7 +315,10 @@ int main(int argc, char **argv)
 {
     const struct argp argp = {
         options, parse, NULL,
-        "Measures the schedulers alone, from a prepared log, in pairs with sequential execution.",
+        "Measures the schedulers alone, from a prepared log, in pairs with sequential execution.\v"
+        "Columns: nanoseconds a command. cpu ovh: processor time of all threads less that of "
+        "sequential execution; wall ovh: wall time times cores, less the same; best: of all "
+        "runs. floor: what threads that share nothing gain in the same minute.",
         NULL, NULL, NULL};
     struct arguments arguments = {
         .load = {.commands = 200000, .log_entries = 1024, .keys = 1024, .accesses = 1,
@@ -325,6 +330,10 @@ int main(int argc, char **argv)
         return 2;
     }
     check(&arguments);
+    if (arguments.one && (arguments.plots != NULL || arguments.suite != NULL)) {
+        (void)fprintf(stderr, "--scheduler measures one: --plots and --suite are of the suite\n");
+        return 2;
+    }
     if (arguments.topology) {
         return print_topology(&arguments);
     }
@@ -336,14 +345,18 @@ int main(int argc, char **argv)
             return 2;
         }
     }
-    print_head();
-    const bool equal = arguments.one ? measure_one(&arguments, json)
-                                     : run_suite(&arguments, json);
+    if (json != stdout) {
+        print_head(stdout);
+    }
+    struct lks_measurement m;
+    const bool good = arguments.one ? measure_one(&arguments, json, &m)
+                                    : run_suite(&arguments, json);
     if (json != NULL) {
         (void)fprintf(json, "\n]\n");
-        if (json != stdout) {
-            (void)fclose(json);
+        if ((json == stdout ? fflush(json) : fclose(json)) != 0) {
+            (void)fprintf(stderr, "%s: not all could be written\n", arguments.json);
+            return 2;
         }
     }
-    return equal ? 0 : 1;
+    return good ? 0 : 1;
 }

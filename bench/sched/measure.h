@@ -11,7 +11,7 @@
 
 struct lks_contestant {
     const char *name;
-    const char *origin; /* "ours", "re-creation", "library" */
+    const char *origin; /* "ours", "re-creation", "library", "compiler", "floor" */
     /* One of ours, or a rival's function. */
     enum lks_scheduler_kind kind;
     void (*rival)(struct lks_load *load, uint32_t workers);
@@ -40,6 +40,7 @@ struct lks_measurement {
     double overhead_best_ns; /* least processor time of all runs, less the least sequential one */
     double overhead_ns;   /* processor time of a pair's run less that of its sequential one */
     double wall_overhead_ns; /* wall time x cores used, less the sequential wall time */
+    double wall_overhead_best_ns; /* the same of the shortest run of each */
     double speedup;       /* median of the pairs' ratios */
     bool equal;           /* state and replies, in every run */
     uint64_t stolen;      /* in the last run */
