@@ -436,16 +436,6 @@ int lks_ingress_pop(struct lks_ingress_consumer *consumer, struct lks_ingress_co
     return damaged(consumer); /* two skips, one behind the other */
 }
 
-bool lks_ingress_waits(const struct lks_ingress_consumer *consumer)
-{
-    if (!consumer->open) {
-        return false;
-    }
-    const uint64_t word = lks_word_read(&own_words(consumer->fabric, consumer->peer)->tail);
-    return consumer->taken != consumer->available ||
-           lines_beyond(word, consumer->epoch, consumer->available) != 0;
-}
-
 int lks_ingress_return_credits(struct lks_ingress_consumer *consumer)
 {
     if (!consumer->open || consumer->taken - consumer->returned < CREDIT_LINES) {

@@ -136,9 +136,6 @@ bool lks_ingress_waits(const struct lks_ingress_consumer *consumer);
  */
 int lks_ingress_pop(struct lks_ingress_consumer *consumer, struct lks_ingress_command *command);
 
-/* Whether _pop would find something. Reads one word. */
-bool lks_ingress_waits(const struct lks_ingress_consumer *consumer);
-
 /* Gives credits back if enough have come together; call it after a batch of _pop. 0, or what
  * posting said (-LKS_EBUSY: the next call tries again). */
 int lks_ingress_return_credits(struct lks_ingress_consumer *consumer);
