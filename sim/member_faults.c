@@ -7,25 +7,44 @@
 
 #include "base/clock.h"
 #include "node/members.h"
+#include "sim/administrator.h"
+
+#define ELSEWHERE_PPM 100000u
+
+/* Now and then the administrator asks somebody who follows, and has to be told where to go; or who
+ * still believes that it leads, and then it is as with any other leader. */
+static uint32_t choose_asked(struct lks_sim_faults *faults, uint32_t leader)
+{
+    const uint32_t drawn =
+        1 + (uint32_t)lks_sim_random_below(&faults->random, faults->options.replicas);
+    const bool elsewhere = lks_sim_random_chance(&faults->random, ELSEWHERE_PPM);
+    return elsewhere && lks_sim_process_state(faults->options.processes[drawn]) == LKS_SIM_RUNNING
+               ? drawn
+               : leader;
+}
 
 static bool ask(struct lks_sim_faults *faults, uint32_t leader,
                 const struct lks_member_request *request)
 {
-    struct lks_sim_process *process = faults->options.processes[leader];
-    struct lks_error err;
-    const int rc = lks_replica_change_members(lks_sim_process_replica(process), request, &err);
+    const uint32_t asked = choose_asked(faults, leader);
+    struct lks_sim_process *process = faults->options.processes[asked];
+    struct lks_replica *replica = lks_sim_process_replica(process);
+    char answer[LKS_SIM_ADMINISTRATOR_TEXT_MAX];
+    const bool under_way =
+        lks_sim_administrator_asks(replica, asked, request, &faults->random, answer);
     lks_sim_trace_note(faults->options.trace, lks_sim_timeline_now(faults->options.timeline),
-                       leader, "is asked to %s replica %u: %s",
+                       asked, "is asked to %s replica %u: %s",
                        request->action == LKS_MEMBER_ADD       ? "add"
                        : request->action == LKS_MEMBER_PROMOTE ? "promote"
                        : request->action == LKS_MEMBER_REMOVE  ? "remove"
                                                                : "hand over to",
-                       request->id, rc >= 0 ? "yes" : lks_error_text(rc));
+                       request->id, under_way ? "yes" : answer);
+    lks_sim_administrator_looks(replica, asked, &faults->random);
     /* With one voter left, the change has committed by now, and who was removed may hear so
      * before the leader's next step. */
     lks_sim_process_observe(process);
     lks_sim_process_wake(process);
-    return rc == 0;
+    return under_way;
 }
 
 /* Nobody may still take it for a member: then its old journal means nothing. */

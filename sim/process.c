@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "node/hello.h"
+#include "sim/administrator.h"
 #include "sim/area.h"
 #include "sim/fabric.h"
 #include "sim/heap.h"
@@ -212,6 +213,17 @@ static void on_reply(void *ctx, uint64_t cookie, const void *reply, size_t bytes
                                       cookie, reply, bytes);
 }
 
+/* The connection that asked is told; nobody waits for it. */
+static void on_member_change(void *ctx, uint64_t cookie, int status, const char *why)
+{
+    (void)cookie;
+    const struct lks_sim_process *process = ctx;
+    char text[LKS_SIM_ADMINISTRATOR_TEXT_MAX];
+    lks_sim_administrator_told(status, why, text);
+    lks_sim_trace_note(process->options.trace, now_of(process), process->options.replica,
+                       "change of members: %s", text);
+}
+
 static void on_applied(void *ctx, const struct lks_sim_executed *executed)
 {
     const struct lks_sim_process *process = ctx;
@@ -412,6 +424,7 @@ static int make_replica(struct lks_sim_process *process, struct lks_error *err)
         .scheduler = lks_sim_workers_draw(&process->workers, profile->workers_max),
         .log_sink = &process->log,
         .on_reply = on_reply,
+        .on_member_change = on_member_change,
         .ctx = process,
     };
     if (medium_of(process)->slow) {

@@ -1,7 +1,7 @@
 /* Workers that the seed moves; see workers.h. */
 #include "sim/workers.h"
 
-#include "base/assert.h"
+#include "sim/administrator.h"
 
 #define STREAMS UINT64_C(0x736368000)
 #define STANDING_PPM 300000u
@@ -34,10 +34,7 @@ static void change(struct lks_sim_workers *workers, struct lks_replica *replica)
     const enum lks_scheduler_kind kind =
         (enum lks_scheduler_kind)lks_sim_random_below(&workers->random, LKS_ADAPTIVE);
     const uint32_t some = (uint32_t)lks_sim_random_below(&workers->random, workers->count + 1);
-    struct lks_error err = {0};
-    const int rc =
-        lks_replica_set_scheduler(replica, kind, kind == LKS_LATE ? some : 0, &err);
-    LKS_ASSERT(rc == 0);
+    lks_sim_administrator_schedules(replica, kind, kind == LKS_LATE ? some : 0);
 }
 
 int lks_sim_workers_step(struct lks_sim_workers *workers, struct lks_replica *replica)
