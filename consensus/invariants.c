@@ -16,6 +16,10 @@ void lks_core_check_invariants(const struct lks_core *core)
     /* Members that have committed stay in force or are followed by younger ones. */
     LKS_ASSERT(view->members.number >= core->committed.number);
     LKS_ASSERT((view->members.voters & view->members.learners) == 0);
+    /* Who is removed is not named by younger ones of its own log. */
+    LKS_ASSERT(!view->removed || core->no_member_number >= view->members.number ||
+               ((view->members.voters | view->members.learners) &
+                1u << core->options.replica) == 0);
 
     const bool seeks = view->role == LKS_CORE_ADOPTING || view->role == LKS_CORE_LEADER;
     if (seeks) {

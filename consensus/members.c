@@ -40,11 +40,21 @@ static bool alike(const struct lks_members *a, const struct lks_members *b)
     return a->number == b->number && a->voters == b->voters && a->learners == b->learners;
 }
 
-/* A peer that members which have committed name no longer: it may not have heard. */
+/*
+ * Whether members that have committed since may say something else: a change is appended when the
+ * one before has committed, so of those in the own log all but the last have, may they not be
+ * applied yet (after a start the node applies again from the base on).
+ */
+static bool is_outdated(const struct lks_core *core, uint64_t number)
+{
+    return number + 1 < core->view.members.number;
+}
+
+/* A peer that the youngest members which have committed do not name: it may not have heard. */
 void lks_members_tell(struct lks_core *core, uint32_t peer)
 {
     if (core->committed.voters == 0 || (named(&core->committed) & 1u << peer) != 0 ||
-        !core->peers[peer].connected) {
+        !core->peers[peer].connected || is_outdated(core, core->committed.number)) {
         return;
     }
     struct lks_message *message = lks_core_send(core, peer, LKS_MESSAGE_PREVOTE_REPLY);
@@ -61,14 +71,15 @@ static uint64_t at_least(uint64_t number)
 /*
  * That members of this number name this replica, or do not. It is removed if the youngest that did
  * are older than the youngest that do not. (One that joins hears first that it is no member.) One
- * that may have forgotten cannot judge: its log may end before the entry that added it again.
+ * that may have forgotten cannot judge: its log may end before the entry that added it again. Nor
+ * do members judge that are older than one which has committed: that may name it again.
  */
 static void note_own(struct lks_core *core, uint64_t number, bool member)
 {
     if (member) {
         core->member_number = greater(core->member_number, number);
         core->was_member = true;
-    } else {
+    } else if (!is_outdated(core, number)) {
         core->no_member_number = greater(core->no_member_number, number);
     }
     core->view.removed = core->was_member && !core->view.amnesiac &&
@@ -83,13 +94,12 @@ static void note_committed(struct lks_core *core, const struct lks_members *memb
                    alike(members, &core->committed));
         return;
     }
-    const uint8_t gone = named(&core->committed) & (uint8_t)~named(members);
     core->committed = *members;
     note_own(core, members->number,
              (named(members) & 1u << core->options.replica) != 0);
-    for (uint32_t p = 1; p <= core->options.replicas; p++) {
-        if ((gone & 1u << p) != 0 && lks_core_is_peer(core, p) && !core->peers[p].path_open) {
-            lks_members_tell(core, p);
+    LKS_QUORUM_EACH (p, core->met) {
+        if (!core->peers[p].path_open) {
+            lks_members_tell(core, p); /* also who went earlier: older members told nothing */
         }
     }
 }

@@ -12,6 +12,8 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
+
 #include "base/error.h"
 
 #define VOTERS_12 0x06
@@ -312,6 +314,103 @@ static void change__removal_reached_only_the_removed__is_found_there(void **stat
     rig_free(rig);
 }
 
+/* 3 was a voter, was removed (2), is back as a learner (3), with a new journal; the log from its
+ * base on begins where it was a voter still. 4 removes it again, but stands only in the logs of 1
+ * and 3. Then 2 and 3 start anew, 2 leads instead of 1, and takes 4 over. Nothing commits yet. */
+static struct rig *led_by_2_that_replays(void)
+{
+    struct rig *rig = members_cluster(4, VOTERS_123);
+    members_add(rig, 1, 4);
+    rig_advance(rig, 2 * RIG_HEARTBEAT);
+    const uint64_t first = rig_view(rig, 1)->members.end_offset / RIG_ENTRY;
+    rig_snapshot(rig, 1, first);
+    members_remove(rig, 1, 3);
+    rig_advance(rig, 2 * RIG_HEARTBEAT);
+    assert_true(rig_view(rig, 3)->removed);
+    rig_lose_journal(rig, 3);
+    rig_settle(rig);
+    members_add(rig, 1, 3);
+    rig_settle(rig);
+    members_come_back(rig, 3);
+    rig_advance(rig, 4 * RIG_HEARTBEAT);
+    assert_false(rig_view(rig, 3)->amnesiac);
+    assert_false(rig_view(rig, 3)->removed);
+    assert_int_equal(rig_view(rig, 3)->base.index, first);
+    rig->nodes[1].sides[2].hold_path = true;
+    members_remove(rig, 1, 3);
+    rig_settle(rig);
+    rig_crash(rig, 2);
+    rig_crash(rig, 3);
+    const struct lks_core_event unfit = {.kind = LKS_EVENT_FITNESS, .status = -ENOSPC};
+    rig_event(rig, 1, &unfit);
+    rig_advance(rig, 2 * RIG_TIMEOUT);
+    members_come_back(rig, 3);
+    members_come_back(rig, 2);
+    rig->nodes[2].hold_work = 1 + LKS_EFFECT_PERSIST_LOG;
+    rig_advance(rig, 3 * RIG_TIMEOUT);
+    return rig;
+}
+
+static void told__members_older_than_one_that_has_committed__is_not_removed(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_2_that_replays();
+    assert_int_equal(rig_view(rig, 2)->role, LKS_CORE_LEADER);
+    assert_int_equal(rig_view(rig, 2)->members.number, 4);
+    assert_int_equal(rig->nodes[2].members_applied, 3); /* and so did not speak of 2 */
+    assert_int_equal(rig_view(rig, 3)->members.number, 4);
+    assert_false(rig_view(rig, 3)->removed);
+    const struct lks_message message = {.kind = LKS_MESSAGE_PREVOTE_REPLY,
+                                        .flags = LKS_MESSAGE_NOT_MEMBER,
+                                        .members_number = 2};
+    const struct lks_core_event event = {
+        .kind = LKS_EVENT_MESSAGE, .peer = 4, .message = &message};
+    rig_event(rig, 3, &event); /* (a replica that knows no younger ones might) */
+    assert_false(rig_view(rig, 3)->removed);
+    rig->nodes[2].hold_work = 0;
+    rig_advance(rig, RIG_HEARTBEAT);
+    assert_true(rig_view(rig, 2)->members_committed);
+    assert_true(rig_view(rig, 3)->removed);
+    rig_free(rig);
+}
+
+/* 2 replays three changes while a fourth stands in its log: it is silent about 3, which the first
+ * of them removed, until it has come to the last that has committed. */
+static void told__by_one_that_replays__hears_it_in_the_end(void **state)
+{
+    (void)state;
+    struct rig *rig = members_cluster(5, VOTERS_123);
+    rig_block(rig, 1, 3);
+    rig_crash(rig, 3);
+    rig_settle(rig);
+    members_remove(rig, 1, 3);
+    rig_settle(rig);
+    members_add(rig, 1, 4);
+    rig_settle(rig);
+    members_remove(rig, 1, 4);
+    rig_advance(rig, 2 * RIG_TIMEOUT);
+    rig_block(rig, 3, 4);
+    rig_block(rig, 3, 5);
+    rig->nodes[1].sides[2].hold_path = true;
+    members_add(rig, 1, 5);
+    rig_settle(rig);
+    rig_crash(rig, 2);
+    const struct lks_core_event unfit = {.kind = LKS_EVENT_FITNESS, .status = -ENOSPC};
+    rig_event(rig, 1, &unfit);
+    rig_advance(rig, 2 * RIG_TIMEOUT);
+    members_come_back(rig, 2);
+    members_come_back(rig, 3);
+    assert_int_equal(rig->nodes[2].members_applied, 0);
+    assert_false(rig_view(rig, 3)->removed);
+    rig->nodes[2].sides[3].hold_ctl = true; /* whatever 3 asks */
+    rig->nodes[2].hold_work = 1 + LKS_EFFECT_PERSIST_LOG;
+    rig_advance(rig, 3 * RIG_TIMEOUT);
+    assert_int_equal(rig_view(rig, 2)->members.number, 4);
+    assert_int_equal(rig->nodes[2].members_applied, 3);
+    assert_true(rig_view(rig, 3)->removed);
+    rig_free(rig);
+}
+
 static void learner__without_a_leader__never_stands(void **state)
 {
     (void)state;
@@ -345,6 +444,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(change__leader_dies_and_it_reached_a_follower__is_adopted),
         cmocka_unit_test(change__leader_dies_and_nobody_has_it__is_overwritten),
         cmocka_unit_test(change__removal_reached_only_the_removed__is_found_there),
+        cmocka_unit_test(told__members_older_than_one_that_has_committed__is_not_removed),
+        cmocka_unit_test(told__by_one_that_replays__hears_it_in_the_end),
         cmocka_unit_test(learner__without_a_leader__never_stands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
