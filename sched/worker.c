@@ -13,6 +13,7 @@
 #define SPINS_PER_LOOK 32
 /* A queue that is longer than this is worth waking somebody who may steal from it. */
 #define BACKLOG_WORTH_A_THIEF 8u
+#define MUCH 4u /* of the window: a quarter */
 
 static bool work_once(struct lks_worker *worker)
 {
@@ -43,18 +44,44 @@ static bool spin(struct lks_worker *worker, uint64_t until_ns)
     return false;
 }
 
+/* Whether the window is mostly taken by what waits at other workers: then the dispatcher, awake,
+ * would find room for little, and take a processor from one of them. Whoever has it comes here in
+ * its turn. */
+static bool others_have_much(const struct lks_worker *worker)
+{
+    const struct lks_scheduler *scheduler = worker->scheduler;
+    /* Acquire: as in work_once. */
+    const struct lks_engine *engine =
+        atomic_load_explicit(&scheduler->engine, memory_order_acquire);
+    uint64_t depth = 0;
+    for (uint32_t i = 0; i < scheduler->options.workers; i++) {
+        depth += i == worker->id ? 0 : engine->depth(scheduler, i);
+    }
+    return depth >= scheduler->window / MUCH;
+}
+
+static void tell_dispatcher(const struct lks_worker *worker)
+{
+    /* Of two that run out at once, the later one sees that the other has nothing: each has this
+     * fence between the store that says so and its look at the other. */
+    lks_wake_fence();
+    if (!others_have_much(worker)) {
+        lks_dispatcher_wake(worker->scheduler);
+    }
+}
+
 static void wait_for_work(struct lks_worker *worker)
 {
     const uint64_t begun_ns = lks_clock_monotonic_ns();
     /* Relaxed, and release below: see idle_ns_of in scheduler.c, which reads both. */
     atomic_store_explicit(&worker->idle_since_ns, begun_ns, memory_order_relaxed);
-    lks_dispatcher_wake(worker->scheduler);
+    tell_dispatcher(worker);
     if (!spin(worker, begun_ns + worker->scheduler->options.spin_ns)) {
         lks_park_announce(&worker->parked);
         if (work_once(worker) || stopped(worker)) {
             lks_park_cancel(&worker->parked);
         } else {
-            lks_dispatcher_wake(worker->scheduler);
+            tell_dispatcher(worker);
             lks_counter_add(&worker->parks, 1);
             lks_park_wait(&worker->parked, SLEEP_LONGEST_NS);
         }
