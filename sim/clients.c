@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "lockstep/session.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -11,6 +12,10 @@
 #define RETRY_MIN_NS (LKS_NS_PER_MS)
 #define RETRY_MAX_NS (8 * LKS_NS_PER_MS)
 #define MOVE_PPM 200000u /* how often a refused client tries another replica */
+#define LEASE_MS 2000u
+#define OPEN_COOKIE (UINT64_C(1) << 63) /* and the client's id; else a command's number ... */
+#define ATTEMPT_SHIFT 32                /* ... and behind both the client's attempt */
+#define ATTEMPT_MASK UINT64_C(0xFFFFFF)
 #define RESERVED_MAX 256u /* kept back for the commands after the faults; a quarter at most */
 
 struct client {
@@ -23,6 +28,16 @@ struct client {
     bool ticking; /* the next call is on the timeline */
     bool expected; /* is owed an answer to a command called after lks_sim_clients_expect */
     bool again;    /* the next command is `lost` once more */
+    /* Of one with a session: what has no answer is sent again, in order, under another attempt;
+     * answers to earlier attempts are not heard. */
+    bool sessioned;
+    bool opening;
+    bool repeating; /* what is under way is to be sent again */
+    bool watching;  /* the end of its patience is on the timeline */
+    uint64_t attempt;
+    uint64_t session; /* 0: none yet */
+    uint64_t nonce[2];
+    uint64_t sequences;
     struct lks_sim_operation lost; /* the newest that became unknown */
 };
 
@@ -31,6 +46,7 @@ struct call {
     uint32_t client;
     bool under_way;
     bool late; /* called after lks_sim_clients_expect */
+    uint64_t sequence; /* in the client's session; 0: it has none */
 };
 
 struct lks_sim_clients {
@@ -126,10 +142,26 @@ static void forget(struct client *client, uint64_t number)
     record(clients, client, GIVEN_UP, number);
 }
 
-/* All that a client has under way becomes unknown, and it goes on elsewhere. */
-static void give_up(struct client *client)
+/* What a client with a session has under way is to be sent again; but for reads: of two answers to
+ * one number nobody could tell which state each had seen. */
+static void repeat_soon(struct client *client)
 {
     static const struct lks_sim_delay retry = {.min_ns = RETRY_MIN_NS, .max_ns = RETRY_MAX_NS};
+    struct lks_sim_clients *clients = client->clients;
+    for (uint64_t number = clients->oldest; number <= clients->numbers; number++) {
+        const struct call *call = &clients->calls[number];
+        if (call->client == client->id && call->under_way && call->sequence == 0) {
+            forget(client, number);
+        }
+    }
+    client->attempt = (client->attempt + 1) & ATTEMPT_MASK;
+    client->opening = false;
+    client->repeating = true;
+    tick_after(client, &retry);
+}
+
+static void forget_all(struct client *client)
+{
     struct lks_sim_clients *clients = client->clients;
     while (clients->oldest <= clients->numbers && !clients->calls[clients->oldest].under_way) {
         clients->oldest++;
@@ -142,6 +174,20 @@ static void give_up(struct client *client)
             client->again = true;
         }
     }
+}
+
+/* All that a client has under way becomes unknown, and it goes on elsewhere. One with a session
+ * goes on with the same. */
+static void give_up(struct client *client)
+{
+    static const struct lks_sim_delay retry = {.min_ns = RETRY_MIN_NS, .max_ns = RETRY_MAX_NS};
+    struct lks_sim_clients *clients = client->clients;
+    if (client->sessioned) {
+        move_elsewhere(client);
+        repeat_soon(client);
+        return;
+    }
+    forget_all(client);
     client->again = client->again && lks_sim_random_chance(&clients->random,
                                                            clients->options.profile->again_ppm);
     move_elsewhere(client);
@@ -199,6 +245,181 @@ static void refused(struct client *client, uint64_t number, bool up)
     tick_after(client, &retry);
 }
 
+/* ---- sessions ------------------------------------------------------------------------------- */
+
+static void lose_patience_at_all(void *ctx, uint64_t unused)
+{
+    struct client *client = ctx;
+    (void)unused;
+    client->watching = false;
+    if (client->opening || client->under_way > 0) {
+        give_up(client);
+    }
+}
+
+static void watch(struct client *client)
+{
+    struct lks_sim_clients *clients = client->clients;
+    if (!client->watching) {
+        client->watching = true;
+        lks_sim_timeline_post(
+            clients->options.timeline,
+            now_of(clients) +
+                lks_sim_random_delay(&clients->random, &clients->options.profile->patience),
+            lose_patience_at_all, client, 0);
+    }
+}
+
+/* True: taken by the replica. */
+static bool send_bytes(struct client *client, const uint8_t *bytes, size_t count, uint64_t cookie)
+{
+    struct lks_sim_clients *clients = client->clients;
+    int status = 0;
+    const bool up =
+        clients->options.submit(clients->options.ctx, client->replica, bytes, count,
+                                cookie | client->attempt << ATTEMPT_SHIFT, &status);
+    if (up && status == 0) {
+        watch(client);
+        return true;
+    }
+    if (!up || lks_sim_random_chance(&clients->random, MOVE_PPM)) {
+        move_elsewhere(client);
+    }
+    repeat_soon(client);
+    return false;
+}
+
+static void open_session(struct client *client)
+{
+    const struct lks_session_header header = {.mark = LKS_SESSION_MARK,
+                                              .kind = LKS_SESSION_OPEN,
+                                              .lease_ms = LEASE_MS,
+                                              .nonce = {client->nonce[0], client->nonce[1]}};
+    client->opening = true; /* before: the answer may come from inside the call */
+    (void)send_bytes(client, (const uint8_t *)&header, sizeof header, OPEN_COOKIE | client->id);
+}
+
+static void draw_session(struct client *client)
+{
+    struct lks_sim_random *random = &client->clients->random;
+    client->session = 0;
+    client->sequences = 0;
+    client->nonce[0] = lks_sim_random_below(random, UINT64_MAX);
+    client->nonce[1] = lks_sim_random_below(random, UINT64_MAX);
+}
+
+/* Sends a call that was given a sequence, or a read. */
+static bool send_call(struct client *client, uint64_t number)
+{
+    struct lks_sim_clients *clients = client->clients;
+    uint8_t bytes[sizeof(struct lks_session_header) + LKS_SIM_COMMAND_BYTES_MAX];
+    const struct lks_session_header header = {.mark = LKS_SESSION_MARK,
+                                              .kind = LKS_SESSION_CALL,
+                                              .nonce = {client->nonce[0], client->nonce[1]},
+                                              .id = client->session,
+                                              .sequence = clients->calls[number].sequence};
+    const size_t before = header.sequence != 0 ? sizeof header : 0;
+    memcpy(bytes, &header, before);
+    const size_t count = lks_sim_operation_encode(
+        &clients->options.history->calls[number].operation, number, bytes + before);
+    return send_bytes(client, bytes, before + count, number);
+}
+
+static void repeat_all(struct client *client)
+{
+    struct lks_sim_clients *clients = client->clients;
+    const uint64_t last = clients->numbers;
+    client->repeating = false;
+    for (uint64_t number = clients->oldest; number <= last; number++) {
+        const struct call *call = &clients->calls[number];
+        if (call->client == client->id && call->under_way) {
+            clients->counts.repeated++;
+            if (!send_call(client, number)) {
+                return;
+            }
+        }
+    }
+}
+
+/* The session has expired, by a clock that jumped: nobody knows what became of its calls. */
+static void lose_session(struct client *client)
+{
+    client->clients->counts.sessions_lost++;
+    forget_all(client);
+    draw_session(client);
+    repeat_soon(client);
+}
+
+/* The status in a session's answer. */
+static unsigned status_of(const void *reply, size_t bytes)
+{
+    LKS_ASSERT(bytes >= 8);
+    return (unsigned)(((const char *)reply)[5] - '0');
+}
+
+static void opened(struct lks_sim_clients *clients, uint64_t cookie, const void *reply,
+                   size_t bytes)
+{
+    struct client *client = &clients->clients[cookie & UINT32_MAX];
+    if (!client->opening || (cookie >> ATTEMPT_SHIFT & ATTEMPT_MASK) != client->attempt) {
+        return;
+    }
+    if (bytes == 0) {
+        give_up(client);
+        return;
+    }
+    client->opening = false;
+    LKS_ASSERT(status_of(reply, bytes) == LKS_SESSION_STATUS_OK);
+    client->session =
+        strtoull((const char *)reply + LKS_SESSION_OK_PREFIX_BYTES + 1, NULL, 10);
+    tick_after(client, &clients->options.profile->think);
+}
+
+/* What a session answered a call; true: here is the service's own answer. */
+static bool unwrap(struct client *client, uint64_t number, const void **reply, size_t *bytes)
+{
+    switch (status_of(*reply, *bytes)) {
+    case LKS_SESSION_STATUS_OK:
+        *reply = (const char *)*reply + LKS_SESSION_OK_PREFIX_BYTES;
+        *bytes -= LKS_SESSION_OK_PREFIX_BYTES;
+        return true;
+    case LKS_SESSION_STATUS_UNKNOWN:
+        lose_session(client);
+        return false;
+    case LKS_SESSION_STATUS_GAP:
+        repeat_soon(client);
+        return false;
+    default:
+        LKS_ASSERT(status_of(*reply, *bytes) == LKS_SESSION_STATUS_REPLY_LOST);
+        lks_sim_commands_acknowledged(client->clients->options.commands, number);
+        forget(client, number);
+        tick_after(client, &client->clients->options.profile->think);
+        return false;
+    }
+}
+
+/* True: this call's time was used for its session. */
+static bool tend_session(struct client *client)
+{
+    if (!client->sessioned || client->opening) {
+        return client->opening;
+    }
+    if (client->session == 0) {
+        open_session(client);
+        return true;
+    }
+    if (client->repeating) {
+        repeat_all(client);
+        if (!client->repeating) {
+            tick_after(client, &client->clients->options.profile->think);
+        }
+        return true;
+    }
+    return false;
+}
+
+/* ---- calling -------------------------------------------------------------------------------- */
+
 /* Returns the number of the command that was called. */
 static uint64_t call_one(struct client *client)
 {
@@ -216,6 +437,11 @@ static uint64_t call_one(struct client *client)
     client->under_way++;
     clients->counts.called++;
     record(clients, client, CALLED, number);
+    if (client->sessioned) {
+        clients->calls[number].sequence =
+            lks_sim_operation_is_read(&operation) ? 0 : ++client->sequences;
+        return send_call(client, number) ? number : 0;
+    }
     const size_t count = lks_sim_operation_encode(&operation, number, bytes);
     int status = 0;
     const bool up = clients->options.submit(clients->options.ctx, client->replica, bytes, count,
@@ -234,7 +460,7 @@ static void call_next(void *ctx, uint64_t unused)
     struct lks_sim_clients *clients = client->clients;
     const struct lks_sim_clients_profile *profile = clients->options.profile;
     client->ticking = false;
-    if (!may_call(client)) {
+    if (tend_session(client) || !may_call(client)) {
         return; /* _expect goes on, if anything does */
     }
     if (client->under_way >= (client->open ? LKS_SIM_WINDOW_MAX : profile->window)) {
@@ -247,10 +473,12 @@ static void call_next(void *ctx, uint64_t unused)
     if (number == 0) {
         return;
     }
-    lks_sim_timeline_post(clients->options.timeline,
-                          now_of(clients) +
-                              lks_sim_random_delay(&clients->random, &profile->patience),
-                          lose_patience, clients, number);
+    if (!client->sessioned) {
+        lks_sim_timeline_post(clients->options.timeline,
+                              now_of(clients) +
+                                  lks_sim_random_delay(&clients->random, &profile->patience),
+                              lose_patience, clients, number);
+    }
     tick_after(client, &profile->think);
 }
 
@@ -275,6 +503,11 @@ struct lks_sim_clients *lks_sim_clients_new(const struct lks_sim_clients_options
         client->open = lks_sim_random_chance(&clients->random, options->profile->open_ppm);
         client->replica = (id - 1) % options->replicas + 1;
         connect(client);
+        if (options->profile->sessions_ppm > 0) { /* (others draw what they always drew) */
+            client->sessioned =
+                lks_sim_random_chance(&clients->random, options->profile->sessions_ppm);
+            draw_session(client);
+        }
         tick_after(client, &options->profile->think);
     }
     return clients;
@@ -288,22 +521,30 @@ void lks_sim_clients_free(struct lks_sim_clients *clients)
 void lks_sim_clients_replied(struct lks_sim_clients *clients, uint64_t cookie, const void *reply,
                              size_t bytes)
 {
-    LKS_ASSERT(cookie > 0 && cookie <= clients->numbers);
-    struct call *call = &clients->calls[cookie];
-    if (!call->under_way) {
+    if ((cookie & OPEN_COOKIE) != 0) {
+        opened(clients, cookie, reply, bytes);
+        return;
+    }
+    const uint64_t number = cookie & UINT32_MAX;
+    LKS_ASSERT(number > 0 && number <= clients->numbers);
+    struct call *call = &clients->calls[number];
+    struct client *client = &clients->clients[call->client];
+    if (!call->under_way || cookie >> ATTEMPT_SHIFT != client->attempt) {
         return; /* the client has given up: the outcome stays unknown to it */
     }
-    struct client *client = &clients->clients[call->client];
     if (bytes == 0) {
         give_up(client); /* the port ends the connection: nobody will ever know */
         return;
     }
+    if (call->sequence != 0 && !unwrap(client, number, &reply, &bytes)) {
+        return;
+    }
     struct lks_sim_answer answer;
     lks_sim_answer_read(&answer, reply, bytes);
-    lks_sim_history_return(clients->options.history, (uint32_t)cookie, &answer, now_of(clients));
-    record(clients, client, ANSWERED, cookie);
-    if (!lks_sim_operation_is_read(&clients->options.history->calls[cookie].operation)) {
-        lks_sim_commands_acknowledged(clients->options.commands, cookie);
+    lks_sim_history_return(clients->options.history, (uint32_t)number, &answer, now_of(clients));
+    record(clients, client, ANSWERED, number);
+    if (!lks_sim_operation_is_read(&clients->options.history->calls[number].operation)) {
+        lks_sim_commands_acknowledged(clients->options.commands, number);
     }
     call->under_way = false;
     client->under_way--;

@@ -3,7 +3,8 @@
  * records what it was told. A command without an answer, because its gateway died or was too
  * slow, may or may not have happened; the client goes on elsewhere, with the same words again or
  * with others. A closed client calls again some time after an answer; an open one calls when its
- * time comes, whatever is still under way. One thread.
+ * time comes, whatever is still under way. A client with a session (docs/client-protocol.md) sends
+ * what has no answer again elsewhere, as the client library does, until it has one. One thread.
  */
 #ifndef LKS_SIM_CLIENTS_H
 #define LKS_SIM_CLIENTS_H
@@ -31,6 +32,7 @@ struct lks_sim_clients_profile {
     uint32_t commands_max;     /* in all; below LKS_SIM_COMMANDS_MAX */
     uint32_t filler_bytes_max; /* at most LKS_SIM_FILLER_BYTES_MAX */
     uint32_t open_ppm;         /* how many clients are open */
+    uint32_t sessions_ppm;     /* how many clients have sessions */
     uint32_t again_ppm;        /* how often what became unknown is called again, as a new command */
 };
 
@@ -73,6 +75,8 @@ struct lks_sim_clients_counts {
     uint64_t refused;
     uint64_t unknown; /* given up, or the connection broke */
     uint64_t again;   /* unknown ones whose words were called again */
+    uint64_t repeated; /* sent again in a session */
+    uint64_t sessions_lost;
 };
 void lks_sim_clients_counts(const struct lks_sim_clients *clients,
                             struct lks_sim_clients_counts *counts);

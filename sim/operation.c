@@ -6,6 +6,7 @@
 #include "services/kv/hash.h"
 #include "sim/service.h"
 
+#include <endian.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -218,7 +219,7 @@ size_t lks_sim_operation_encode(const struct lks_sim_operation *operation, uint6
     const struct lks_kv_arguments arguments = {.items = words,
                                                .count = write_words(operation, buffer, words),
                                                .value_bytes_max = LKS_SIM_VALUE_BYTES_MAX};
-    const struct lks_sim_envelope envelope = {.number = number,
+    const struct lks_sim_envelope envelope = {.number = htobe64(number),
                                               .partitions = partitions_of(operation)};
     struct lks_reply reply;
     lks_reply_init(&reply);

@@ -405,6 +405,15 @@ static void shape_long(struct lks_sim_profile *profile, struct lks_sim_random *r
 }
 
 /* Members come and go. Half of the seeds: little else goes wrong, so that there are many. */
+/* Clients that send again elsewhere what has no answer; many do so before it could have come. */
+static void shape_sessions(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    shape_chaos(profile, random);
+    profile->clients.sessions_ppm = 800000;
+    profile->clients.patience = (struct lks_sim_delay){.min_ns = 2 * MS, .max_ns = 200 * MS};
+    profile->clients.window = 4;
+}
+
 static void shape_members(struct lks_sim_profile *profile, struct lks_sim_random *random)
 {
     shape_chaos(profile, random);
@@ -496,6 +505,8 @@ static const struct {
     {"members", "chaos while members are added, promoted and removed", 6, shape_members},
     {"workers", "chaos on replicas that execute by different schedulers and workers", 4,
      shape_workers},
+    {"sessions", "chaos; clients on the fabric repeat elsewhere what has no answer", 4,
+     shape_sessions},
     {"storm", "slow paths full of writes, while they break and leaders change", 2, shape_storm},
     {"untrusted-fence", "a storm in which REVOKED comes early: violations must be found", 0,
      shape_untrusted},

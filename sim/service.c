@@ -6,7 +6,9 @@
 #include "services/kv/hash.h"
 #include "services/kv/kv.h"
 #include "services/kv/state.h"
+#include "services/sessions/sessions.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +68,7 @@ static struct lks_command unwrap(const struct lks_command *command,
     struct lks_command inner = *command;
     LKS_ASSERT(command->bytes > sizeof *envelope);
     memcpy(envelope, command->data, sizeof *envelope);
+    envelope->number = be64toh(envelope->number);
     inner.data = (const uint8_t *)command->data + sizeof *envelope;
     inner.bytes = command->bytes - sizeof *envelope;
     return inner;
@@ -201,7 +204,8 @@ static uint64_t service_hash(void *opaque, uint32_t partition)
     return state->hashes[partition];
 }
 
-const struct lks_service lks_sim_service = {
+/* What executes: each command in its envelope, so that what a session lets pass is seen. */
+static const struct lks_service g_inner = {
     .abi = LKS_SERVICE_ABI,
     .name = "kv",
     .partitions = LKS_KV_PARTITIONS,
@@ -221,4 +225,43 @@ const struct lks_service lks_sim_service = {
     .restore_chunk = service_restore_chunk,
     .restore_end = service_restore_end,
     .hash = service_hash,
+};
+
+/* ---- sessions around it ---------------------------------------------------------------------- */
+
+static int open_sessions(void **opened, const struct lks_service_options *options)
+{
+    return lks_client_sessions_open(&g_inner, opened, options);
+}
+
+static void sessions_footprint(const void *data, size_t bytes, struct lks_footprint *footprint)
+{
+    lks_client_sessions_footprint(&g_inner, data, bytes, footprint);
+}
+
+static bool sessions_is_read(const void *data, size_t bytes)
+{
+    return lks_client_sessions_is_read(&g_inner, data, bytes);
+}
+
+const struct lks_service lks_sim_service = {
+    .abi = LKS_SERVICE_ABI,
+    .name = "kv",
+    .partitions = LKS_KV_PARTITIONS,
+    .open = open_sessions,
+    .close = lks_client_sessions_close,
+    .apply = lks_client_sessions_execute,
+    .read = lks_client_sessions_read,
+    .is_read = sessions_is_read,
+    .footprint = sessions_footprint,
+    .tick = lks_client_sessions_tick,
+    .next_expiry_ns = lks_client_sessions_next_expiry_ns,
+    .snapshot_begin = lks_client_sessions_snapshot_begin,
+    .snapshot_step = lks_client_sessions_snapshot_step,
+    .snapshot_end = lks_client_sessions_snapshot_end,
+    .snapshot_kept = lks_client_sessions_snapshot_kept,
+    .restore_begin = lks_client_sessions_restore_begin,
+    .restore_chunk = lks_client_sessions_restore_chunk,
+    .restore_end = lks_client_sessions_restore_end,
+    .hash = lks_client_sessions_partition_hash,
 };

@@ -1,7 +1,8 @@
 /*
  * The replicated service of the simulator: the key-value service as it is, with an envelope
  * around each command, so that checkers see what every replica really executes, and know which
- * partitions' hashes may have changed. One thread.
+ * partitions' hashes may have changed. Around all stand sessions of clients, as in the product:
+ * the envelope lies inside a session's command. One thread.
  */
 #ifndef LKS_SIM_SERVICE_H
 #define LKS_SIM_SERVICE_H
@@ -12,7 +13,8 @@
 
 /* Stands before the bytes of a command. */
 struct lks_sim_envelope {
-    uint64_t number;     /* never used twice in a run */
+    uint64_t number;     /* never used twice in a run; big-endian: its first byte is 0, so that it
+                            is never taken for a session's command */
     uint64_t partitions; /* bit p: the command may change partition p */
 };
 
