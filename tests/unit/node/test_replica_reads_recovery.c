@@ -144,7 +144,7 @@ static void reads__between_commands_of_a_partition__see_those_before_them(void *
     rig_free(rig);
 }
 
-/* 1 leads, and 3 has not followed for some rings. It has a connection, but its grant does not arrive,
+/* 1 leads, and 3 has not followed for some rings. It has a connection, but its grant does not come,
  * so it is not told to install yet. */
 static struct rig *left_behind(void)
 {
@@ -179,7 +179,7 @@ static uint64_t newest_snapshot(const struct rig *rig, uint32_t id)
     return newest;
 }
 
-/* 3 reads, and writes behind that. What it installs ends, in one partition, with that very write. */
+/* 3 reads, and writes behind that. What it installs ends, in one partition, with that write. */
 static void read__own_write_behind_it_ends_what_is_installed__is_not_answered(void **state)
 {
     (void)state;
