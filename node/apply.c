@@ -11,6 +11,8 @@
 #include <inttypes.h>
 
 #define APPLY_PER_TURN_MAX 1024u
+/* Commands executed between two looks at the clock, at most. */
+#define LOOK_EVERY_MAX 16
 
 #ifdef LKS_TOUCH_CHECKS
 #define EACH_FOOTPRINT true /* accesses are checked against it */
@@ -186,12 +188,30 @@ static void note_passed(struct lks_replica *replica, const struct lks_entry *ent
     }
 }
 
+/* Executing has had its share of this turn of the loop, the steps of one time: half of a heartbeat,
+ * so that however long commands are the leader beats in time, and followers answer. One command at
+ * least is executed in each turn. (docs/scheduling.md, In the replica) */
+static bool is_out_of_time(struct lks_replica *replica)
+{
+    uint64_t (*const clock_ns)(void) = replica->options.clock_ns;
+    const uint64_t share_ns = replica->options.heartbeat_ns / 2;
+    return clock_ns != NULL && replica->executed_at_ns == replica->now_ns &&
+           clock_ns() >= replica->now_ns + share_ns;
+}
+
 /* Dispatches what has committed; returns entries. */
 static int go_on(struct lks_replica *replica)
 {
     const uint64_t limit = replica->view->commit_offset;
     int work = 0;
+    int look_at = 0;
     while (work < (int)APPLY_PER_TURN_MAX && may_go_on(replica, limit)) {
+        if (work == look_at) {
+            if (is_out_of_time(replica)) {
+                break;
+            }
+            look_at += work < 1 ? 1 : 3 * work < LOOK_EVERY_MAX ? 3 * work : LOOK_EVERY_MAX;
+        }
         struct lks_entry entry;
         struct lks_log_point cursor = replica->applied;
         if (lks_journal_next(replica->options.journal, &cursor, limit, &entry) != 0) {
@@ -208,6 +228,7 @@ static int go_on(struct lks_replica *replica)
         }
         const uint64_t begin = replica->applied.offset;
         replica->applied = cursor;
+        replica->executed_at_ns = replica->now_ns;
         work++;
         note_passed(replica, &entry, begin);
     }

@@ -77,8 +77,9 @@ struct lks_replica_options {
     /* The same for ranges of the snapshot area (lks_snapshots_persist); never more than one is
      * posted, ended by lks_replica_snapshot_persisted. */
     struct lks_persister snapshot_persister;
-    uint64_t (*clock_ns)(void);         /* for what `takeover` of the status says alone, finer than
-                                           a step; NULL: the time given to _step */
+    uint64_t (*clock_ns)(void);         /* the clock that gives _step its time, within a step: for
+                                           the times of a take-over, and to end a step that has
+                                           executed for long; NULL: the time given to _step */
     uint64_t (*realtime_clock_ns)(void); /* when another gateway's command was found, for the time
                                             that is logged with it; NULL: the time given to _step */
     const struct lks_log *log_sink;

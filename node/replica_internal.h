@@ -144,6 +144,7 @@ struct lks_replica {
     uint64_t log_place; /* of the control page within the log memory */
 
     uint64_t now_ns;
+    uint64_t executed_at_ns; /* now_ns when an entry was last dispatched */
     uint64_t realtime_ns;
     int fatal; /* negative: this replica must not go on; fatal_error says why */
     struct lks_error fatal_error;

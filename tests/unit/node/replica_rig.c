@@ -248,6 +248,7 @@ static void make_replica(struct rig *rig, struct rig_replica *self)
         .pending_bytes_max = PENDING_BYTES,
         .write_bytes_max = rig->options.write_bytes_max,
         .seed = self->id,
+        .clock_ns = rig->options.clock_ns,
         .realtime_clock_ns = rig->options.realtime_clock_ns,
         .scheduler = {.kind = rig->options.scheduler[self->id],
                       .workers = rig->options.workers[self->id],

@@ -33,6 +33,7 @@ struct rig_options {
     uint32_t partitions;      /* of the service; 0: 1 */
     uint32_t record_bytes;    /* of a command in a snapshot; 0: 8 */
     uint64_t (*realtime_clock_ns)(void); /* within a step; NULL: the step's */
+    uint64_t (*clock_ns)(void);          /* the same of the monotonic clock */
     uint32_t workers[LKS_REPLICAS_MAX + 1]; /* of each replica's scheduler, stepped by hand */
     enum lks_scheduler_kind scheduler[LKS_REPLICAS_MAX + 1];
 };

@@ -330,6 +330,33 @@ static void command__kinds_and_workers__are_taken_or_refused(void **state)
     rig_free(rig);
 }
 
+static const struct rig *g_slow; /* each command takes half of a heartbeat there */
+
+static uint64_t slow_clock_ns(void)
+{
+    return g_slow->now_ns + RIG_HEARTBEAT_NS / 2;
+}
+
+static void step__long_commands__ends_before_the_next_heartbeat(void **state)
+{
+    (void)state;
+    struct rig_options options = alone_options();
+    options.workers[1] = 0;
+    options.clock_ns = slow_clock_ns;
+    options.ring_bytes = UINT64_C(1) << 20;
+    struct rig *rig = rig_new(&options);
+    g_slow = rig;
+    (void)rig_lead(rig);
+    const uint32_t before = (uint32_t)rig_executed(rig, 1);
+    rig_submit_many(rig, 1, 64, 100);
+    rig_run(rig, 20 * RIG_TICK_NS);
+    const uint32_t executed = (uint32_t)rig_executed(rig, 1) - before;
+    assert_true(executed > 0 && executed <= 21); /* one each time, and not the whole batch */
+    rig_settle(rig);
+    assert_int_equal(rig_executed(rig, 1), before + 100);
+    rig_free(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -344,6 +371,7 @@ int main(void)
         cmocka_unit_test(set_scheduler__no_workers__says_how_to_get_some),
         cmocka_unit_test(set_scheduler__commands_under_way__waits_for_them),
         cmocka_unit_test(command__kinds_and_workers__are_taken_or_refused),
+        cmocka_unit_test(step__long_commands__ends_before_the_next_heartbeat),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
