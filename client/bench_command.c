@@ -7,6 +7,7 @@
 #include "bench/replicate.h"
 #include "client/bench_clients.h"
 #include "client/bench_endurance.h"
+#include "client/bench_execution.h"
 #include "client/bench_failover.h"
 #include "client/bench_recovery.h"
 #include "client/cluster_options.h"
@@ -21,6 +22,7 @@
 #define RECOVERY_PORT 17201u
 #define ENDURANCE_PORT 17301u
 #define CLIENT_PORT 17401u
+#define EXECUTION_PORT 17501u
 #define RECOVERY_VALUE_BYTES 1024u
 #define STATE_BYTES_MIN (UINT64_C(1) << 20)
 #define STATE_BYTES_MAX (UINT64_C(1) << 40)
@@ -36,6 +38,8 @@ struct bench_options {
     uint32_t pipelined;
     uint32_t rate;
     uint32_t spin_us;
+    uint32_t workers;
+    uint32_t stretch_ms;
     uint16_t port;
     uint64_t ring_bytes;
     uint64_t state_bytes;
@@ -76,6 +80,12 @@ static error_t parse_number(int key, const char *argument, struct argp_state *st
         return 0;
     case 'P':
         options->pipelined = (uint32_t)lks_cluster_number(state, "pipeline", argument, 1, 256);
+        return 0;
+    case 'w':
+        options->workers = (uint32_t)lks_cluster_number(state, "workers", argument, 1, 63);
+        return 0;
+    case 't':
+        options->stretch_ms = (uint32_t)lks_cluster_number(state, "time", argument, 10, 60000);
         return 0;
     case 'u':
         options->spin_us = (uint32_t)lks_cluster_number(state, "spin", argument, 0, 1000000);
@@ -390,6 +400,47 @@ static int client_command(int argc, char **argv)
     return finish("client", lks_bench_clients(&bench, &err), &err);
 }
 
+static int execution_command(int argc, char **argv)
+{
+    static const struct argp_option table[] = {
+        {"workers", 'w', "N", 0, "Of each replica (default 2)", 0},
+        {"rounds", 'r', "N", 0, "Of all loads and schedulers (default 5)", 0},
+        {"time", 't', "MS", 0, "Of one measurement (default 500)", 0},
+        {"keys", 'k', "N", 0, "Different ones, taken evenly (default 10000)", 0},
+        {"replicas", 'n', "N", 0, "1, 3, 5 or 7 (default 3)", 0},
+        {"port", 'p', "P", 0, "First client port (default 17501)", 0},
+        {"dir", 'd', "D", 0, "Where the clusters' folders are made (default /dev/shm)", 0},
+        {"json", 'j', NULL, 0, "One JSON object on the last line", 0},
+        {0},
+    };
+    static const struct argp argp = {
+        .options = table,
+        .parser = parse,
+        .doc = "Throughput of cheap (SET) and expensive commands (DEBUG BURN of 1, 5, 50 us) with "
+               "each scheduler, in turns with a cluster that has no workers.",
+    };
+    struct bench_options options = {.replicas = 3,
+                                    .workers = 2,
+                                    .rounds = 5,
+                                    .stretch_ms = 500,
+                                    .keys = 10000,
+                                    .port = EXECUTION_PORT,
+                                    .directory = "/dev/shm"};
+    (void)argp_parse(&argp, argc, argv, 0, NULL, &options);
+    const struct lks_bench_execution_options bench = {
+        .replicas = options.replicas,
+        .workers = options.workers,
+        .rounds = options.rounds,
+        .stretch_ms = options.stretch_ms,
+        .keys = options.keys,
+        .port = options.port,
+        .directory = options.directory,
+        .json = options.json,
+    };
+    struct lks_error err = {0};
+    return finish("execution", lks_bench_execution(&bench, &err), &err);
+}
+
 static int permission_command(int argc, char **argv)
 {
     static const struct argp_option table[] = {
@@ -430,6 +481,7 @@ int lks_bench_command(int argc, char **argv)
         "  failover   from the loss of the leader to the next acknowledged write\n"
         "  recovery   from the start of a filled cluster until it serves\n"
         "  endurance  a ring written many times over: memory and latency under snapshots\n"
+        "  execution  cheap and expensive commands with each scheduler\n"
         "  permission giving and taking write permission on an RDMA device\n"
         "Each has --help. Exit codes: 0 measured; 1 failed; 2 wrong arguments.\n";
     static const struct {
@@ -443,6 +495,7 @@ int lks_bench_command(int argc, char **argv)
         {"recovery", "lockstep bench recovery", recovery_command},
         {"permission", "lockstep bench permission", permission_command},
         {"endurance", "lockstep bench endurance", endurance_command},
+        {"execution", "lockstep bench execution", execution_command},
     };
     for (size_t i = 0; argc >= 2 && i < LKS_COUNT_OF(benches); i++) {
         if (strcmp(argv[1], benches[i].word) == 0) {

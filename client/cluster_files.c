@@ -106,6 +106,9 @@ int lks_cluster_new_config(struct lks_config *config, const struct lks_cluster_o
             made.entry_bytes_max = made.ring_bytes / 8;
         }
     }
+    made.scheduler = options->scheduler;
+    made.workers = options->workers;
+    made.debug_commands = options->debug_commands;
     if (options->snapshots_bytes != 0) {
         made.snapshots_bytes_max = options->snapshots_bytes;
     }

@@ -19,6 +19,9 @@ struct lks_cluster_options {
     uint16_t port;
     uint64_t ring_bytes;
     uint64_t snapshots_bytes; /* of the snapshot area, at most; no option for it */
+    enum lks_scheduler_kind scheduler; /* no options for these three either */
+    uint32_t workers;
+    bool debug_commands;
     enum lks_durability durability; /* AUTO unless durability_given */
     bool durability_given;
     enum lks_config_fabric fabric; /* SHM unless fabric_given */

@@ -193,6 +193,28 @@ static void client__both_ways__figures_of_each(void **state)
     }
 }
 
+static void execution__in_small__every_pair_is_measured(void **state)
+{
+    static const char *const kinds[] = {"sequential", "early", "late", "adaptive"};
+    struct fixture *fixture = *state;
+    const char *const words[] = {"execution", "--replicas", "1", "--rounds", "2", "--time", "20",
+                                 "--keys", "100", "--port", "19891", NULL};
+    bench(fixture, words);
+    assert_int_equal((int)figure(fixture, "workers"), 2);
+    const char *row = strstr(fixture->last, "\"rows\":[");
+    for (int i = 0; i < 16; i++) { /* 4 loads, 4 schedulers */
+        assert_non_null(row);
+        row = strstr(row + 1, "{\"load\":");
+        assert_non_null(row);
+        char kind[64];
+        snprintf(kind, sizeof kind, "\"scheduler\":\"%s\",\"reference_per_s\":", kinds[i % 4]);
+        const char *reference = strstr(row, kind);
+        assert_non_null(reference);
+        assert_true(strtod(reference + strlen(kind), NULL) > 0);
+        assert_true(strtod(strstr(reference, "\"per_s\":") + strlen("\"per_s\":"), NULL) > 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +226,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(recovery__small_state__is_served_in_time_order, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(client__both_ways__figures_of_each, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(execution__in_small__every_pair_is_measured, set_up,
+                                        tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
