@@ -42,16 +42,22 @@ void lks_leader_void_writes(struct peer *peer)
 }
 
 /*
- * How far the peer's ring may be written: what it keeps from its base on is never overwritten. An
- * established leader also leaves the reserve, as in its own ring: should the peer lead next, with
- * nobody near who knows what has committed, its base cannot move before its no-op has.
+ * How far the peer's ring may be written: what it keeps from its base on is never overwritten, and
+ * the reserve is left, as in the own ring: should the peer lead next, with nobody near who knows
+ * what has committed, its base cannot move before its no-op has. Only what leads to this term's
+ * no-op takes from the reserve, and the no-op itself, until it has committed.
  */
 static uint64_t write_limit(const struct lks_core *core, const struct peer *peer)
 {
-    const uint64_t tail = core->view.tail.offset;
-    const uint64_t reserve = core->view.established ? core->options.reserve_bytes : 0;
-    const uint64_t room = peer->base + core->options.ring_bytes - reserve;
-    return tail < room ? tail : room;
+    const struct lks_core_view *view = &core->view;
+    const uint64_t end = peer->base + core->options.ring_bytes;
+    uint64_t limit = end - core->options.reserve_bytes;
+    if (!view->established) {
+        const uint64_t noop = view->noop_offset != 0 ? view->noop_offset : view->tail.offset;
+        const uint64_t needed = noop < end ? noop : end;
+        limit = needed > limit ? needed : limit;
+    }
+    return view->tail.offset < limit ? view->tail.offset : limit;
 }
 
 /* A peer whose ring fills up publishes its base when that moves: look more often than each beat. */

@@ -164,6 +164,44 @@ static void elected__nobody_knows_the_commit__the_reserve_has_room(void **state)
     rig_free(rig);
 }
 
+/* Commands behind a no-op that has not committed yet; the reserve of the followers is not theirs. */
+static void write__commands_before_the_noop_commits__the_reserve_is_left(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1();
+    fill(rig, 1);
+    rig_snapshot(rig, 1, 9);
+    rig_coup(rig, 2);
+    rig_settle(rig);
+    assert_int_equal(rig_leader(rig), 2);
+    rig->nodes[2].sides[1].hold_ctl = rig->nodes[3].sides[1].hold_ctl = true;
+    rig_coup(rig, 1);
+    rig_settle(rig);
+    rig->nodes[1].hold_local = true; /* its vote is cast: only the no-op is still to come */
+    rig->nodes[2].sides[1].hold_ctl = rig->nodes[3].sides[1].hold_ctl = false;
+    rig_settle(rig);
+    rig->nodes[1].sides[2].hold_done = rig->nodes[1].sides[3].hold_done = true;
+    rig->nodes[1].hold_local = false;
+    rig_settle(rig);
+    assert_int_equal(rig_view(rig, 1)->role, LKS_CORE_LEADER);
+    fill(rig, 1);
+    assert_false(rig_view(rig, 1)->established);
+    assert_int_equal(rig_index(rig, 1), 9 + ROOM);
+    assert_int_equal(written(rig, 2), ROOM + 2); /* with two no-ops; not 16 */
+    rig->nodes[1].sides[2].hold_done = rig->nodes[1].sides[3].hold_done = false;
+    rig_settle(rig);
+    for (uint32_t p = 1; p <= 3; p++) {
+        rig_power_cut(rig, p, true);
+    }
+    rig_start(rig, 2);
+    rig_start(rig, 3);
+    rig_connect(rig, 2, 3);
+    rig_settle(rig);
+    rig_elect(rig, 2);
+    assert_int_equal(rig_index(rig, 2), ROOM + 3);
+    rig_free(rig);
+}
+
 /* Elections have used its reserve up. What a grantor knows to be committed makes room. */
 static void noop__ring_full__comes_when_the_base_has_moved(void **state)
 {
@@ -267,6 +305,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(base__passes_what_a_follower_lacks__it_is_granted_anew),
         cmocka_unit_test(elected__a_followers_ring_is_full__it_installs_first),
         cmocka_unit_test(elected__nobody_knows_the_commit__the_reserve_has_room),
+        cmocka_unit_test(write__commands_before_the_noop_commits__the_reserve_is_left),
         cmocka_unit_test(noop__ring_full__comes_when_the_base_has_moved),
         cmocka_unit_test(noop__ring_full_and_the_term_taken_elsewhere__leader_takes_the_next),
         cmocka_unit_test(adopt__own_ring_has_no_room__installs_first),
