@@ -164,7 +164,7 @@ static void elected__nobody_knows_the_commit__the_reserve_has_room(void **state)
     rig_free(rig);
 }
 
-/* Commands behind a no-op that has not committed yet; the reserve of the followers is not theirs. */
+/* Commands behind a no-op that has not committed yet: the followers' reserve is not for them. */
 static void write__commands_before_the_noop_commits__the_reserve_is_left(void **state)
 {
     (void)state;
