@@ -119,7 +119,7 @@ static bool write_script(const struct lks_plots *plots, const struct lks_suite_r
                   "set terminal svg size 720,480 dynamic background rgb 'white' font 'sans,13'\n"
                   "set output '%s'\nset title '%s'\nset xlabel '%s'\n"
                   "set ylabel 'commands a second'\nset format y '%%.1s%%c'\n"
-                  "set key outside right\nset grid\n%s",
+                  "set key below\nset grid\n%s",
                   figure, row->group, row->axis,
                   wide ? "set logscale xy\n" : "set yrange [0:*]\n");
     const char *before = "plot";
