@@ -208,10 +208,12 @@ bool lks_members_is_no_voter(const struct lks_core *core, uint32_t p, uint64_t n
            (core->committed.voters & 1u << p) == 0;
 }
 
+/* (Of members that younger ones have followed by now nothing is said: they may name it again.) */
 bool lks_members_is_removed(const struct lks_core *core, uint32_t p, uint64_t number)
 {
     return core->committed.voters != 0 && number <= core->committed.number &&
-           (named(&core->committed) & 1u << p) == 0;
+           (named(&core->committed) & 1u << p) == 0 &&
+           !is_outdated(core, core->committed.number);
 }
 
 /* A peer's word about this replica: what it says of itself as a leader, or of us as no member. */

@@ -191,7 +191,7 @@ static void note_passed(struct lks_replica *replica, const struct lks_entry *ent
 /* Executing has had its share of this turn of the loop, the steps of one time: half of a heartbeat,
  * so that however long commands are the leader beats in time, and followers answer. One command at
  * least is executed in each turn. (docs/scheduling.md, In the replica) */
-static bool is_out_of_time(struct lks_replica *replica)
+bool lks_replica_is_out_of_time(const struct lks_replica *replica)
 {
     uint64_t (*const clock_ns)(void) = replica->options.clock_ns;
     const uint64_t share_ns = replica->options.heartbeat_ns / 2;
@@ -207,7 +207,7 @@ static int go_on(struct lks_replica *replica)
     int look_at = 0;
     while (work < (int)APPLY_PER_TURN_MAX && may_go_on(replica, limit)) {
         if (work == look_at) {
-            if (is_out_of_time(replica)) {
+            if (lks_replica_is_out_of_time(replica)) {
                 break;
             }
             look_at += work < 1 ? 1 : 3 * work < LOOK_EVERY_MAX ? 3 * work : LOOK_EVERY_MAX;

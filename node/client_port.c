@@ -318,7 +318,13 @@ static void take(struct lks_client_port *port, uint32_t lane,
                    lks_session_is_command(record->data, record->bytes);
     struct lks_session_header header;
     port->counts.requests++;
-    if (!sound || (!read && !lks_session_decode(record->data, record->bytes, &header))) {
+    const bool decoded = !read && lks_session_decode(record->data, record->bytes, &header);
+    /* A read's answer may be of any length: no replica but the one that is asked may build it, and
+     * none again at each start. */
+    const bool logged_read = decoded && header.kind == LKS_SESSION_CALL &&
+                             backend->is_read((const uint8_t *)record->data + sizeof header,
+                                              record->bytes - sizeof header);
+    if (!sound || (!read && !decoded) || logged_read) {
         refuse(port, lane, record->sequence, LKS_CLIENT_SAID_MALFORMED);
         return;
     }

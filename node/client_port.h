@@ -21,7 +21,7 @@
 /* Bounds of one client: nothing more is taken from it there. */
 #define LKS_CLIENT_PORT_REQUESTS_MAX 128u /* without an answer */
 /* Answers that its ring has no room for; beyond, it is let go: it does not read. */
-#define LKS_CLIENT_PORT_HELD_BYTES_MAX (8u << 20)
+#define LKS_CLIENT_PORT_HELD_BYTES_MAX (33u << 20)
 
 /* What stands behind: the replica, or a fake in tests. As in struct lks_server_backend; no cookie
  * is one of the TCP port's. */

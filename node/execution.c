@@ -110,7 +110,9 @@ int lks_execution_init(struct lks_replica *replica, struct lks_error *err)
     execution->service = replica->options.service;
     execution->state = replica->service;
     execution->kind = execution->wanted = wanted->kind;
-    lks_utilisation_begin(&execution->utilisation, replica->now_ns);
+    lks_utilisation_begin(&execution->utilisation, replica->options.clock_ns != NULL
+                                                       ? replica->options.clock_ns()
+                                                       : replica->now_ns);
     execution->wake_fd = wanted->manual ? -1 : eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (!wanted->manual && execution->wake_fd < 0) {
         const int rc = -errno;

@@ -401,12 +401,13 @@ static int run_some(struct lks_replica *replica)
 {
     struct lks_recovery *recovery = &replica->recovery;
     uint32_t work = 0;
-    while (work < RUNS_PER_STEP_MAX) {
+    while (work < RUNS_PER_STEP_MAX && !(work > 0 && lks_replica_is_out_of_time(replica))) {
         struct lks_waiting_entry *waiting = lks_waiting_next(recovery->waiting);
         if (waiting == NULL) {
             break;
         }
         work++;
+        replica->executed_at_ns = replica->now_ns;
         if (waiting->read != NULL) {
             struct lks_read *read = waiting->read;
             lks_waiting_done(recovery->waiting, waiting);

@@ -371,7 +371,7 @@ int lks_replica_step(struct lks_replica *replica, uint64_t now_ns, uint64_t real
     work += watch_control_words(replica);
     for (int round = 0; round < ROUNDS_PER_STEP && replica->fatal == 0; round++) {
         work += send_what_waited(replica);
-        if (lks_replica_propose(replica) == 0) {
+        if (replica->fatal != 0 || lks_replica_propose(replica) == 0) {
             break;
         }
         work += 1 + lks_replica_poll_fabric(replica);

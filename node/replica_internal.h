@@ -334,6 +334,7 @@ struct lks_execution_command {
 
 /* apply.c */
 int lks_replica_apply(struct lks_replica *replica);
+bool lks_replica_is_out_of_time(const struct lks_replica *replica); /* for executing, this turn */
 /* What an entry's command touches, by the log; an entry without a footprint (of an older version,
  * or a very long command) touches as much as the service says of its bytes: false, it then
  * conflicts with all in execution. */

@@ -254,12 +254,32 @@ static void take_answer(struct lks_client *client, struct lks_client_call *call,
     }
 }
 
+/* A write given before it has no effect yet (it was refused): the read has to be asked again,
+ * behind it. Answers come in the order of requests, so otherwise the write's is here. */
+static bool is_too_early(struct lks_client *client, const struct lks_client_call *read)
+{
+    for (uint64_t at = client->head; at < client->tail; at++) {
+        const struct lks_client_call *call = lks_client_call_at(client, at);
+        if (call == read) {
+            return false;
+        }
+        if (call->write && !call->done) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void take_call(struct lks_client *client, struct lks_client_call *call,
                       const struct lks_attachment_reply *reply)
 {
     switch (reply->status) {
     case LKS_CLIENT_SAID_OK:
-        take_answer(client, call, reply);
+        if (!call->write && is_too_early(client, call)) {
+            call->number = 0;
+        } else {
+            take_answer(client, call, reply);
+        }
         break;
     case LKS_CLIENT_SAID_UNKNOWN:
     case LKS_CLIENT_SAID_BUSY:
@@ -326,6 +346,17 @@ static int take_all(struct lks_client *client, uint64_t now_ns, int *answered)
     return rc == -ENODATA ? leaderless : rc;
 }
 
+/* Whether a reply is owed for something that was sent. */
+static bool awaits(struct lks_client *client)
+{
+    bool owed = client->control.number != 0;
+    for (uint64_t at = client->head; at < client->tail && !owed; at++) {
+        const struct lks_client_call *call = lks_client_call_at(client, at);
+        owed = !call->done && call->number != 0;
+    }
+    return owed;
+}
+
 int lks_client_exchange(struct lks_client *client)
 {
     const uint64_t now_ns = lks_clock_monotonic_ns();
@@ -334,10 +365,9 @@ int lks_client_exchange(struct lks_client *client)
         attach(client, now_ns);
     }
     if (client->attachment != NULL) {
+        client->heard_ns = awaits(client) ? client->heard_ns : now_ns;
         send_all(client, now_ns);
         const int rc = take_all(client, now_ns, &answered);
-        const bool idle = client->head == client->tail && client->control.kind == 0;
-        client->heard_ns = idle ? now_ns : client->heard_ns;
         if (rc != 0 || now_ns - client->heard_ns > SILENT_NS) {
             detach(client);
         }
@@ -362,7 +392,11 @@ void lks_client_wait(struct lks_client *client, uint64_t wait_ns)
         nap(due < wait_ns ? due : wait_ns);
         return;
     }
-    const uint64_t most = due != 0 && due < wait_ns ? due : wait_ns;
+    const uint64_t renew_ns =
+        client->renewed_ns + client->options.lease_ms * LKS_NS_PER_MS / 3 + 1;
+    const uint64_t renew = renew_ns > now_ns ? renew_ns - now_ns : 0;
+    uint64_t most = due != 0 && due < wait_ns ? due : wait_ns;
+    most = renew != 0 && renew < most ? renew : most;
     if (!lks_attachment_wait(client->attachment, most, client->options.spin_ns)) {
         detach(client);
     }

@@ -362,6 +362,7 @@ static void on_listen(struct lks_lanes *lanes)
         }
         const uint32_t index = lanes->waiting_next;
         lanes->waiting_next = (index + 1) % LKS_LANE_WAITING_MAX;
+        on_waiting(lanes, index); /* it may have spoken: only who says nothing gives way */
         close_watched(lanes, &lanes->waiting[index]);
         if (watch(lanes, fd, SOURCE_WAITING, index) != 0) {
             (void)close(fd);

@@ -411,6 +411,37 @@ static void told__by_one_that_replays__hears_it_in_the_end(void **state)
     rig_free(rig);
 }
 
+/* 3 was removed, and added again; 2 has applied no more than the removal when 3 asks for votes. */
+static void refused__by_members_that_are_outdated__is_not_removed(void **state)
+{
+    (void)state;
+    struct rig *rig = members_cluster(5, VOTERS_123);
+    rig_crash(rig, 3);
+    rig_settle(rig);
+    members_remove(rig, 1, 3);
+    rig_settle(rig);
+    const uint64_t removal = rig_view(rig, 1)->members.end_offset;
+    members_add(rig, 1, 3);
+    rig_settle(rig);
+    members_add(rig, 1, 4);
+    rig_advance(rig, 2 * RIG_HEARTBEAT);
+    rig_crash(rig, 1);
+    rig_crash(rig, 2);
+    members_come_back(rig, 2);
+    rig->nodes[2].word = removal;
+    rig_settle(rig);
+    assert_int_equal(rig->nodes[2].members_applied, 1);
+    assert_int_equal(rig_view(rig, 2)->members.number, 3);
+    members_come_back(rig, 3);
+    rig_advance(rig, 3 * RIG_TIMEOUT);
+    assert_false(rig_view(rig, 3)->removed);
+    members_come_back(rig, 1);
+    rig_advance(rig, 4 * RIG_TIMEOUT);
+    assert_int_equal(rig_view(rig, 3)->members.number, 3);
+    assert_false(rig_view(rig, 3)->removed);
+    rig_free(rig);
+}
+
 static void learner__without_a_leader__never_stands(void **state)
 {
     (void)state;
@@ -446,6 +477,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(change__removal_reached_only_the_removed__is_found_there),
         cmocka_unit_test(told__members_older_than_one_that_has_committed__is_not_removed),
         cmocka_unit_test(told__by_one_that_replays__hears_it_in_the_end),
+        cmocka_unit_test(refused__by_members_that_are_outdated__is_not_removed),
         cmocka_unit_test(learner__without_a_leader__never_stands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

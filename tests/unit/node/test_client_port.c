@@ -7,6 +7,7 @@
 #include "lockstep/session.h"
 #include "node/client_wire.h"
 #include "node/sessions.h"
+#include "tests/support/scratch.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -35,7 +36,7 @@ struct taken {
 };
 
 struct fixture {
-    char directory[64];
+    char directory[80];
     struct lks_client_port *port;
     struct taken taken[TAKEN_MAX];
     size_t count;
@@ -79,7 +80,8 @@ static int set_up(void **state)
     struct fixture *fixture = calloc(1, sizeof *fixture);
     struct lks_error err = {0};
     *state = fixture;
-    snprintf(fixture->directory, sizeof fixture->directory, "/tmp/lockstep-port.XXXXXX");
+    snprintf(fixture->directory, sizeof fixture->directory, "%s/lockstep-port.XXXXXX",
+             scratch_folder());
     if (mkdtemp(fixture->directory) == NULL) {
         return -1;
     }
@@ -391,6 +393,19 @@ static void malformed__each__refused_and_not_handed_on(void **state)
     leave(client);
 }
 
+/* All replicas would build its answer, however long, and again at each start. */
+static void call__holds_a_read__refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct client *client = attach(fixture);
+    call(client, 1, 'r');
+    turn(fixture);
+    turn(fixture);
+    expect_reply(client, 1, LKS_CLIENT_SAID_MALFORMED, "");
+    assert_int_equal(fixture->count, 0);
+    leave(client);
+}
+
 static void read__ordered_only_behind_unanswered_calls(void **state)
 {
     struct fixture *fixture = *state;
@@ -448,7 +463,7 @@ static void drained__takes_nothing_more_and_answers(void **state)
 
 /* ---- clients that do not behave ------------------------------------------------------------- */
 
-#define LONG_BYTES (256u << 10)
+#define LONG_BYTES (480u << 10)
 
 static char *long_text(void)
 {
@@ -488,19 +503,21 @@ static void client_never_reads__is_let_go_and_others_go_on(void **state)
     struct client *deaf = attach(fixture);
     struct client *other = attach(fixture);
     char *text = long_text();
-    for (uint64_t number = 1; number <= 60; number++) {
+    const size_t most = LKS_CLIENT_PORT_HELD_BYTES_MAX / LONG_BYTES + 8; /* the ring takes a few */
+    for (uint64_t number = 1; number <= most; number++) {
         call(deaf, number, 'x');
     }
     turn(fixture);
-    assert_int_equal(fixture->count, 60);
-    for (size_t i = 0; i < 60; i++) {
+    turn(fixture);
+    assert_int_equal(fixture->count, most);
+    for (size_t i = 0; i < most; i++) {
         answer(fixture, i, text);
     }
     assert_int_equal(attached(fixture), 1);
     call(other, 1, 'y');
     turn(fixture);
-    assert_int_equal(fixture->taken[60].first, 'y');
-    answer(fixture, 60, "y");
+    assert_int_equal(fixture->taken[most].first, 'y');
+    answer(fixture, most, "y");
     turn(fixture);
     expect_reply(other, 1, LKS_CLIENT_SAID_OK, "y");
     assert_false(lks_lane_is_alive(deaf->lane));
@@ -643,6 +660,7 @@ int main(void)
         TEST(outcome_not_known_here__client_is_told_so),
         TEST(refused_by_the_replica__client_is_told_why),
         TEST(malformed__each__refused_and_not_handed_on),
+        TEST(call__holds_a_read__refused),
         TEST(read__ordered_only_behind_unanswered_calls),
         TEST(many_requests__taken_up_to_the_bound_until_answered),
         TEST(drained__takes_nothing_more_and_answers),
