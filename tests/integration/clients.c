@@ -201,6 +201,52 @@ static void many_under_way_at_a_kill__none_is_lost_doubled_or_reordered(void **s
     finish(fixture);
 }
 
+/* ---- answers that take more room than the ring has ------------------------------------------- */
+
+#define PART_BYTES 3900u
+#define PARTS 52u
+
+static void on_large(void *ctx, int status, const void *reply, size_t bytes)
+{
+    uint32_t *answered = ctx;
+    (void)reply;
+    assert_int_equal(status, LKS_CLIENT_OK);
+    assert_true(bytes > PARTS * PART_BYTES);
+    ++*answered;
+}
+
+/* As many as may be under way: 13 MB, seven times the ring. */
+static void large_answers_under_way__all_come_over_one_attachment(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct fabric_command get = fabric_command(LKS_KV_REQUEST_GET, "large", NULL);
+    char part[PART_BYTES + 1];
+    uint32_t answered = 0;
+    memset(part, 'p', PART_BYTES);
+    part[PART_BYTES] = '\0';
+    attach(fixture, 1);
+    for (uint32_t i = 1; i <= PARTS; i++) {
+        char reply[32];
+        const struct fabric_command append =
+            fabric_command(LKS_KV_REQUEST_APPEND, "large", part);
+        snprintf(reply, sizeof reply, ":%u\r\n", i * PART_BYTES);
+        expect_call(fixture, &append, reply);
+    }
+    for (uint32_t i = 0; i < LKS_CLIENT_OUTSTANDING_MAX; i++) {
+        assert_int_equal(lks_client_read_async(fixture->client, get.data, get.bytes, on_large,
+                                               &answered), 0);
+    }
+    while (answered < LKS_CLIENT_OUTSTANDING_MAX) {
+        assert_true(lks_client_poll(fixture->client, PATIENCE_NS) > 0);
+    }
+    struct lks_client_state after;
+    lks_client_state(fixture->client, &after);
+    assert_int_equal(after.attachments, 1);
+    assert_int_equal(lks_client_call(fixture->client, get.data, get.bytes, &fixture->answer),
+                     LKS_CLIENT_REFUSED); /* a read is no call */
+    finish(fixture);
+}
+
 static void all_killed__session_survives(void **state)
 {
     struct fixture *fixture = *state;
@@ -235,6 +281,8 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             many_under_way_at_a_kill__none_is_lost_doubled_or_reordered, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(large_answers_under_way__all_come_over_one_attachment,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(all_killed__session_survives, set_up, tear_down),
         cmocka_unit_test_setup_teardown(gateway_stopped__call_goes_elsewhere, set_up, tear_down),
     };
