@@ -65,7 +65,8 @@ typedef void (*lks_client_answered)(void *ctx, int status, const void *reply, si
 
 /*
  * Takes a command (copied) that may change something; one that cannot is refused. `answered` is
- * called once, from inside a later lks_client_poll (or _call, _read). Calls take effect in the order in which they were given.
+ * called once, from inside a later lks_client_poll (or _call, _read). Calls take effect in the
+ * order in which they were given.
  * LKS_CLIENT_BUSY, LKS_CLIENT_TOO_BIG, LKS_CLIENT_SESSION_LOST: not taken. -ENOMEM.
  */
 int lks_client_call_async(struct lks_client *client, const void *command, size_t bytes,
