@@ -3,7 +3,6 @@
 
 #include "base/clock.h"
 #include "node/sessions.h"
-#include "verbs/shm/lane.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -17,26 +16,15 @@ struct lks_attachment {
     uint8_t buffer[LKS_INGRESS_COMMAND_MAX];
 };
 
-int lks_attachment_open(struct lks_attachment **attachment,
-                        const struct lks_attachment_options *options)
+int lks_attachment_open(struct lks_attachment **attachment, struct lks_lane *lane)
 {
-    struct lks_lane_options lane = {.directory = options->directory,
-                                    .replica = options->replica,
-                                    .any_cluster = options->any_cluster,
-                                    .area_bytes = LKS_CLIENT_AREA_BYTES,
-                                    .timeout_ns = options->timeout_ns};
-    memcpy(lane.cluster_id, options->cluster_id, sizeof lane.cluster_id);
     struct lks_attachment *made = calloc(1, sizeof *made);
     if (made == NULL) {
         return -ENOMEM;
     }
-    const int rc = lks_lane_attach(&made->lane, &lane);
-    if (rc != 0) {
-        free(made);
-        return rc;
-    }
-    struct lks_fabric *fabric = lks_lane_fabric(made->lane);
-    const uint32_t number = lks_lane_number(made->lane);
+    made->lane = lane;
+    struct lks_fabric *fabric = lks_lane_fabric(lane);
+    const uint32_t number = lks_lane_number(lane);
     struct lks_ingress_offer offer;
     lks_ingress_consumer_init(&made->replies, fabric, number, LKS_CLIENT_RING_INCARNATION,
                               made->buffer);
@@ -68,7 +56,8 @@ int lks_attachment_push(struct lks_attachment *attachment,
 
 void lks_attachment_publish(struct lks_attachment *attachment)
 {
-    (void)lks_ingress_publish(&attachment->requests, true); /* broken: _is_alive says so */
+    /* Broken: _is_alive says so. Busy: _wait, or the next one, tries again. */
+    (void)lks_ingress_publish(&attachment->requests, true);
 }
 
 int lks_attachment_pop(struct lks_attachment *attachment, struct lks_attachment_reply *reply)
@@ -110,10 +99,13 @@ bool lks_attachment_wait(struct lks_attachment *attachment, uint64_t timeout_ns,
     if (spin(attachment, all_spun ? timeout_ns : spin_ns) || all_spun) {
         return true;
     }
-    lks_lane_arm(attachment->lane);
-    if (lks_ingress_waits(&attachment->replies)) {
+    const bool may_sleep = lks_lane_arm(attachment->lane);
+    /* What a full lane has refused; if it is full still, its getting room ends the sleep. */
+    (void)lks_ingress_publish(&attachment->requests, true);
+    (void)lks_ingress_return_credits(&attachment->replies);
+    if (!may_sleep || lks_ingress_waits(&attachment->replies)) {
         lks_lane_disarm(attachment->lane);
-        return true;
+        return lks_lane_is_alive(attachment->lane);
     }
     lks_lane_sleep(attachment->lane, timeout_ns - spin_ns);
     return lks_lane_is_alive(attachment->lane);

@@ -7,24 +7,29 @@
 #define LKS_NODE_ATTACHMENT_H
 
 #include "node/client_wire.h"
+#include "verbs/lane.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 struct lks_attachment;
 
-struct lks_attachment_options {
+/* By a new lane, of areas of LKS_CLIENT_AREA_BYTES, which is the attachment's from then on.
+ * -ENOMEM: the lane is the caller's still. */
+int lks_attachment_open(struct lks_attachment **attachment, struct lks_lane *lane);
+
+struct lks_attachment_shm_options {
     const char *directory; /* of the cluster, on this host */
     uint32_t replica;
-    bool any_cluster;
-    uint8_t cluster_id[16];
     uint64_t timeout_ns;
 };
 
-/* Blocks for timeout_ns at most. Errors: those of lks_lane_attach. */
-int lks_attachment_open(struct lks_attachment **attachment,
-                        const struct lks_attachment_options *options);
-/* Ends it; NULL is allowed. */
+/* By a lane over shared memory, to a replica of any cluster. Blocks for timeout_ns at most. Errors:
+ * those of lks_lane_shm_attach. */
+int lks_attachment_open_shm(struct lks_attachment **attachment,
+                            const struct lks_attachment_shm_options *options);
+
+/* Ends it, and its lane; NULL is allowed. */
 void lks_attachment_close(struct lks_attachment *attachment);
 
 struct lks_attachment_request {

@@ -82,15 +82,10 @@ int lks_client_port_new(struct lks_client_port **port,
         return lks_error_set(err, -ENOMEM, "no memory for clients on the fabric");
     }
     made->options = *options;
-    made->options.lanes.area_bytes = LKS_CLIENT_AREA_BYTES;
+    made->lanes = options->lanes;
     made->look_due = true;
     for (uint32_t i = 0; i < FLIGHTS; i++) {
         made->flights[i].next_free = i + 1 < FLIGHTS ? i + 1 : FLIGHT_NONE;
-    }
-    const int rc = lks_lanes_new(&made->lanes, &made->options.lanes, err);
-    if (rc != 0) {
-        free(made);
-        return rc;
     }
     *port = made;
     return 0;
@@ -139,7 +134,7 @@ static void welcome(struct lks_client_port *port, uint32_t lane)
 
 static void let_go(struct lks_client_port *port, uint32_t lane, const char *why)
 {
-    lks_log_warn(port->options.lanes.log_sink, "client on lane %u is let go: %s", lane, why);
+    lks_log_warn(port->options.log_sink, "client on lane %u is let go: %s", lane, why);
     port->counts.let_go++;
     lks_lanes_detach(port->lanes, lane);
     forget(port, lane);
@@ -258,8 +253,7 @@ void lks_client_port_flush(struct lks_client_port *port)
     for (uint32_t lane = 1; lane <= LKS_LANE_NUMBER_MAX; lane++) {
         struct attached *client = &port->clients[lane];
         if (client->dirty) {
-            client->dirty = false;
-            (void)lks_ingress_publish(&client->answers, true);
+            client->dirty = lks_ingress_publish(&client->answers, true) == -LKS_EBUSY;
         }
     }
 }
@@ -353,6 +347,9 @@ static int take_from(struct lks_client_port *port, uint32_t lane)
 {
     struct attached *client = &port->clients[lane];
     int work = unhold(client);
+    if (client->dirty) { /* the lane was full when it was flushed */
+        client->dirty = lks_ingress_publish(&client->answers, true) == -LKS_EBUSY;
+    }
     for (uint32_t i = 0; i < TAKEN_PER_TURN_MAX && may_take(port, client); i++) {
         struct lks_ingress_command record;
         const int rc = lks_ingress_pop(&client->taken, &record);
@@ -412,8 +409,7 @@ int lks_client_port_fd(const struct lks_client_port *port)
 
 bool lks_client_port_arm(struct lks_client_port *port)
 {
-    lks_lanes_arm(port->lanes);
-    bool idle = true;
+    bool idle = lks_lanes_arm(port->lanes);
     for (uint32_t lane = 1; lane <= LKS_LANE_NUMBER_MAX; lane++) {
         struct attached *client = &port->clients[lane];
         const bool found = client->held_first != NULL

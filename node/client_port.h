@@ -12,7 +12,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "verbs/shm/lane.h"
+#include "verbs/lane.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -33,13 +33,14 @@ struct lks_client_port_backend {
 };
 
 struct lks_client_port_options {
-    struct lks_lanes_options lanes; /* area_bytes 0: filled in */
+    struct lks_lanes *lanes; /* of areas of LKS_CLIENT_AREA_BYTES; the port's once it is made */
+    const struct lks_log *log_sink;
     struct lks_client_port_backend backend;
 };
 
 struct lks_client_port;
 
-/* Errors: -ENOMEM and those of lks_lanes_new. */
+/* -ENOMEM; the lanes are the caller's then. */
 int lks_client_port_new(struct lks_client_port **port,
                         const struct lks_client_port_options *options, struct lks_error *err);
 /* Ends all attachments; NULL is allowed. */

@@ -2,6 +2,7 @@
 #include "node/daemon.h"
 
 #include "node/assembly.h"
+#include "node/client_lanes.h"
 #include "node/client_port.h"
 #include "node/info.h"
 #include "node/loop.h"
@@ -120,24 +121,28 @@ static int open_server(struct daemon *daemon, struct lks_error *err)
     return lks_server_new(&daemon->server, &options, err);
 }
 
-/* Clients on shared memory; RDMA replicas take none. */
+/* Clients on the fabric, where it has lanes for them. */
 static int open_client_port(struct daemon *daemon, struct lks_error *err)
 {
-    const struct lks_config *config = daemon->options->config;
-    if (config->fabric != LKS_CONFIG_FABRIC_SHM) {
-        return 0;
+    struct lks_lanes *lanes = NULL;
+    int rc = lks_client_lanes_open(&lanes, daemon->options->config, daemon->options->replica,
+                                   daemon->options->log_sink, err);
+    if (rc != 0 || lanes == NULL) {
+        return rc;
     }
-    struct lks_client_port_options options = {
-        .lanes = {.directory = config->directory,
-                  .replica = daemon->options->replica,
-                  .log_sink = daemon->options->log_sink},
+    const struct lks_client_port_options options = {
+        .lanes = lanes,
+        .log_sink = daemon->options->log_sink,
         .backend = {.submit = submit,
                     .read = submit_read,
                     .is_read = daemon->options->service->is_read,
                     .ctx = daemon},
     };
-    memcpy(options.lanes.cluster_id, config->cluster_id, sizeof options.lanes.cluster_id);
-    return lks_client_port_new(&daemon->clients, &options, err);
+    rc = lks_client_port_new(&daemon->clients, &options, err);
+    if (rc != 0) {
+        lks_lanes_free(lanes);
+    }
+    return rc;
 }
 
 static void pid_path(const struct lks_daemon_options *options, char *path, size_t bytes)

@@ -9,6 +9,7 @@
 #define TIMEOUT_DEFAULT_NS (10 * LKS_NS_PER_S)
 #define LEASE_DEFAULT_MS 60000u
 #define CLOSE_NS LKS_NS_PER_S
+#define ATTACH_TIMEOUT_NS (250 * LKS_NS_PER_MS)
 
 _Static_assert(LKS_CLIENT_OUTSTANDING_MAX == LKS_SESSION_WINDOW, "replies are kept for all");
 _Static_assert(LKS_CLIENT_COMMAND_MAX + sizeof(struct lks_session_header) <=
@@ -280,6 +281,17 @@ static int open_session(struct lks_client *client)
     return 0;
 }
 
+static int attach_shm(const struct lks_client *client, uint32_t replica,
+                      struct lks_attachment **attachment)
+{
+    const struct lks_attachment_shm_options options = {.directory = client->options.directory,
+                                                       .replica = replica,
+                                                       .timeout_ns = ATTACH_TIMEOUT_NS};
+    return lks_attachment_open_shm(attachment, &options);
+}
+
+static const struct lks_client_way g_shm = {.attach = attach_shm};
+
 int lks_client_connect(struct lks_client **client, const struct lks_client_options *options)
 {
     struct lks_client *made = calloc(1, sizeof *made);
@@ -287,6 +299,7 @@ int lks_client_connect(struct lks_client **client, const struct lks_client_optio
         return -ENOMEM;
     }
     made->options = *options;
+    made->way = &g_shm;
     int rc = check_options(&made->options);
     made->options.directory = rc == 0 ? strdup(options->directory) : NULL;
     if (rc == 0) {

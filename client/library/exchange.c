@@ -13,7 +13,6 @@
 #include <sys/random.h>
 #include <time.h>
 
-#define ATTACH_TIMEOUT_NS (250 * LKS_NS_PER_MS)
 #define ATTACH_PAUSE_NS (5 * LKS_NS_PER_MS)  /* between two tries */
 #define BUSY_PAUSE_NS (200 * LKS_NS_PER_US)
 #define FULL_PAUSE_NS (10 * LKS_NS_PER_MS)   /* the log has no room */
@@ -44,11 +43,7 @@ static void attach(struct lks_client *client, uint64_t now_ns)
 {
     client->attach_ns = now_ns + ATTACH_PAUSE_NS;
     client->replica = client->replica % client->options.replicas + 1;
-    const struct lks_attachment_options options = {.directory = client->options.directory,
-                                                   .replica = client->replica,
-                                                   .any_cluster = true,
-                                                   .timeout_ns = ATTACH_TIMEOUT_NS};
-    const int rc = lks_attachment_open(&client->attachment, &options);
+    const int rc = client->way->attach(client, client->replica, &client->attachment);
     if (rc == 0) {
         client->attachments++;
         client->heard_ns = now_ns;

@@ -27,6 +27,15 @@ struct lks_client_call {
     void *ctx;
 };
 
+struct lks_client;
+
+/* How a replica is reached: one for each kind of fabric. */
+struct lks_client_way {
+    /* Attaches to it; blocks, for a bounded time. Errors: those of the backend's attaching. */
+    int (*attach)(const struct lks_client *client, uint32_t replica,
+                  struct lks_attachment **attachment);
+};
+
 /* OPEN, TOUCH or CLOSE; one at a time. */
 struct lks_client_control {
     uint8_t kind;    /* 0: none */
@@ -35,6 +44,7 @@ struct lks_client_control {
 
 struct lks_client {
     struct lks_client_options options;
+    const struct lks_client_way *way; /* to a replica */
     struct lks_attachment *attachment; /* NULL: none */
     uint32_t replica;                  /* of it, or tried last */
     uint64_t attach_ns;                /* not tried again before */

@@ -17,9 +17,8 @@
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 #define SLEEP_MAX_MS 1000
 
-struct lks_lane {
-    struct lks_fabric fabric; /* first: its functions get it */
-    uint32_t number;
+struct shm_lane {
+    struct lks_lane base; /* first */
     int socket;
     bool ended;
     uint64_t area_bytes;
@@ -118,7 +117,7 @@ static int take_descriptor(struct msghdr *packet)
     return taken;
 }
 
-static int receive_welcome(const struct lks_lane *lane, struct lks_lane_welcome *welcome, int *fd)
+static int receive_welcome(const struct shm_lane *lane, struct lks_lane_welcome *welcome, int *fd)
 {
     union {
         struct cmsghdr header;
@@ -151,7 +150,7 @@ static int receive_welcome(const struct lks_lane *lane, struct lks_lane_welcome 
 }
 
 /* Maps what the replica made, if it is that. */
-static int map(struct lks_lane *lane, int fd)
+static int map(struct shm_lane *lane, int fd)
 {
     struct stat status;
     const uint64_t bytes = lks_lane_bytes(lane->area_bytes);
@@ -169,7 +168,7 @@ static int map(struct lks_lane *lane, int fd)
     return 0;
 }
 
-static int hear_welcome(struct lks_lane *lane, uint64_t timeout_ns)
+static int hear_welcome(struct shm_lane *lane, uint64_t timeout_ns)
 {
     struct lks_lane_welcome welcome = {0};
     struct pollfd wanted = {.fd = lane->socket, .events = POLLIN};
@@ -186,7 +185,7 @@ static int hear_welcome(struct lks_lane *lane, uint64_t timeout_ns)
         rc = -EBADMSG;
     }
     if (rc == 0) {
-        lane->number = welcome.lane;
+        lane->base.number = welcome.lane;
         rc = map(lane, fd);
     }
     if (fd >= 0) {
@@ -195,7 +194,7 @@ static int hear_welcome(struct lks_lane *lane, uint64_t timeout_ns)
     return rc;
 }
 
-static int dial(struct lks_lane *lane, const struct lks_lane_options *options)
+static int dial(struct shm_lane *lane, const struct lks_lane_shm_options *options)
 {
     struct sockaddr_un address;
     int directory_fd = -1;
@@ -226,15 +225,25 @@ static int dial(struct lks_lane *lane, const struct lks_lane_options *options)
 
 static void *inbox(const struct lks_fabric *fabric, uint32_t peer)
 {
-    const struct lks_lane *lane = (const struct lks_lane *)(const void *)fabric;
+    const struct shm_lane *lane = (const struct shm_lane *)(const void *)fabric;
     (void)peer;
     return lane->memory + LKS_LANE_PAGE_BYTES + lane->area_bytes;
+}
+
+static struct lks_lane_page *page_of(const struct shm_lane *lane)
+{
+    return (struct lks_lane_page *)(void *)lane->memory;
+}
+
+static void wake(struct shm_lane *lane)
+{
+    lks_lane_ring(&page_of(lane)->replica_sleeps, lane->socket);
 }
 
 static int write_inbox(struct lks_fabric *fabric, uint32_t peer, uint64_t offset,
                        const void *source, uint64_t bytes, uint32_t flags, uint64_t id)
 {
-    struct lks_lane *lane = (struct lks_lane *)(void *)fabric;
+    struct shm_lane *lane = (struct shm_lane *)(void *)fabric;
     (void)peer;
     (void)id;
     if (lane->ended) {
@@ -243,40 +252,22 @@ static int write_inbox(struct lks_fabric *fabric, uint32_t peer, uint64_t offset
     const int rc = lks_lane_store(lane->memory + LKS_LANE_PAGE_BYTES, lane->area_bytes, offset,
                                   source, bytes);
     if (rc == 0 && (flags & LKS_FABRIC_WAKE) != 0) {
-        lks_lane_wake(lane);
+        wake(lane);
     }
     return rc;
 }
 
-static const struct lks_fabric_ops g_ops = {
+static const struct lks_fabric_ops g_fabric_ops = {
     .name = "lane", .writes_when_posted = true, .inbox = inbox, .write_inbox = write_inbox};
 
-int lks_lane_attach(struct lks_lane **lane, const struct lks_lane_options *options)
+static struct shm_lane *shm_of(struct lks_lane *lane)
 {
-    struct lks_lane *made = calloc(1, sizeof *made);
-    if (made == NULL) {
-        return -ENOMEM;
-    }
-    made->fabric.ops = &g_ops;
-    made->socket = -1;
-    made->area_bytes = options->area_bytes;
-    int rc = dial(made, options);
-    if (rc == 0) {
-        rc = hear_welcome(made, options->timeout_ns);
-    }
-    if (rc != 0) {
-        lks_lane_free(made);
-        return rc;
-    }
-    *lane = made;
-    return 0;
+    return (struct shm_lane *)(void *)lane;
 }
 
-void lks_lane_free(struct lks_lane *lane)
+static void shm_free(struct lks_lane *base)
 {
-    if (lane == NULL) {
-        return;
-    }
+    struct shm_lane *lane = shm_of(base);
     if (lane->memory != NULL) {
         (void)munmap(lane->memory, lks_lane_bytes(lane->area_bytes));
     }
@@ -286,28 +277,8 @@ void lks_lane_free(struct lks_lane *lane)
     free(lane);
 }
 
-uint32_t lks_lane_number(const struct lks_lane *lane)
-{
-    return lane->number;
-}
-
-struct lks_fabric *lks_lane_fabric(struct lks_lane *lane)
-{
-    return &lane->fabric;
-}
-
-static struct lks_lane_page *page_of(const struct lks_lane *lane)
-{
-    return (struct lks_lane_page *)(void *)lane->memory;
-}
-
-void lks_lane_wake(struct lks_lane *lane)
-{
-    lks_lane_ring(&page_of(lane)->replica_sleeps, lane->socket);
-}
-
 /* Takes what has woken this side away. False: the other end has closed. */
-static bool drain(struct lks_lane *lane)
+static bool drain(struct shm_lane *lane)
 {
     char bytes[16];
     ssize_t length;
@@ -318,30 +289,60 @@ static bool drain(struct lks_lane *lane)
     return !lane->ended;
 }
 
-bool lks_lane_is_alive(struct lks_lane *lane)
+static bool shm_is_alive(struct lks_lane *lane)
 {
-    return drain(lane);
+    return drain(shm_of(lane));
 }
 
-void lks_lane_arm(struct lks_lane *lane)
+static bool shm_arm(struct lks_lane *lane)
 {
-    lks_word_publish(&page_of(lane)->client_sleeps, 1);
+    lks_word_publish(&page_of(shm_of(lane))->client_sleeps, 1);
     lks_fence_full(); /* twin: lks_lane_ring */
+    return true;
 }
 
-void lks_lane_disarm(struct lks_lane *lane)
+static void shm_disarm(struct lks_lane *lane)
 {
-    lks_word_publish(&page_of(lane)->client_sleeps, 0);
+    lks_word_publish(&page_of(shm_of(lane))->client_sleeps, 0);
 }
 
-void lks_lane_sleep(struct lks_lane *lane, uint64_t timeout_ns)
+static void shm_sleep(struct lks_lane *base, uint64_t timeout_ns)
 {
+    struct shm_lane *lane = shm_of(base);
     const uint64_t most_ns = SLEEP_MAX_MS * LKS_NS_PER_MS;
     const uint64_t ns = timeout_ns < most_ns ? timeout_ns : most_ns;
     const struct timespec timeout = {.tv_sec = (time_t)(ns / LKS_NS_PER_S),
                                      .tv_nsec = (long)(ns % LKS_NS_PER_S)};
     struct pollfd wanted = {.fd = lane->socket, .events = POLLIN};
     (void)ppoll(&wanted, 1, &timeout, NULL);
-    lks_lane_disarm(lane);
+    shm_disarm(base);
     (void)drain(lane);
+}
+
+static const struct lks_lane_ops g_ops = {.free = shm_free,
+                                          .is_alive = shm_is_alive,
+                                          .arm = shm_arm,
+                                          .sleep = shm_sleep,
+                                          .disarm = shm_disarm};
+
+int lks_lane_shm_attach(struct lks_lane **lane, const struct lks_lane_shm_options *options)
+{
+    struct shm_lane *made = calloc(1, sizeof *made);
+    if (made == NULL) {
+        return -ENOMEM;
+    }
+    made->base.fabric.ops = &g_fabric_ops;
+    made->base.ops = &g_ops;
+    made->socket = -1;
+    made->area_bytes = options->area_bytes;
+    int rc = dial(made, options);
+    if (rc == 0) {
+        rc = hear_welcome(made, options->timeout_ns);
+    }
+    if (rc != 0) {
+        shm_free(&made->base);
+        return rc;
+    }
+    *lane = &made->base;
+    return 0;
 }

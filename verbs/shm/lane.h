@@ -1,17 +1,13 @@
 /*
- * Lanes: how client processes reach a replica of this host over shared memory. A *lane* belongs to
- * one client: one area in which the client writes and the replica reads, and one the other way
- * round. To whoever uses it, it looks like the inbox of a fabric (verbs/fabric.h) with that one
- * peer: lks_fabric_inbox and lks_fabric_write_inbox; nothing else of a fabric is there. Clients are
- * no peers: they reach no log, no words, no snapshots.
+ * Lanes over shared memory: how client processes of a replica's host reach it. The interface is
+ * verbs/lane.h.
  *
  *   client                               replica, <directory>/c<replica>.sock
  *   HELLO                          ->    same user? right cluster? a lane free?
  *   maps                           <-    WELCOME: number of the lane, its memory's descriptor
  *
- * The replica makes the memory, new for each client and sealed: what an earlier client of the same
- * number still writes lands where nobody looks. The socket stays: one byte in it wakes the other
- * side, its end is the end of the lane. Nothing that a client does blocks the replica.
+ * The replica makes the memory, new for each client and sealed. The socket stays: one byte in it
+ * wakes the other side, its end is the end of the lane.
  */
 #ifndef LKS_VERBS_SHM_LANE_H
 #define LKS_VERBS_SHM_LANE_H
@@ -19,12 +15,11 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/remote_memory.h"
-#include "verbs/fabric.h"
+#include "verbs/lane.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LKS_LANE_NUMBER_MAX 32u /* clients of one replica at a time */
 #define LKS_LANE_WAITING_MAX 8u /* callers that have not said HELLO; the oldest gives way */
 
 #define LKS_LANE_MAGIC UINT64_C(0x6c6b732d6c616e65) /* "lks-lane" */
@@ -60,9 +55,7 @@ struct lks_lane_page {
 
 /* ---- the replica's end --------------------------------------------------------------------- */
 
-struct lks_lanes;
-
-struct lks_lanes_options {
+struct lks_lanes_shm_options {
     const char *directory; /* of the sockets: mode 0700, owned by the user */
     uint32_t replica;      /* whose name is locked by the fabric of this process */
     uint8_t cluster_id[16];
@@ -72,40 +65,12 @@ struct lks_lanes_options {
 
 /* Listens. Errors: -EACCES (directory not the user's alone), -ENAMETOOLONG, errno; err says the
  * way out. */
-int lks_lanes_new(struct lks_lanes **lanes, const struct lks_lanes_options *options,
-                  struct lks_error *err);
-/* Ends all lanes; NULL is allowed. */
-void lks_lanes_free(struct lks_lanes *lanes);
-
-/* Its inboxes and writes, by the lane's number as peer; a lane that is not there: -LKS_EBROKEN. */
-struct lks_fabric *lks_lanes_fabric(struct lks_lanes *lanes);
-
-struct lks_lanes_changes {
-    uint64_t attached; /* bit n: lane n has a new client; its memory is zero */
-    uint64_t detached; /* bit n: it has ended (before `attached`, where both are set) */
-};
-
-/* Takes new clients and notices the end of old ones. Looks at sockets only when `look`: some
- * system calls. */
-void lks_lanes_poll(struct lks_lanes *lanes, bool look, struct lks_lanes_changes *changes);
-
-/* Ends a lane at once; no `detached` follows. Nothing if it has ended. */
-void lks_lanes_detach(struct lks_lanes *lanes, uint32_t lane);
-
-/* Wakes the lane's client if it sleeps. After writes. */
-void lks_lanes_wake(struct lks_lanes *lanes, uint32_t lane);
-
-/* An epoll descriptor: readable when sockets want a look, or a client wakes. _arm announces sleep:
- * look into the areas once more after it, before sleeping. */
-int lks_lanes_fd(const struct lks_lanes *lanes);
-void lks_lanes_arm(struct lks_lanes *lanes);
-void lks_lanes_disarm(struct lks_lanes *lanes);
+int lks_lanes_shm_new(struct lks_lanes **lanes, const struct lks_lanes_shm_options *options,
+                      struct lks_error *err);
 
 /* ---- a client's end ------------------------------------------------------------------------- */
 
-struct lks_lane;
-
-struct lks_lane_options {
+struct lks_lane_shm_options {
     const char *directory;
     uint32_t replica;
     bool any_cluster;
@@ -116,22 +81,7 @@ struct lks_lane_options {
 
 /* Attaches; blocks for timeout_ns at most. -ENOENT, -ECONNREFUSED (no replica there), -ETIMEDOUT,
  * -LKS_ECLUSTER, -LKS_EVERSION, -LKS_EBUSY (all lanes are taken), -EACCES, -EBADMSG, errno. */
-int lks_lane_attach(struct lks_lane **lane, const struct lks_lane_options *options);
-void lks_lane_free(struct lks_lane *lane);
-
-uint32_t lks_lane_number(const struct lks_lane *lane);
-/* Inbox and writes, with the lane's number as peer. */
-struct lks_fabric *lks_lane_fabric(struct lks_lane *lane);
-/* Wakes the replica if it sleeps. After writes. */
-void lks_lane_wake(struct lks_lane *lane);
-/* False: the replica has ended, or this lane. One system call. */
-bool lks_lane_is_alive(struct lks_lane *lane);
-/* Announces sleep: look into the inbox once more after it. */
-void lks_lane_arm(struct lks_lane *lane);
-/* Sleeps until the replica wakes this side, or the lane has ended, or for timeout_ns. After _arm;
- * ends it. */
-void lks_lane_sleep(struct lks_lane *lane, uint64_t timeout_ns);
-void lks_lane_disarm(struct lks_lane *lane);
+int lks_lane_shm_attach(struct lks_lane **lane, const struct lks_lane_shm_options *options);
 
 /* ---- shared by both ends -------------------------------------------------------------------- */
 

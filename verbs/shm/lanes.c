@@ -29,9 +29,9 @@ struct lane {
     uint8_t *memory;
 };
 
-struct lks_lanes {
-    struct lks_fabric fabric; /* first: its functions get it */
-    struct lks_lanes_options options;
+struct shm_lanes {
+    struct lks_lanes base; /* first */
+    struct lks_lanes_shm_options options;
     int directory_fd;
     int listen_fd;
     int epoll_fd;
@@ -45,13 +45,13 @@ struct lks_lanes {
 
 enum source { SOURCE_LISTEN = 1, SOURCE_WAITING, SOURCE_LANE };
 
-static int watch(struct lks_lanes *lanes, int fd, enum source source, uint32_t index)
+static int watch(struct shm_lanes *lanes, int fd, enum source source, uint32_t index)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.u64 = (uint64_t)source << 32 | index};
     return epoll_ctl(lanes->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
 }
 
-static void close_watched(struct lks_lanes *lanes, int *fd)
+static void close_watched(struct shm_lanes *lanes, int *fd)
 {
     if (*fd >= 0) {
         (void)epoll_ctl(lanes->epoll_fd, EPOLL_CTL_DEL, *fd, NULL);
@@ -62,27 +62,44 @@ static void close_watched(struct lks_lanes *lanes, int *fd)
 
 /* ---- as a fabric ---------------------------------------------------------------------------- */
 
-static struct lks_lanes *lanes_of(const struct lks_fabric *fabric)
+static struct shm_lanes *lanes_of(const struct lks_fabric *fabric)
 {
-    return (struct lks_lanes *)(uintptr_t)(const void *)fabric;
+    return (struct shm_lanes *)(uintptr_t)(const void *)fabric;
 }
 
-static bool is_taken(const struct lks_lanes *lanes, uint32_t lane)
+static struct shm_lanes *shm_of(const struct lks_lanes *lanes)
+{
+    return lanes_of(&lanes->fabric);
+}
+
+static bool is_taken(const struct shm_lanes *lanes, uint32_t lane)
 {
     return lane >= 1 && lane <= LKS_LANE_NUMBER_MAX && (lanes->taken >> lane & 1) != 0;
 }
 
 static void *inbox(const struct lks_fabric *fabric, uint32_t lane)
 {
-    const struct lks_lanes *lanes = lanes_of(fabric);
+    const struct shm_lanes *lanes = lanes_of(fabric);
     LKS_ASSERT(is_taken(lanes, lane));
     return lanes->lanes[lane].memory + LKS_LANE_PAGE_BYTES;
+}
+
+static struct lks_lane_page *page_of(const struct shm_lanes *lanes, uint32_t lane)
+{
+    return (struct lks_lane_page *)(void *)lanes->lanes[lane].memory;
+}
+
+static void wake(struct shm_lanes *lanes, uint32_t lane)
+{
+    if (is_taken(lanes, lane)) {
+        lks_lane_ring(&page_of(lanes, lane)->client_sleeps, lanes->lanes[lane].socket);
+    }
 }
 
 static int write_inbox(struct lks_fabric *fabric, uint32_t lane, uint64_t offset,
                        const void *source, uint64_t bytes, uint32_t flags, uint64_t id)
 {
-    struct lks_lanes *lanes = lanes_of(fabric);
+    struct shm_lanes *lanes = lanes_of(fabric);
     (void)id;
     if (!is_taken(lanes, lane)) {
         return -LKS_EBROKEN;
@@ -91,22 +108,17 @@ static int write_inbox(struct lks_fabric *fabric, uint32_t lane, uint64_t offset
         lanes->lanes[lane].memory + LKS_LANE_PAGE_BYTES + lanes->options.area_bytes;
     const int rc = lks_lane_store(area, lanes->options.area_bytes, offset, source, bytes);
     if (rc == 0 && (flags & LKS_FABRIC_WAKE) != 0) {
-        lks_lanes_wake(lanes, lane);
+        wake(lanes, lane);
     }
     return rc;
 }
 
-static const struct lks_fabric_ops g_ops = {
+static const struct lks_fabric_ops g_fabric_ops = {
     .name = "lanes", .writes_when_posted = true, .inbox = inbox, .write_inbox = write_inbox};
-
-struct lks_fabric *lks_lanes_fabric(struct lks_lanes *lanes)
-{
-    return &lanes->fabric;
-}
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
-static int listen_here(struct lks_lanes *lanes)
+static int listen_here(struct shm_lanes *lanes)
 {
     struct sockaddr_un address;
     int rc = lks_lane_address(lanes->options.directory, lanes->options.replica, &address,
@@ -131,36 +143,7 @@ static int listen_here(struct lks_lanes *lanes)
     return watch(lanes, lanes->listen_fd, SOURCE_LISTEN, 0);
 }
 
-int lks_lanes_new(struct lks_lanes **lanes, const struct lks_lanes_options *options,
-                  struct lks_error *err)
-{
-    LKS_ASSERT(options->area_bytes % LKS_LANE_PAGE_BYTES == 0);
-    struct lks_lanes *made = calloc(1, sizeof *made);
-    if (made == NULL) {
-        return lks_error_set(err, -ENOMEM, "no memory for clients on shared memory");
-    }
-    made->fabric.ops = &g_ops;
-    made->options = *options;
-    made->directory_fd = made->listen_fd = made->epoll_fd = -1;
-    for (uint32_t i = 0; i <= LKS_LANE_NUMBER_MAX; i++) {
-        made->lanes[i].socket = -1;
-    }
-    for (uint32_t i = 0; i < LKS_LANE_WAITING_MAX; i++) {
-        made->waiting[i] = -1;
-    }
-    const int rc = listen_here(made);
-    if (rc != 0) {
-        lks_lanes_free(made);
-        return lks_error_set(err, rc,
-                             "socket %s/c%u.sock, where clients on shared memory attach: %s; the "
-                             "folder must be this user's alone (mode 0700)",
-                             options->directory, options->replica, lks_error_text(rc));
-    }
-    *lanes = made;
-    return 0;
-}
-
-static void end_lane(struct lks_lanes *lanes, uint32_t number)
+static void end_lane(struct shm_lanes *lanes, uint32_t number)
 {
     struct lane *lane = &lanes->lanes[number];
     close_watched(lanes, &lane->socket);
@@ -171,11 +154,9 @@ static void end_lane(struct lks_lanes *lanes, uint32_t number)
     lanes->taken &= ~(UINT64_C(1) << number);
 }
 
-void lks_lanes_free(struct lks_lanes *lanes)
+static void shm_free(struct lks_lanes *base)
 {
-    if (lanes == NULL) {
-        return;
-    }
+    struct shm_lanes *lanes = shm_of(base);
     for (uint32_t i = 1; i <= LKS_LANE_NUMBER_MAX; i++) {
         end_lane(lanes, i);
     }
@@ -197,8 +178,9 @@ void lks_lanes_free(struct lks_lanes *lanes)
     free(lanes);
 }
 
-void lks_lanes_detach(struct lks_lanes *lanes, uint32_t lane)
+static void shm_detach(struct lks_lanes *base, uint32_t lane)
 {
+    struct shm_lanes *lanes = shm_of(base);
     LKS_ASSERT(lane >= 1 && lane <= LKS_LANE_NUMBER_MAX);
     end_lane(lanes, lane);
     lanes->attached &= ~(UINT64_C(1) << lane);
@@ -207,7 +189,7 @@ void lks_lanes_detach(struct lks_lanes *lanes, uint32_t lane)
 /* ---- taking a client ------------------------------------------------------------------------ */
 
 /* New memory, zeroed, sealed and present: -1 and errno, or its descriptor. */
-static int make_memory(const struct lks_lanes *lanes, uint8_t **memory)
+static int make_memory(const struct shm_lanes *lanes, uint8_t **memory)
 {
     const uint64_t bytes = lks_lane_bytes(lanes->options.area_bytes);
     const int fd = memfd_create("lockstep-lane", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -257,7 +239,7 @@ static void refuse(int socket, int status)
     (void)send_welcome(socket, &welcome, -1);
 }
 
-static int check_hello(const struct lks_lanes *lanes, const struct lks_lane_hello *hello,
+static int check_hello(const struct shm_lanes *lanes, const struct lks_lane_hello *hello,
                        ssize_t length)
 {
     if (length < (ssize_t)offsetof(struct lks_lane_hello, replica) ||
@@ -277,7 +259,7 @@ static int check_hello(const struct lks_lanes *lanes, const struct lks_lane_hell
 
 /* The first free number; 0: none. One that has ended since the last poll is not free yet: whoever
  * uses it has to hear of that first. */
-static uint32_t free_lane(const struct lks_lanes *lanes)
+static uint32_t free_lane(const struct shm_lanes *lanes)
 {
     for (uint32_t i = 1; i <= LKS_LANE_NUMBER_MAX; i++) {
         if (((lanes->taken | lanes->detached) >> i & 1) == 0) {
@@ -288,7 +270,7 @@ static uint32_t free_lane(const struct lks_lanes *lanes)
 }
 
 /* The socket becomes the lane's. */
-static int begin_lane(struct lks_lanes *lanes, int socket)
+static int begin_lane(struct shm_lanes *lanes, int socket)
 {
     const uint32_t number = free_lane(lanes);
     if (number == 0) {
@@ -320,7 +302,7 @@ static int begin_lane(struct lks_lanes *lanes, int socket)
     return 0;
 }
 
-static void on_waiting(struct lks_lanes *lanes, uint32_t index)
+static void on_waiting(struct shm_lanes *lanes, uint32_t index)
 {
     struct lks_lane_hello hello = {0};
     int *fd = &lanes->waiting[index];
@@ -349,7 +331,7 @@ static void on_waiting(struct lks_lanes *lanes, uint32_t index)
     close_watched(lanes, fd);
 }
 
-static void on_listen(struct lks_lanes *lanes)
+static void on_listen(struct shm_lanes *lanes)
 {
     for (unsigned i = 0; i < ACCEPTS_AT_ONCE; i++) {
         int fd = accept4(lanes->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -373,7 +355,7 @@ static void on_listen(struct lks_lanes *lanes)
 }
 
 /* Its wake-ups, or its end. */
-static void on_lane(struct lks_lanes *lanes, uint32_t number)
+static void on_lane(struct shm_lanes *lanes, uint32_t number)
 {
     char bytes[16];
     ssize_t length = 1;
@@ -390,8 +372,9 @@ static void on_lane(struct lks_lanes *lanes, uint32_t number)
     }
 }
 
-void lks_lanes_poll(struct lks_lanes *lanes, bool look, struct lks_lanes_changes *changes)
+static void shm_poll(struct lks_lanes *base, bool look, struct lks_lanes_changes *changes)
 {
+    struct shm_lanes *lanes = shm_of(base);
     struct epoll_event ready[EVENTS_AT_ONCE];
     const int count = look ? epoll_wait(lanes->epoll_fd, ready, EVENTS_AT_ONCE, 0) : 0;
     for (int i = 0; i < count; i++) {
@@ -416,24 +399,12 @@ void lks_lanes_poll(struct lks_lanes *lanes, bool look, struct lks_lanes_changes
 
 /* ---- sleeping ------------------------------------------------------------------------------- */
 
-static struct lks_lane_page *page_of(const struct lks_lanes *lanes, uint32_t lane)
+static int shm_fd(const struct lks_lanes *base)
 {
-    return (struct lks_lane_page *)(void *)lanes->lanes[lane].memory;
+    return shm_of(base)->epoll_fd;
 }
 
-void lks_lanes_wake(struct lks_lanes *lanes, uint32_t lane)
-{
-    if (is_taken(lanes, lane)) {
-        lks_lane_ring(&page_of(lanes, lane)->client_sleeps, lanes->lanes[lane].socket);
-    }
-}
-
-int lks_lanes_fd(const struct lks_lanes *lanes)
-{
-    return lanes->epoll_fd;
-}
-
-static void set_sleeping(struct lks_lanes *lanes, uint64_t value)
+static void set_sleeping(struct shm_lanes *lanes, uint64_t value)
 {
     for (uint64_t rest = lanes->taken; rest != 0; rest &= rest - 1) {
         const uint32_t lane = (uint32_t)__builtin_ctzll(rest);
@@ -441,13 +412,53 @@ static void set_sleeping(struct lks_lanes *lanes, uint64_t value)
     }
 }
 
-void lks_lanes_arm(struct lks_lanes *lanes)
+static bool shm_arm(struct lks_lanes *base)
 {
-    set_sleeping(lanes, 1);
+    set_sleeping(shm_of(base), 1);
     lks_fence_full(); /* twin: lks_lane_ring */
+    return true;
 }
 
-void lks_lanes_disarm(struct lks_lanes *lanes)
+static void shm_disarm(struct lks_lanes *base)
 {
-    set_sleeping(lanes, 0);
+    set_sleeping(shm_of(base), 0);
+}
+
+/* ---- the whole ------------------------------------------------------------------------------ */
+
+static const struct lks_lanes_ops g_ops = {.free = shm_free,
+                                           .poll = shm_poll,
+                                           .detach = shm_detach,
+                                           .fd = shm_fd,
+                                           .arm = shm_arm,
+                                           .disarm = shm_disarm};
+
+int lks_lanes_shm_new(struct lks_lanes **lanes, const struct lks_lanes_shm_options *options,
+                      struct lks_error *err)
+{
+    LKS_ASSERT(options->area_bytes % LKS_LANE_PAGE_BYTES == 0);
+    struct shm_lanes *made = calloc(1, sizeof *made);
+    if (made == NULL) {
+        return lks_error_set(err, -ENOMEM, "no memory for clients on shared memory");
+    }
+    made->base.fabric.ops = &g_fabric_ops;
+    made->base.ops = &g_ops;
+    made->options = *options;
+    made->directory_fd = made->listen_fd = made->epoll_fd = -1;
+    for (uint32_t i = 0; i <= LKS_LANE_NUMBER_MAX; i++) {
+        made->lanes[i].socket = -1;
+    }
+    for (uint32_t i = 0; i < LKS_LANE_WAITING_MAX; i++) {
+        made->waiting[i] = -1;
+    }
+    const int rc = listen_here(made);
+    if (rc != 0) {
+        shm_free(&made->base);
+        return lks_error_set(err, rc,
+                             "socket %s/c%u.sock, where clients on shared memory attach: %s; the "
+                             "folder must be this user's alone (mode 0700)",
+                             options->directory, options->replica, lks_error_text(rc));
+    }
+    *lanes = &made->base;
+    return 0;
 }

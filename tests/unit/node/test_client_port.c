@@ -8,6 +8,7 @@
 #include "node/client_wire.h"
 #include "node/sessions.h"
 #include "tests/support/scratch.h"
+#include "verbs/shm/lane.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -85,10 +86,14 @@ static int set_up(void **state)
     if (mkdtemp(fixture->directory) == NULL) {
         return -1;
     }
-    const struct lks_client_port_options options = {
-        .lanes = {.directory = fixture->directory, .replica = REPLICA, .cluster_id = {1, 2, 3}},
+    const struct lks_lanes_shm_options lanes = {.directory = fixture->directory,
+                                                .replica = REPLICA,
+                                                .cluster_id = {1, 2, 3},
+                                                .area_bytes = LKS_CLIENT_AREA_BYTES};
+    struct lks_client_port_options options = {
         .backend = {.submit = submit, .read = submit_read, .is_read = is_read, .ctx = fixture}};
-    return lks_client_port_new(&fixture->port, &options, &err);
+    const int rc = lks_lanes_shm_new(&options.lanes, &lanes, &err);
+    return rc != 0 ? rc : lks_client_port_new(&fixture->port, &options, &err);
 }
 
 static int tear_down(void **state)
@@ -141,7 +146,7 @@ static int hear(int fd)
 /* ---- clients -------------------------------------------------------------------------------- */
 
 struct attaching {
-    struct lks_lane_options options;
+    struct lks_lane_shm_options options;
     struct lks_lane *lane;
     int rc;
     atomic_bool done;
@@ -150,7 +155,7 @@ struct attaching {
 static void *attach_lane(void *ctx)
 {
     struct attaching *attaching = ctx;
-    attaching->rc = lks_lane_attach(&attaching->lane, &attaching->options);
+    attaching->rc = lks_lane_shm_attach(&attaching->lane, &attaching->options);
     atomic_store(&attaching->done, true);
     return NULL;
 }
@@ -555,7 +560,7 @@ static void client_wakes_and_sleeps__no_request_is_overlooked(void **state)
     assert_int_equal(fixture->count, 1);
     call(client, 2, 'x');
     assert_false(lks_client_port_arm(fixture->port));
-    lks_lane_arm(client->lane);
+    assert_true(lks_lane_arm(client->lane));
     answer(fixture, 0, "x");
     lks_client_port_flush(fixture->port); /* rings */
     lks_lane_sleep(client->lane, UINT64_MAX); /* returns at once */
@@ -639,12 +644,13 @@ static void all_lanes_taken__refused_until_one_is_free(void **state)
 static void folder_open_to_others__not_listened_in(void **state)
 {
     struct fixture *fixture = *state;
-    struct lks_client_port *port = NULL;
+    struct lks_lanes *lanes = NULL;
     struct lks_error err = {0};
     assert_int_equal(chmod(fixture->directory, 0750), 0);
-    const struct lks_client_port_options options = {
-        .lanes = {.directory = fixture->directory, .replica = 3}};
-    assert_int_equal(lks_client_port_new(&port, &options, &err), -EACCES);
+    const struct lks_lanes_shm_options options = {.directory = fixture->directory,
+                                                  .replica = 3,
+                                                  .area_bytes = LKS_CLIENT_AREA_BYTES};
+    assert_int_equal(lks_lanes_shm_new(&lanes, &options, &err), -EACCES);
     assert_non_null(strstr(err.text, "0700"));
     assert_int_equal(chmod(fixture->directory, 0700), 0);
 }
