@@ -19,3 +19,10 @@ uint64_t lks_clock_realtime_ns(void)
 {
     return read_clock(CLOCK_REALTIME);
 }
+
+void lks_clock_sleep_ns(uint64_t ns)
+{
+    const struct timespec pause = {.tv_sec = (time_t)(ns / LKS_NS_PER_S),
+                                   .tv_nsec = (long)(ns % LKS_NS_PER_S)};
+    (void)nanosleep(&pause, NULL);
+}

@@ -17,6 +17,9 @@ uint64_t lks_clock_monotonic_ns(void);
 /* CLOCK_REALTIME in nanoseconds since 1970. */
 uint64_t lks_clock_realtime_ns(void);
 
+/* Sleeps for ns, or less where a signal comes. */
+void lks_clock_sleep_ns(uint64_t ns);
+
 /* Tells the processor that this is a spin loop. */
 static inline void lks_clock_relax(void)
 {

@@ -24,3 +24,11 @@ lks_test(unit/node/test_placement.c lks_node)
 if(TARGET lks_verbs_ibv)
   lks_test(unit/node/test_stopped_followers.c lks_bench)
 endif()
+# The client library, at a gateway and a clock that the test plays.
+function(lks_client_test name)
+  lks_test(unit/client/${name}.c lks_base)
+  target_sources(unit_client_${name} PRIVATE unit/client/scripted_gateway.c
+    ${CMAKE_SOURCE_DIR}/client/library/client.c ${CMAKE_SOURCE_DIR}/client/library/exchange.c)
+endfunction()
+lks_client_test(test_client)
+lks_client_test(test_exchange)

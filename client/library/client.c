@@ -48,19 +48,28 @@ const char *lks_client_status_text(int status)
 
 /* ---- calls ---------------------------------------------------------------------------------- */
 
+void lks_client_tell(struct lks_client *client, struct lks_client_call *call, int status,
+                     const void *reply, size_t bytes)
+{
+    const lks_client_answered answered = call->answered;
+    call->answered = NULL;
+    client->ended++;
+    if (answered != NULL) { /* it may give more: the call is not looked at any more */
+        answered(call->ctx, status, status == LKS_CLIENT_OK ? reply : NULL,
+                 status == LKS_CLIENT_OK ? bytes : 0);
+    }
+}
+
 void lks_client_finish(struct lks_client *client, struct lks_client_call *call, int status,
                        const void *reply, size_t bytes)
 {
-    const lks_client_answered answered = call->answered;
-    void *const ctx = call->ctx;
+    const bool told = lks_client_is_skipped(call);
     call->done = true;
-    call->answered = NULL;
     while (client->head < client->tail && lks_client_call_at(client, client->head)->done) {
         client->head++;
     }
-    if (answered != NULL) {
-        answered(ctx, status, status == LKS_CLIENT_OK ? reply : NULL,
-                 status == LKS_CLIENT_OK ? bytes : 0);
+    if (!told) {
+        lks_client_tell(client, call, status, reply, bytes);
     }
 }
 
@@ -139,11 +148,12 @@ int lks_client_read_async(struct lks_client *client, const void *command, size_t
 int lks_client_poll(struct lks_client *client, uint64_t wait_ns)
 {
     const uint64_t began_ns = lks_clock_monotonic_ns();
+    const uint64_t ended = client->ended;
     for (;;) {
-        const int answered = lks_client_exchange(client);
+        lks_client_exchange(client);
         const uint64_t spent_ns = lks_clock_monotonic_ns() - began_ns;
-        if (answered > 0 || spent_ns >= wait_ns) {
-            return answered;
+        if (client->ended > ended || spent_ns >= wait_ns) {
+            return (int)(client->ended - ended);
         }
         lks_client_wait(client, wait_ns - spent_ns);
     }
@@ -273,7 +283,7 @@ static int open_session(struct lks_client *client)
                    : client->attach_status == -LKS_EBUSY ? LKS_CLIENT_SESSIONS_FULL
                                                           : client->attach_status;
         }
-        (void)lks_client_exchange(client);
+        lks_client_exchange(client);
         if (client->session == 0) {
             lks_client_wait(client, until_ns - now_ns);
         }
@@ -335,7 +345,7 @@ void lks_client_close(struct lks_client *client)
         } else if (asked && client->control.kind == 0) {
             break;
         }
-        (void)lks_client_exchange(client);
+        lks_client_exchange(client);
         if (client->control.kind != 0 || client->head != client->tail) {
             lks_client_wait(client, CLOSE_NS);
         }

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
-#include <time.h>
 
 #define ATTACH_PAUSE_NS (5 * LKS_NS_PER_MS)  /* between two tries */
 #define BUSY_PAUSE_NS (200 * LKS_NS_PER_US)
@@ -110,8 +109,7 @@ static bool send_call(struct lks_client *client, struct lks_client_call *call, u
     }
     if (call->write) { /* the session is open now, and stays this one */
         struct lks_session_header header =
-            header_of(client, call->message_bytes > sizeof header ? LKS_SESSION_CALL
-                                                                  : LKS_SESSION_SKIP);
+            header_of(client, lks_client_is_skipped(call) ? LKS_SESSION_SKIP : LKS_SESSION_CALL);
         header.sequence = call->sequence;
         memcpy(call->message, &header, sizeof header);
         client->renewed_ns = now_ns;
@@ -158,20 +156,32 @@ static int session_status(const struct lks_attachment_reply *reply, const char *
     return status ? data[5] - '0' : -1;
 }
 
+/* To be sent once more. A read behind it that is under way was asked before this sending: its
+ * answer may be older than what the call does, so it is asked again, behind it
+ * (docs/client-protocol.md#requests-and-replies). */
+static void ask_again(struct lks_client *client, struct lks_client_call *call)
+{
+    bool behind = false;
+    call->number = 0;
+    for (uint64_t at = client->head; call->write && at < client->tail; at++) {
+        struct lks_client_call *other = lks_client_call_at(client, at);
+        if (behind && !other->write) {
+            other->number = 0;
+        }
+        behind = behind || other == call;
+    }
+}
+
 /* Nobody executes this one: its sequence must be used up all the same, else none behind it is. */
 static void give_up_call(struct lks_client *client, struct lks_client_call *call, int status)
 {
-    const lks_client_answered answered = call->answered;
-    if (!call->write || call->message_bytes == sizeof(struct lks_session_header)) {
+    if (!call->write || lks_client_is_skipped(call)) {
         lks_client_finish(client, call, status, NULL, 0);
         return;
     }
-    call->number = 0;
+    ask_again(client, call);
     call->message_bytes = sizeof(struct lks_session_header);
-    call->answered = NULL;
-    if (answered != NULL) {
-        answered(call->ctx, status, NULL, 0);
-    }
+    lks_client_tell(client, call, status, NULL, 0);
 }
 
 /* The session is gone. Of a call that was sent once, and answered so, no other sending can have
@@ -184,19 +194,16 @@ static void lose_session(struct lks_client *client, struct lks_client_call *call
 }
 
 /* Of calls whose own answer cannot come any more. */
-static int end_lost_calls(struct lks_client *client)
+static void end_lost_calls(struct lks_client *client)
 {
-    int ended = 0;
     for (uint64_t at = client->head; client->lost && at < client->tail; at++) {
         struct lks_client_call *call = lks_client_call_at(client, at);
         if (call->write && !call->done && call->number == 0) {
             lks_client_finish(client, call, call->sendings == 0 ? LKS_CLIENT_SESSION_LOST
                                                                 : LKS_CLIENT_OUTCOME_UNKNOWN,
                               NULL, 0);
-            ended++;
         }
     }
-    return ended;
 }
 
 static void take_control(struct lks_client *client, const struct lks_attachment_reply *reply)
@@ -239,7 +246,7 @@ static void take_answer(struct lks_client *client, struct lks_client_call *call,
         lose_session(client, call);
         break;
     case LKS_SESSION_STATUS_GAP: /* one before it was not taken: in order, again */
-        call->number = 0;
+        ask_again(client, call);
         break;
     case LKS_SESSION_STATUS_REPLY_LOST:
         lks_client_finish(client, call, LKS_CLIENT_REPLY_LOST, NULL, 0);
@@ -249,8 +256,8 @@ static void take_answer(struct lks_client *client, struct lks_client_call *call,
     }
 }
 
-/* A write given before it has no effect yet (it was refused): the read has to be asked again,
- * behind it. Answers come in the order of requests, so otherwise the write's is here. */
+/* A call given before it is not answered: it was refused and waits, or its answer comes later. The
+ * read is asked again, behind it. */
 static bool is_too_early(struct lks_client *client, const struct lks_client_call *read)
 {
     for (uint64_t at = client->head; at < client->tail; at++) {
@@ -271,7 +278,7 @@ static void take_call(struct lks_client *client, struct lks_client_call *call,
     switch (reply->status) {
     case LKS_CLIENT_SAID_OK:
         if (!call->write && is_too_early(client, call)) {
-            call->number = 0;
+            ask_again(client, call);
         } else {
             take_answer(client, call, reply);
         }
@@ -280,7 +287,7 @@ static void take_call(struct lks_client *client, struct lks_client_call *call,
     case LKS_CLIENT_SAID_BUSY:
     case LKS_CLIENT_SAID_NO_LEADER:
     case LKS_CLIENT_SAID_RING_FULL:
-        call->number = 0;
+        ask_again(client, call);
         break;
     case LKS_CLIENT_SAID_TOO_BIG:
         give_up_call(client, call, LKS_CLIENT_TOO_BIG);
@@ -318,9 +325,8 @@ static void heed(struct lks_client *client, uint64_t status, uint64_t now_ns)
 }
 
 /* Takes all replies that are there. -EBADMSG, or whether the replica knows no leader. */
-static int take_all(struct lks_client *client, uint64_t now_ns, int *answered)
+static int take_all(struct lks_client *client, uint64_t now_ns)
 {
-    const uint64_t head = client->head;
     int leaderless = 0;
     struct lks_attachment_reply reply;
     int rc;
@@ -335,7 +341,6 @@ static int take_all(struct lks_client *client, uint64_t now_ns, int *answered)
         struct lks_client_call *call = find(client, reply.number);
         if (call != NULL) {
             take_call(client, call, &reply);
-            *answered += call->done || client->head != head ? 1 : 0;
         }
     }
     return rc == -ENODATA ? leaderless : rc;
@@ -352,29 +357,21 @@ static bool awaits(struct lks_client *client)
     return owed;
 }
 
-int lks_client_exchange(struct lks_client *client)
+void lks_client_exchange(struct lks_client *client)
 {
     const uint64_t now_ns = lks_clock_monotonic_ns();
-    int answered = 0;
     if (client->attachment == NULL && now_ns >= client->attach_ns) {
         attach(client, now_ns);
     }
     if (client->attachment != NULL) {
         client->heard_ns = awaits(client) ? client->heard_ns : now_ns;
         send_all(client, now_ns);
-        const int rc = take_all(client, now_ns, &answered);
+        const int rc = take_all(client, now_ns);
         if (rc != 0 || now_ns - client->heard_ns > SILENT_NS) {
             detach(client);
         }
     }
-    return answered + end_lost_calls(client);
-}
-
-static void nap(uint64_t ns)
-{
-    const struct timespec pause = {.tv_sec = (time_t)(ns / LKS_NS_PER_S),
-                                   .tv_nsec = (long)(ns % LKS_NS_PER_S)};
-    (void)nanosleep(&pause, NULL);
+    end_lost_calls(client);
 }
 
 void lks_client_wait(struct lks_client *client, uint64_t wait_ns)
@@ -384,14 +381,17 @@ void lks_client_wait(struct lks_client *client, uint64_t wait_ns)
         client->attachment == NULL ? client->attach_ns : client->resume_ns;
     const uint64_t due = due_ns > now_ns ? due_ns - now_ns : 0;
     if (client->attachment == NULL) {
-        nap(due < wait_ns ? due : wait_ns);
+        lks_clock_sleep_ns(due < wait_ns ? due : wait_ns);
         return;
     }
     const uint64_t renew_ns =
         client->renewed_ns + client->options.lease_ms * LKS_NS_PER_MS / 3 + 1;
     const uint64_t renew = renew_ns > now_ns ? renew_ns - now_ns : 0;
+    const uint64_t silent_ns = client->heard_ns + SILENT_NS + 1;
+    const uint64_t silent = silent_ns > now_ns && awaits(client) ? silent_ns - now_ns : 0;
     uint64_t most = due != 0 && due < wait_ns ? due : wait_ns;
     most = renew != 0 && renew < most ? renew : most;
+    most = silent != 0 && silent < most ? silent : most;
     if (!lks_attachment_wait(client->attachment, most, client->options.spin_ns)) {
         detach(client);
     }

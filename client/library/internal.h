@@ -60,10 +60,10 @@ struct lks_client {
     bool full;
     bool refused;
     bool lost;
-    bool polling;
     struct lks_client_control control;
     uint64_t head; /* calls given, of which those below are answered */
     uint64_t tail;
+    uint64_t ended; /* calls and reads whose callers were told */
     uint64_t attachments;
     uint64_t repeated;
     struct lks_client_call calls[LKS_CLIENT_OUTSTANDING_MAX];
@@ -74,13 +74,23 @@ static inline struct lks_client_call *lks_client_call_at(struct lks_client *clie
     return &client->calls[at % LKS_CLIENT_OUTSTANDING_MAX];
 }
 
-/* Ends a call and calls back; its place may be used again from then on. */
+/* A call that nobody executes, and whose caller was told: only its sequence is still sent. */
+static inline bool lks_client_is_skipped(const struct lks_client_call *call)
+{
+    return call->write && call->message_bytes == sizeof(struct lks_session_header);
+}
+
+/* Tells the caller, once. The place stays the call's. */
+void lks_client_tell(struct lks_client *client, struct lks_client_call *call, int status,
+                     const void *reply, size_t bytes);
+
+/* Ends a call and tells the caller, if that is still to be done; its place may be used again from
+ * then on. */
 void lks_client_finish(struct lks_client *client, struct lks_client_call *call, int status,
                        const void *reply, size_t bytes);
 
-/* Attaches where needed, sends what is to be sent, takes what has come. Returns how many calls
- * were answered. */
-int lks_client_exchange(struct lks_client *client);
+/* Attaches where needed, sends what is to be sent, takes what has come. */
+void lks_client_exchange(struct lks_client *client);
 
 /* Waits until something comes, for wait_ns at most. */
 void lks_client_wait(struct lks_client *client, uint64_t wait_ns);

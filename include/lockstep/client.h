@@ -78,7 +78,8 @@ int lks_client_read_async(struct lks_client *client, const void *command, size_t
                           lks_client_answered answered, void *ctx);
 
 /* Sends, takes answers, repeats; waits for wait_ns at most while nothing comes. Returns how many
- * calls were answered. */
+ * calls and reads ended, with whatever status: each counts once, when its callback is called (also
+ * one that lks_client_call or _read has given up). */
 int lks_client_poll(struct lks_client *client, uint64_t wait_ns);
 
 /* What one call was answered. */

@@ -20,6 +20,7 @@
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 #define EVENTS_AT_ONCE 32
 #define ACCEPTS_AT_ONCE 8
+#define STARVED_LOOKS 100u /* without taking callers, where there was no descriptor for one */
 #define BYTES_AT_ONCE 64 /* of wake-ups taken from one socket in one look */
 
 _Static_assert(LKS_LANE_NUMBER_MAX < 64, "lanes have bits in struct lks_lanes_changes");
@@ -35,6 +36,8 @@ struct shm_lanes {
     int directory_fd;
     int listen_fd;
     int epoll_fd;
+    bool starved;         /* the last caller found no descriptor: said once */
+    uint32_t pause_looks; /* left until callers are taken again; their socket is not watched */
     uint64_t attached; /* since the last poll was answered */
     uint64_t detached;
     uint64_t taken; /* bit n: lane n has a client */
@@ -331,13 +334,42 @@ static void on_waiting(struct shm_lanes *lanes, uint32_t index)
     close_watched(lanes, fd);
 }
 
+/* A caller that cannot be taken stays in the queue, which so stays readable: not to be looked at
+ * again and again, its socket is left alone for a while. */
+static void starve(struct shm_lanes *lanes, int code)
+{
+    if (!lanes->starved) {
+        lks_log_warn(lanes->options.log_sink,
+                     "clients on shared memory have to wait: %s; raise `ulimit -n`, or end some "
+                     "clients; tried again from time to time",
+                     lks_error_text(code));
+    }
+    lanes->starved = true;
+    lanes->pause_looks = STARVED_LOOKS;
+    (void)epoll_ctl(lanes->epoll_fd, EPOLL_CTL_DEL, lanes->listen_fd, NULL);
+}
+
+static void end_pause(struct shm_lanes *lanes)
+{
+    if (lanes->pause_looks > 0) {
+        lanes->pause_looks--;
+        if (lanes->pause_looks == 0 && watch(lanes, lanes->listen_fd, SOURCE_LISTEN, 0) != 0) {
+            lanes->pause_looks = STARVED_LOOKS;
+        }
+    }
+}
+
 static void on_listen(struct shm_lanes *lanes)
 {
     for (unsigned i = 0; i < ACCEPTS_AT_ONCE; i++) {
         int fd = accept4(lanes->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
+            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+                starve(lanes, -errno);
+            }
             return;
         }
+        lanes->starved = false;
         if (!lks_lane_same_user(fd)) {
             (void)close(fd);
             continue;
@@ -376,6 +408,9 @@ static void shm_poll(struct lks_lanes *base, bool look, struct lks_lanes_changes
 {
     struct shm_lanes *lanes = shm_of(base);
     struct epoll_event ready[EVENTS_AT_ONCE];
+    if (look) {
+        end_pause(lanes);
+    }
     const int count = look ? epoll_wait(lanes->epoll_fd, ready, EVENTS_AT_ONCE, 0) : 0;
     for (int i = 0; i < count; i++) {
         const uint32_t index = (uint32_t)ready[i].data.u64;

@@ -470,11 +470,11 @@ static void drained__takes_nothing_more_and_answers(void **state)
 
 #define LONG_BYTES (480u << 10)
 
-static char *long_text(void)
+static char *long_text(size_t bytes)
 {
-    char *text = malloc(LONG_BYTES + 1);
-    memset(text, 'l', LONG_BYTES);
-    text[LONG_BYTES] = '\0';
+    char *text = malloc(bytes + 1);
+    memset(text, 'l', bytes);
+    text[bytes] = '\0';
     return text;
 }
 
@@ -482,7 +482,7 @@ static void client_does_not_read__answers_wait_and_nothing_more_is_taken(void **
 {
     struct fixture *fixture = *state;
     struct client *client = attach(fixture);
-    char *text = long_text();
+    char *text = long_text(LONG_BYTES);
     for (uint64_t number = 1; number <= 20; number++) {
         call(client, number, 'x');
     }
@@ -502,12 +502,35 @@ static void client_does_not_read__answers_wait_and_nothing_more_is_taken(void **
     leave(client);
 }
 
+/* As many as a client library has under way, each as long as may be. */
+static void largest_answers_to_all_that_is_under_way__wait_and_arrive(void **state)
+{
+    struct fixture *fixture = *state;
+    struct client *client = attach(fixture);
+    char *text = long_text(LKS_INGRESS_COMMAND_MAX);
+    for (uint64_t number = 1; number <= LKS_SESSION_WINDOW; number++) {
+        call(client, number, 'x');
+    }
+    turn(fixture);
+    assert_int_equal(fixture->count, LKS_SESSION_WINDOW);
+    for (size_t i = 0; i < LKS_SESSION_WINDOW; i++) {
+        answer(fixture, i, text);
+    }
+    for (uint64_t number = 1; number <= LKS_SESSION_WINDOW; number++) {
+        turn(fixture);
+        expect_reply(client, number, LKS_CLIENT_SAID_OK, text);
+    }
+    assert_int_equal(attached(fixture), 1);
+    free(text);
+    leave(client);
+}
+
 static void client_never_reads__is_let_go_and_others_go_on(void **state)
 {
     struct fixture *fixture = *state;
     struct client *deaf = attach(fixture);
     struct client *other = attach(fixture);
-    char *text = long_text();
+    char *text = long_text(LONG_BYTES);
     const size_t most = LKS_CLIENT_PORT_HELD_BYTES_MAX / LONG_BYTES + 8; /* the ring takes a few */
     for (uint64_t number = 1; number <= most; number++) {
         call(deaf, number, 'x');
@@ -600,25 +623,6 @@ static void hello__not_as_it_should_be__refused(void **state)
     assert_int_equal(attached(fixture), 0);
 }
 
-static void callers_that_say_nothing__give_way(void **state)
-{
-    struct fixture *fixture = *state;
-    int silent[3 * LKS_LANE_WAITING_MAX];
-    const struct lks_lane_hello hello = right_hello();
-    for (size_t i = 0; i < sizeof silent / sizeof silent[0]; i++) {
-        silent[i] = call_replica(fixture, &hello, 0);
-        turn(fixture);
-    }
-    const int fd = call_replica(fixture, &hello, sizeof hello);
-    turn(fixture);
-    turn(fixture);
-    assert_int_equal(hear(fd), 0);
-    close(fd);
-    for (size_t i = 0; i < sizeof silent / sizeof silent[0]; i++) {
-        close(silent[i]);
-    }
-}
-
 static void all_lanes_taken__refused_until_one_is_free(void **state)
 {
     struct fixture *fixture = *state;
@@ -671,11 +675,11 @@ int main(void)
         TEST(many_requests__taken_up_to_the_bound_until_answered),
         TEST(drained__takes_nothing_more_and_answers),
         TEST(client_does_not_read__answers_wait_and_nothing_more_is_taken),
+        TEST(largest_answers_to_all_that_is_under_way__wait_and_arrive),
         TEST(client_never_reads__is_let_go_and_others_go_on),
         TEST(answer_longer_than_a_record__client_is_told),
         TEST(client_wakes_and_sleeps__no_request_is_overlooked),
         TEST(hello__not_as_it_should_be__refused),
-        TEST(callers_that_say_nothing__give_way),
         TEST(all_lanes_taken__refused_until_one_is_free),
         TEST(folder_open_to_others__not_listened_in),
     };
