@@ -13,9 +13,9 @@
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define TRACE_RECORDS 8192u
+#define PATH_BYTES 32u
 #define LOOK_EVERY_NS (5 * LKS_NS_PER_MS) /* after the faults: is everything well again? */
 #define WATCH_EVERY_NS LKS_NS_PER_MS
 #define CALM_NS (500 * LKS_NS_PER_MS)      /* that long if nothing is demanded */
@@ -37,27 +37,9 @@ static void on_assertion(const char *message)
 
 /* ---- making ------------------------------------------------------------------------------- */
 
-static int make_directory(struct lks_sim_cluster *cluster, struct lks_error *err)
+static void journal_path(uint32_t replica, char *path, size_t bytes)
 {
-    const char *parent =
-        cluster->options.directory != NULL ? cluster->options.directory : "/dev/shm";
-    const int length = snprintf(cluster->directory, sizeof cluster->directory,
-                                "%s/lockstep-sim-XXXXXX", parent);
-    if (length < 0 || (size_t)length >= sizeof cluster->directory) {
-        return lks_error_set(err, -ENAMETOOLONG, "%s: too long", parent);
-    }
-    if (mkdtemp(cluster->directory) == NULL) {
-        const int code = -errno;
-        cluster->directory[0] = '\0';
-        return lks_error_set(err, code, "%s: %s", parent, strerror(-code));
-    }
-    return 0;
-}
-
-static void journal_path(const struct lks_sim_cluster *cluster, uint32_t replica, char *path,
-                         size_t bytes)
-{
-    (void)snprintf(path, bytes, "%s/r%" PRIu32 ".journal", cluster->directory, replica);
+    (void)snprintf(path, bytes, "r%" PRIu32 ".journal", replica);
 }
 
 static void make_network(struct lks_sim_cluster *cluster)
@@ -74,8 +56,8 @@ static void make_network(struct lks_sim_cluster *cluster)
 
 static int make_process(struct lks_sim_cluster *cluster, uint32_t replica, struct lks_error *err)
 {
-    char path[sizeof cluster->directory + 32];
-    journal_path(cluster, replica, path, sizeof path);
+    char path[PATH_BYTES];
+    journal_path(replica, path, sizeof path);
     struct lks_sim_process_options options = {
         .replica = replica,
         .replicas = cluster->options.replicas,
@@ -141,11 +123,8 @@ static int make_cluster(struct lks_sim_cluster *cluster, struct lks_error *err)
     if (cluster->options.tell) {
         lks_sim_trace_begin_telling(cluster->trace);
     }
-    int status = make_directory(cluster, err);
-    if (status < 0) {
-        return status;
-    }
     make_network(cluster);
+    int status = 0;
     for (uint32_t replica = 1; replica <= cluster->options.replicas && status == 0; replica++) {
         status = make_process(cluster, replica, err);
     }
@@ -171,23 +150,6 @@ static void free_cluster(struct lks_sim_cluster *cluster)
     lks_sim_network_free(cluster->network);
     lks_sim_trace_free(cluster->trace);
     lks_sim_timeline_free(cluster->timeline);
-    if (cluster->directory[0] != '\0') {
-        (void)rmdir(cluster->directory);
-    }
-}
-
-/* After an assertion nothing of the run can be trusted to be freed; only its files go. */
-static void abandon_cluster(struct lks_sim_cluster *cluster)
-{
-    for (uint32_t replica = 1; replica <= cluster->options.replicas; replica++) {
-        char path[sizeof cluster->directory + 32];
-        journal_path(cluster, replica, path, sizeof path);
-        (void)unlink(path);
-        (void)strcat(path, ".snapshots");
-        (void)unlink(path);
-    }
-    (void)rmdir(cluster->directory);
-    lks_sim_storage_forget_all();
 }
 
 /* ---- running ------------------------------------------------------------------------------ */
@@ -473,7 +435,7 @@ int lks_sim_run(const struct lks_sim_run_options *options, struct lks_sim_run_re
         lks_assert_set_hook(NULL);
         broken->abandoned = true;
         fill_result(broken, result);
-        abandon_cluster(broken);
+        lks_sim_storage_forget_all(); /* nothing of the run can be trusted to be freed */
         return 0;
     }
     const int status = make_cluster(cluster, err);

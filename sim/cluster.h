@@ -20,7 +20,6 @@ struct lks_sim_run_options {
     uint64_t seed;
     uint32_t replicas;
     const char *profile;
-    const char *directory; /* where journals may lie, a tmpfs; NULL: /dev/shm */
     uint64_t run_ns_max;   /* faults and commands for this long at most; 0: as the profile says */
     uint32_t commands_max; /* 0: as the profile says */
     const uint8_t *left_out; /* by number of the fault, from 1; NULL: none is left out */
@@ -62,7 +61,7 @@ struct lks_sim_run_result {
 };
 
 /* Runs. 0: the result is filled, whatever the verdict. -EINVAL: no such profile or number of
- * replicas; errno: no room for the journals. An assertion in the code under test is a verdict;
+ * replicas. An assertion in the code under test is a verdict;
  * what that run had allocated is then lost. */
 int lks_sim_run(const struct lks_sim_run_options *options, struct lks_sim_run_result *result,
                 struct lks_error *err);

@@ -27,7 +27,6 @@ struct lks_sim_cluster {
     struct lks_sim_profile profile;
     struct lks_sim_verdict verdict;
     bool abandoned; /* an assertion has ended the run inside a step */
-    char directory[128];
     struct lks_sim_random random;
     struct lks_sim_timeline *timeline;
     struct lks_sim_trace *trace;

@@ -21,7 +21,6 @@
 #define QUICK_EVERY_SCRIPT 97u /* --crash-points=quick: one script in so many */
 #define REPORT_EVENTS 60u
 #define VIOLATIONS_MAX 3u      /* of one script */
-#define DIRECTORY "/dev/shm"
 
 struct arguments {
     const char *which; /* "all", "quick", or the name of a script */
@@ -227,7 +226,6 @@ static void run_job(const struct arguments *arguments, uint32_t job, struct resu
                                                   .seed = arguments->seed,
                                                   .every = arguments->every,
                                                   .from_start = arguments->from_start,
-                                                  .directory = DIRECTORY,
                                                   .report = stdout,
                                                   .report_events_max = REPORT_EVENTS,
                                                   .violations_max = VIOLATIONS_MAX,

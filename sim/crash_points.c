@@ -303,7 +303,6 @@ static void run_case(struct run *run, uint32_t mask)
     }
     if (child == 0) {
         run->copy = true;
-        lks_sim_storage_after_fork();
         fulfil(run, mask);
         if (run->in_call) {
             longjmp(run->leave, 1);
@@ -544,8 +543,7 @@ int lks_sim_crash_points(const struct lks_sim_crash_options *options,
     LKS_ASSERT(run->outcome != MAP_FAILED);
     const struct lks_sim_world_options world = {.script = script,
                                                 .replicas = options->replicas,
-                                                .seed = options->seed,
-                                                .directory = options->directory};
+                                                .seed = options->seed};
     run->status = lks_sim_world_new(&run->world, &world, err);
     if (run->status == 0) {
         g_run = run;

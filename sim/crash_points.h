@@ -24,7 +24,6 @@ struct lks_sim_crash_options {
     uint64_t seed;
     uint32_t every;        /* of the cases, one in so many is run; 1: all */
     bool from_start;       /* also while the cluster starts */
-    const char *directory; /* a tmpfs */
     FILE *report;          /* the violations, with the end of the trace; NULL: nowhere */
     uint32_t report_events_max;
     uint32_t violations_max; /* after so many the script is given up */

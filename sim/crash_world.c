@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define US LKS_NS_PER_US
 #define MS LKS_NS_PER_MS
@@ -48,8 +47,7 @@ struct lks_sim_world {
     uint64_t answers;
     uint64_t deadline_ns;
     uint64_t retry_ns;
-    char directory[160];
-    char path[LKS_REPLICAS_MAX + 1][192];
+    char path[LKS_REPLICAS_MAX + 1][32];
 };
 
 static uint64_t now_of(const struct lks_sim_world *world)
@@ -154,22 +152,11 @@ static void on_stopped(void *ctx, uint32_t replica)
     come_back_after(world, replica, AWAY_NS);
 }
 
-static int make_directory(struct lks_sim_world *world, const char *parent, struct lks_error *err)
-{
-    (void)snprintf(world->directory, sizeof world->directory, "%s/lockstep-sim-XXXXXX", parent);
-    if (mkdtemp(world->directory) == NULL) {
-        const int code = -errno;
-        world->directory[0] = '\0';
-        return lks_error_set(err, code, "%s: %s", parent, strerror(-code));
-    }
-    return 0;
-}
-
 static int make_process(struct lks_sim_world *world, uint32_t replica, struct lks_error *err)
 {
     struct lks_sim_cluster *cluster = &world->cluster;
-    (void)snprintf(world->path[replica], sizeof world->path[replica], "%s/r%" PRIu32 ".journal",
-                   world->directory, replica);
+    (void)snprintf(world->path[replica], sizeof world->path[replica], "r%" PRIu32 ".journal",
+                   replica);
     struct lks_sim_process_options options = {
         .replica = replica,
         .replicas = cluster->options.replicas,
@@ -248,7 +235,7 @@ int lks_sim_world_new(struct lks_sim_world **made, const struct lks_sim_world_op
     cluster->timeline = lks_sim_timeline_new(START_NS);
     cluster->trace = lks_sim_trace_new(TRACE_RECORDS, false);
     make_surroundings(world);
-    int status = make_directory(world, options->directory, err);
+    int status = 0;
     for (uint32_t replica = 1; replica <= options->replicas && status == 0; replica++) {
         status = make_process(world, replica, err);
     }
@@ -275,9 +262,6 @@ void lks_sim_world_free(struct lks_sim_world *world)
     lks_sim_network_free(world->cluster.network);
     lks_sim_trace_free(world->cluster.trace);
     lks_sim_timeline_free(world->cluster.timeline);
-    if (world->directory[0] != '\0') {
-        (void)rmdir(world->directory);
-    }
     free(world);
 }
 

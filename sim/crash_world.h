@@ -66,7 +66,6 @@ struct lks_sim_world_options {
     const struct lks_sim_script *script; /* outlives the world */
     uint32_t replicas;
     uint64_t seed;
-    const char *directory; /* for the journals' names */
 };
 
 /* Errors: errno of the journals. Nothing has run yet. */

@@ -199,7 +199,7 @@ static void on_log(void *ctx, enum lks_log_level level, const char *line)
 {
     (void)level;
     const struct lks_sim_process *process = ctx;
-    /* The journal's path differs from run to run; the trace must not. */
+    /* What is told is the same wherever the journal lies. */
     const char *path = strstr(line, process->options.journal.path);
     line = path == NULL ? line : path + strlen(process->options.journal.path);
     lks_sim_trace_note(process->options.trace, now_of(process), process->options.replica, "%s",

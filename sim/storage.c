@@ -2,16 +2,15 @@
 #include "sim/storage.h"
 
 #include "base/assert.h"
+#include "sim/files.h"
 #include "sim/medium_wraps.h"
 #include "sim/memory.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define STORAGES_MAX 16u
@@ -21,12 +20,10 @@
 #define LIVES_PER_JOURNAL 1000000u /* more than a run can have */
 #define KEPT_PPM 450000u /* of the lines that were not made durable */
 #define TORN_PPM 60000u
-#define DESCRIPTORS_MAX 128
 
 /* The memory that stands for a file. It lives as long as the storage. */
 struct file {
-    uint64_t device;
-    uint64_t inode;
+    uint64_t number; /* as sim/files.h has it; 0: removed, to be made anew */
     uint8_t *memory; /* NULL: not used */
     uint64_t bytes;
     struct lks_sim_memory pooled;
@@ -101,7 +98,7 @@ void lks_sim_storage_free(struct lks_sim_storage *storage)
         empty(storage, file);
         lks_sim_memory_release(&file->pooled);
     }
-    (void)unlink(storage->path); /* it may not exist yet */
+    (void)lks_sim_files_remove(storage->path); /* it may not exist yet */
     g_storages[storage->options.replica] = NULL;
     g_flushing = NULL;
     free(storage->path);
@@ -112,45 +109,39 @@ void lks_sim_storage_forget_all(void)
 {
     memset(g_storages, 0, sizeof g_storages);
     g_entered = g_flushing = NULL;
+    lks_sim_files_forget_all();
 }
 
 struct lks_sim_storage *lks_sim_storage_enter(struct lks_sim_storage *storage)
 {
     struct lks_sim_storage *before = g_entered;
     g_entered = storage;
+    (void)lks_sim_files_enter(storage != NULL);
     return before;
 }
 
 /* ---- files -------------------------------------------------------------------------------- */
 
-static void name_file(struct file *file, const struct stat *found)
-{
-    file->device = (uint64_t)found->st_dev;
-    file->inode = (uint64_t)found->st_ino;
-}
-
 /* The file behind fd; made if it is met for the first time. */
 static struct file *file_of(struct lks_sim_storage *storage, int fd, uint64_t bytes)
 {
-    struct stat found;
-    const int stated = fstat(fd, &found);
-    LKS_ASSERT(stated == 0);
+    const uint64_t number = lks_sim_files_number(fd);
+    LKS_ASSERT(number != 0);
     uint32_t place = 0;
     while (place < FILES_MAX && storage->files[place].memory != NULL &&
-           (storage->files[place].inode != (uint64_t)found.st_ino ||
-            storage->files[place].device != (uint64_t)found.st_dev) &&
-           !(place > 0 && storage->files[place].inode == 0)) {
+           storage->files[place].number != number &&
+           !(place > 0 && storage->files[place].number == 0)) {
         place++;
     }
     LKS_ASSERT(place < FILES_MAX);
     struct file *file = &storage->files[place];
+    file->number = number;
     if (file->memory != NULL) {
         LKS_ASSERT(bytes <= file->bytes);
-        name_file(file, &found);
         return file;
     }
-    name_file(file, &found);
-    const uint64_t whole = (uint64_t)found.st_size > bytes ? (uint64_t)found.st_size : bytes;
+    const uint64_t named = lks_sim_files_bytes(fd);
+    const uint64_t whole = named > bytes ? named : bytes;
     file->bytes = (whole + PAGE_BYTES - 1) & ~(uint64_t)(PAGE_BYTES - 1);
     /* Private: a fork takes its own copy along. */
     lks_sim_memory_renew(&file->pooled, file->bytes);
@@ -162,7 +153,7 @@ static struct file *file_of(struct lks_sim_storage *storage, int fd, uint64_t by
 /* A new file will take the place of this one: its memory is all zeros again. */
 static void clear(const struct lks_sim_storage *storage, struct file *file)
 {
-    file->inode = 0;
+    file->number = 0;
     if (file->memory != NULL) {
         empty(storage, file);
         file->lines = lks_sim_lines_new(file->memory, file->bytes);
@@ -172,9 +163,8 @@ static void clear(const struct lks_sim_storage *storage, struct file *file)
 /* The journal's file has been made anew, by the same name. */
 static void adopt_journal(struct lks_sim_storage *storage)
 {
-    struct stat found;
-    if (storage->files[0].memory != NULL && stat(storage->path, &found) == 0) {
-        name_file(&storage->files[0], &found);
+    if (storage->files[0].memory != NULL) {
+        storage->files[0].number = lks_sim_files_named(storage->path);
     }
 }
 
@@ -202,9 +192,7 @@ int lks_sim_storage_create(struct lks_sim_storage *storage, bool fresh_cluster,
                            struct lks_error *err)
 {
     LKS_ASSERT(storage->journal == NULL);
-    if (unlink(storage->path) < 0 && errno != ENOENT) {
-        return lks_error_set(err, -errno, "%s: %s", storage->path, strerror(errno));
-    }
+    (void)lks_sim_files_remove(storage->path); /* it may not exist yet */
     clear(storage, &storage->files[0]);
     storage->formats++;
     storage->options.lives_before = (uint64_t)storage->formats * LIVES_PER_JOURNAL;
@@ -236,42 +224,25 @@ void lks_sim_storage_close(struct lks_sim_storage *storage, bool clean)
     storage->journal = NULL;
 }
 
-/* Takes the locks off all files, whoever holds them: a run has one process in truth. */
-static void unlock_all(void)
-{
-    struct flock none = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
-    for (int fd = 0; fd < DESCRIPTORS_MAX; fd++) {
-        (void)fcntl(fd, F_OFD_SETLK, &none);
-    }
-}
-
 void lks_sim_storage_abandon(struct lks_sim_storage *storage)
 {
     storage->journal = NULL;
-    unlock_all();
-}
-
-void lks_sim_storage_after_fork(void)
-{
-    /* The locks belong to descriptions that parent and child share. */
-    unlock_all();
+    lks_sim_files_unlock_all();
 }
 
 void lks_sim_storage_remove(struct lks_sim_storage *storage, const char *path)
 {
-    struct stat found;
-    if (stat(path, &found) < 0) {
+    const uint64_t number = lks_sim_files_named(path);
+    if (number == 0) {
         return;
     }
     for (uint32_t i = 1; i < FILES_MAX; i++) {
         struct file *file = &storage->files[i];
-        if (file->memory != NULL && file->inode == (uint64_t)found.st_ino &&
-            file->device == (uint64_t)found.st_dev) {
+        if (file->memory != NULL && file->number == number) {
             clear(storage, file);
         }
     }
-    const int removed = unlink(path);
-    LKS_ASSERT(removed == 0);
+    (void)lks_sim_files_remove(path);
 }
 
 const char *lks_sim_storage_path(const struct lks_sim_storage *storage)
@@ -429,12 +400,10 @@ int __wrap_lks_medium_allocate(int fd, uint64_t bytes)
     if (g_entered == NULL) {
         return __real_lks_medium_allocate(fd, bytes);
     }
-    struct stat found;
     if (g_entered->full) {
         return -ENOSPC;
     }
-    if (fstat(fd, &found) < 0 ||
-        ((uint64_t)found.st_size < bytes && ftruncate(fd, (off_t)bytes) < 0)) {
+    if (lks_sim_files_bytes(fd) < bytes && ftruncate(fd, (off_t)bytes) < 0) {
         return -errno;
     }
     return 0;
@@ -443,15 +412,11 @@ int __wrap_lks_medium_allocate(int fd, uint64_t bytes)
 /* Whose file this is, once it was mapped; NULL: nobody's. */
 static struct lks_sim_storage *owner_of(int fd)
 {
-    struct stat found;
-    if (fstat(fd, &found) < 0) {
-        return NULL;
-    }
-    for (uint32_t i = 0; i < STORAGES_MAX; i++) {
+    const uint64_t number = lks_sim_files_number(fd);
+    for (uint32_t i = 0; number != 0 && i < STORAGES_MAX; i++) {
         for (uint32_t f = 0; g_storages[i] != NULL && f < FILES_MAX; f++) {
             const struct file *file = &g_storages[i]->files[f];
-            if (file->memory != NULL && file->inode == (uint64_t)found.st_ino &&
-                file->device == (uint64_t)found.st_dev) {
+            if (file->memory != NULL && file->number == number) {
                 return g_storages[i];
             }
         }
@@ -474,7 +439,7 @@ int __wrap_lks_medium_map(const struct lks_medium *medium, int fd, uint64_t byte
     if (g_entered == NULL) {
         return __real_lks_medium_map(medium, fd, bytes, writable, mapping);
     }
-    if (g_entered->files[0].inode == 0) {
+    if (g_entered->files[0].number == 0) {
         adopt_journal(g_entered);
     }
     struct file *file = file_of(g_entered, fd, bytes);

@@ -1,7 +1,7 @@
 /*
  * The media under one replica's files: memory that stands for them, by cache line (lines.h), and
- * what a power cut, a full disk or a failing medium make of it. The files themselves hold nothing:
- * they are opened, locked and sized, no more. One thread.
+ * what a power cut, a full disk or a failing medium make of it. The files themselves, which are
+ * opened, locked and sized, no more, are those of sim/files.h. One thread.
  *
  * The storage stands in, when the program is linked (--wrap), for the functions of pmem/stores.h
  * and for allocating and mapping of pmem/medium.h, and so sees every store, write-back and fence of
@@ -133,10 +133,6 @@ uint64_t lks_sim_storage_ring_at(const struct lks_sim_storage *storage);
 
 /* The process has ended inside a call: its open journal is forgotten, not closed. */
 void lks_sim_storage_abandon(struct lks_sim_storage *storage);
-
-/* After a fork, in the child: its storages go on from here, in memory of their own. The parent has
- * to leave its own alone until the child has ended. */
-void lks_sim_storage_after_fork(void);
 
 /* Storages opened by a run that was abandoned are not known any more. */
 void lks_sim_storage_forget_all(void);

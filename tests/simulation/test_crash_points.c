@@ -3,7 +3,6 @@
  * `lockstep-sim --crash-points` does.
  */
 #include "sim/crash_points.h"
-#include "tests/support/scratch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -29,7 +28,6 @@ static struct lks_sim_crash_sums run(const char *name, uint32_t every, bool from
                                                   .seed = 1,
                                                   .every = every,
                                                   .from_start = from_start,
-                                                  .directory = scratch_folder(),
                                                   .report = stderr,
                                                   .report_events_max = 60,
                                                   .violations_max = 1};

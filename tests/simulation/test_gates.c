@@ -3,7 +3,6 @@
  * a profile of its own, and the checkers find what follows; with all steps they find nothing.
  */
 #include "sim/cluster.h"
-#include "tests/support/scratch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,7 +16,7 @@
 static struct lks_sim_run_result run(const char *profile, uint64_t seed)
 {
     const struct lks_sim_run_options options = {
-        .seed = seed, .replicas = 3, .profile = profile, .directory = scratch_folder()};
+        .seed = seed, .replicas = 3, .profile = profile};
     struct lks_sim_run_result result;
     struct lks_error err;
     assert_int_equal(lks_sim_run(&options, &result, &err), 0);

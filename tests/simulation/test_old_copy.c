@@ -4,7 +4,6 @@
  */
 #include "base/clock.h"
 #include "sim/crash_world.h"
-#include "tests/support/scratch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,7 +22,7 @@ static struct lks_sim_script g_script = {.operations_count = 2,
 static struct lks_sim_world *run_script(void)
 {
     const struct lks_sim_world_options options = {
-        .script = &g_script, .replicas = 3, .seed = 4, .directory = scratch_folder()};
+        .script = &g_script, .replicas = 3, .seed = 4};
     struct lks_sim_world *world = NULL;
     struct lks_error err;
     assert_int_equal(lks_sim_world_new(&world, &options, &err), 0);

@@ -5,7 +5,6 @@
  */
 #include "sim/cluster.h"
 #include "sim/profile.h"
-#include "tests/support/scratch.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -30,7 +29,6 @@ static struct lks_sim_run_result run(const char *profile, uint64_t seed, uint32_
     const struct lks_sim_run_options options = {.seed = seed,
                                                 .replicas = replicas,
                                                 .profile = profile,
-                                                .directory = scratch_folder(),
                                                 .report = stderr,
                                                 .report_events_max = 100};
     struct lks_sim_run_result result;
@@ -94,8 +92,7 @@ static void run__untrusted_fence__violation_found(void **state)
     uint64_t unfenced = 0;
     for (uint64_t i = 0; i < UNTRUSTED_SEEDS_MAX; i++) {
         const struct lks_sim_run_options options = {
-            .seed = UNTRUSTED_FIRST + i, .replicas = 3, .profile = UNTRUSTED,
-            .directory = scratch_folder()};
+            .seed = UNTRUSTED_FIRST + i, .replicas = 3, .profile = UNTRUSTED};
         struct lks_sim_run_result result;
         struct lks_error err;
         assert_int_equal(lks_sim_run(&options, &result, &err), 0);
@@ -119,10 +116,6 @@ static void run__bad_options__einval(void **state)
     options.profile = "calm";
     options.replicas = 8;
     assert_int_equal(lks_sim_run(&options, &result, &err), -EINVAL);
-    options.replicas = 3;
-    options.directory = "/nowhere";
-    assert_int_equal(lks_sim_run(&options, &result, &err), -ENOENT);
-    assert_non_null(strstr(err.text, "/nowhere"));
 }
 
 int main(int argc, char **argv)

@@ -1,6 +1,5 @@
 /* A simulated replica's snapshot area: made anew it is empty, and rot in it is noticed. */
 #include "sim/area.h"
-#include "tests/support/scratch.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -21,7 +20,7 @@ static int set_up(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
-    (void)snprintf(fixture->path, sizeof fixture->path, "%s/area.journal", scratch_folder());
+    (void)snprintf(fixture->path, sizeof fixture->path, "area.journal");
     const struct lks_journal_options journal = {.path = fixture->path,
                                                 .cluster_id = "simulated",
                                                 .replica = 1,

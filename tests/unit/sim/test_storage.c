@@ -1,7 +1,7 @@
 /* The simulated medium: what was made durable survives a power cut, the rest may not. */
 #include "pmem/snapshots.h"
+#include "sim/files.h"
 #include "sim/storage.h"
-#include "tests/support/scratch.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -10,25 +10,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <cmocka.h>
 
 #define RING_BYTES 65536u
 #define ENTRIES 40u
 
 struct fixture {
-    char directory[64];
-    char path[96];
+    char path[16];
     struct lks_sim_storage *storage;
 };
 
 static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
-    (void)snprintf(fixture->directory, sizeof fixture->directory, "%s/sim-storage-XXXXXX",
-                   scratch_folder());
-    assert_non_null(mkdtemp(fixture->directory));
-    (void)snprintf(fixture->path, sizeof fixture->path, "%s/journal", fixture->directory);
+    (void)snprintf(fixture->path, sizeof fixture->path, "journal");
     const struct lks_journal_options options = {.path = fixture->path,
                                                 .cluster_id = "test",
                                                 .replica = 1,
@@ -47,7 +42,7 @@ static int teardown(void **state)
 {
     struct fixture *fixture = *state;
     lks_sim_storage_free(fixture->storage);
-    assert_int_equal(rmdir(fixture->directory), 0);
+    assert_int_equal(lks_sim_files_named(fixture->path), 0);
     free(fixture);
     return 0;
 }
@@ -241,7 +236,7 @@ static void create__disk_full__enospc_and_nothing_left(void **state)
     lks_sim_storage_close(fixture->storage, false);
     lks_sim_storage_fill_disk(fixture->storage, true);
     assert_int_equal(lks_sim_storage_create(fixture->storage, false, &err), -ENOSPC);
-    assert_int_equal(access(fixture->path, F_OK), -1);
+    assert_int_equal(lks_sim_files_named(fixture->path), 0);
     lks_sim_storage_fill_disk(fixture->storage, false);
     assert_int_equal(lks_sim_storage_create(fixture->storage, false, &err), 0);
     assert_int_equal(lks_sim_storage_open(fixture->storage, &err), 0);
@@ -328,7 +323,7 @@ static void snapshots__power_cuts_and_a_full_disk__what_counts_stays(void **stat
     }
     (void)lks_sim_storage_enter(NULL);
     lks_sim_storage_close(fixture->storage, false);
-    assert_int_equal(unlink(path), 0);
+    assert_int_equal(lks_sim_files_remove(path), 0);
 }
 
 /* Any bit of the pages that say what the journal is. */
