@@ -6,6 +6,7 @@
 #include "client/cluster_files.h"
 #include "client/command.h"
 #include "node/daemon.h"
+#include "services/kv/kv.h"
 #include "services/sessions/sessions.h"
 
 #include <argp.h>
@@ -119,6 +120,7 @@ static int serve(const struct serve_options *options, struct lks_error *err)
         .config = &config,
         .replica = options->replica,
         .service = &lks_kv_sessions_service,
+        .is_debug = lks_kv_is_debug,
         .stop_fd = stop_fd,
         .log_sink = &log,
     };

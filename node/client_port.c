@@ -65,6 +65,7 @@ struct lks_client_port {
     bool look_due;
     bool draining;
     uint64_t lives;
+    uint64_t held_bytes;  /* of all clients */
     uint32_t free_flight; /* first of a list */
     struct lks_client_port_counts counts;
     struct attached clients[LKS_LANE_NUMBER_MAX + 1]; /* by lane */
@@ -81,6 +82,7 @@ int lks_client_port_new(struct lks_client_port **port,
     if (made == NULL) {
         return lks_error_set(err, -ENOMEM, "no memory for clients on the fabric");
     }
+    LKS_ASSERT(options->held_bytes_max >= LKS_CLIENT_PORT_ALL_HELD_BYTES_MIN);
     made->options = *options;
     made->lanes = options->lanes;
     made->look_due = true;
@@ -100,6 +102,7 @@ static void forget(struct lks_client_port *port, uint32_t lane)
         client->held_first = next;
     }
     port->counts.attached -= client->here ? 1 : 0;
+    port->held_bytes -= client->held_bytes;
     *client = (struct attached){0}; /* no life: what is still in flight is dropped */
 }
 
@@ -145,15 +148,28 @@ static void let_go(struct lks_client_port *port, uint32_t lane, const char *why)
 static int push(struct attached *client, uint64_t number, uint64_t status, const void *data,
                 size_t bytes)
 {
-    const bool fits = bytes <= LKS_INGRESS_COMMAND_MAX;
     const struct lks_ingress_command record = {
-        .session = lks_session_make(client->answers.peer,
-                                    fits ? status : (uint64_t)LKS_CLIENT_SAID_LONG),
+        .session = lks_session_make(client->answers.peer, status),
         .sequence = number,
         .data = data,
-        .bytes = fits ? (uint32_t)bytes : 0};
+        .bytes = (uint32_t)bytes};
     client->dirty = true;
     return lks_ingress_push(&client->answers, &record);
+}
+
+/* Room for more answers that wait: who holds most of them is let go, until there is. The others,
+ * who read, are not made to pay for those that do not. */
+static void make_room(struct lks_client_port *port, size_t bytes)
+{
+    while (port->held_bytes + bytes > port->options.held_bytes_max) {
+        uint32_t most = 1;
+        for (uint32_t lane = 2; lane <= LKS_LANE_NUMBER_MAX; lane++) {
+            most = port->clients[lane].held_bytes > port->clients[most].held_bytes ? lane : most;
+        }
+        let_go(port, most,
+               "all clients together let more answers wait than client_answers_max says, and this "
+               "one most of them");
+    }
 }
 
 static void hold(struct lks_client_port *port, uint32_t lane, uint64_t number, uint64_t status,
@@ -161,6 +177,10 @@ static void hold(struct lks_client_port *port, uint32_t lane, uint64_t number, u
 {
     struct attached *client = &port->clients[lane];
     struct held *held = NULL;
+    make_room(port, bytes);
+    if (!client->here) {
+        return; /* it was the one */
+    }
     if (client->held_bytes + bytes <= LKS_CLIENT_PORT_HELD_BYTES_MAX) {
         held = malloc(sizeof *held + bytes);
     }
@@ -179,20 +199,26 @@ static void hold(struct lks_client_port *port, uint32_t lane, uint64_t number, u
     }
     client->held_last = held;
     client->held_bytes += bytes;
+    port->held_bytes += bytes;
 }
 
 static void answer(struct lks_client_port *port, uint32_t lane, uint64_t number, uint64_t status,
                    const void *data, size_t bytes)
 {
     struct attached *client = &port->clients[lane];
+    if (bytes > LKS_INGRESS_COMMAND_MAX) { /* nothing of it is kept */
+        status = LKS_CLIENT_SAID_LONG;
+        bytes = 0;
+    }
     if (client->held_first != NULL || push(client, number, status, data, bytes) == -LKS_EBUSY) {
         hold(port, lane, number, status, data, bytes);
     }
 }
 
 /* Answers that have waited for room. */
-static int unhold(struct attached *client)
+static int unhold(struct lks_client_port *port, uint32_t lane)
 {
+    struct attached *client = &port->clients[lane];
     int work = 0;
     while (client->held_first != NULL) {
         struct held *first = client->held_first;
@@ -203,6 +229,7 @@ static int unhold(struct attached *client)
         client->held_first = first->next;
         client->held_last = first->next == NULL ? NULL : client->held_last;
         client->held_bytes -= first->bytes;
+        port->held_bytes -= first->bytes;
         free(first);
         work++;
     }
@@ -313,13 +340,18 @@ static void take(struct lks_client_port *port, uint32_t lane,
     struct lks_session_header header;
     port->counts.requests++;
     const bool decoded = !read && lks_session_decode(record->data, record->bytes, &header);
+    const bool wraps = decoded && header.kind == LKS_SESSION_CALL;
+    const uint8_t *inner = (const uint8_t *)record->data + sizeof header;
     /* A read's answer may be of any length: no replica but the one that is asked may build it, and
      * none again at each start. */
-    const bool logged_read = decoded && header.kind == LKS_SESSION_CALL &&
-                             backend->is_read((const uint8_t *)record->data + sizeof header,
-                                              record->bytes - sizeof header);
+    const bool logged_read = wraps && backend->is_read(inner, record->bytes - sizeof header);
     if (!sound || (!read && !decoded) || logged_read) {
         refuse(port, lane, record->sequence, LKS_CLIENT_SAID_MALFORMED);
+        return;
+    }
+    if (wraps && backend->is_forbidden != NULL &&
+        backend->is_forbidden(inner, record->bytes - sizeof header)) {
+        refuse(port, lane, record->sequence, LKS_CLIENT_SAID_FORBIDDEN);
         return;
     }
     const bool ordered = port->clients[lane].writes > 0;
@@ -346,7 +378,7 @@ static bool may_take(const struct lks_client_port *port, const struct attached *
 static int take_from(struct lks_client_port *port, uint32_t lane)
 {
     struct attached *client = &port->clients[lane];
-    int work = unhold(client);
+    int work = unhold(port, lane);
     if (client->dirty) { /* the lane was full when it was flushed */
         client->dirty = lks_ingress_publish(&client->answers, true) == -LKS_EBUSY;
     }
@@ -413,7 +445,7 @@ bool lks_client_port_arm(struct lks_client_port *port)
     for (uint32_t lane = 1; lane <= LKS_LANE_NUMBER_MAX; lane++) {
         struct attached *client = &port->clients[lane];
         const bool found = client->held_first != NULL
-                               ? unhold(client) > 0
+                               ? unhold(port, lane) > 0
                                : may_take(port, client) && lks_ingress_waits(&client->taken);
         idle = idle && !found;
     }

@@ -20,8 +20,11 @@
 
 /* Bounds of one client: nothing more is taken from it there. */
 #define LKS_CLIENT_PORT_REQUESTS_MAX 128u /* without an answer */
-/* Answers that its ring has no room for; beyond, it is let go: it does not read. */
+/* Answers that its ring has no room for; beyond, it is let go: it does not read. Enough for all
+ * that a client library has under way. */
 #define LKS_CLIENT_PORT_HELD_BYTES_MAX (33u << 20)
+/* Answers of all clients together that wait so: the least bound. */
+#define LKS_CLIENT_PORT_ALL_HELD_BYTES_MIN (64u << 20)
 
 /* What stands behind: the replica, or a fake in tests. As in struct lks_server_backend; no cookie
  * is one of the TCP port's. */
@@ -29,11 +32,16 @@ struct lks_client_port_backend {
     int (*submit)(void *ctx, const void *command, size_t bytes, uint64_t cookie);
     int (*read)(void *ctx, const void *command, size_t bytes, uint64_t cookie, bool ordered);
     bool (*is_read)(const void *command, size_t bytes);
+    /* Commands of the service that are not taken, as the configuration has it. NULL: all are. */
+    bool (*is_forbidden)(const void *command, size_t bytes);
     void *ctx;
 };
 
 struct lks_client_port_options {
     struct lks_lanes *lanes; /* of areas of LKS_CLIENT_AREA_BYTES; the port's once it is made */
+    /* Answers that wait for room, of all clients together; beyond, the client with the most is let
+     * go. At least LKS_CLIENT_PORT_ALL_HELD_BYTES_MIN. */
+    uint64_t held_bytes_max;
     const struct lks_log *log_sink;
     struct lks_client_port_backend backend;
 };

@@ -31,7 +31,8 @@ enum lks_client_said {
     LKS_CLIENT_SAID_RING_FULL = 5, /* not taken: the log has no room */
     LKS_CLIENT_SAID_TOO_BIG = 6,   /* not taken: longer than the cluster's limit */
     LKS_CLIENT_SAID_MALFORMED = 7, /* not taken: no command of a session; no read */
-    LKS_CLIENT_SAID_LONG = 8       /* the answer does not fit a record */
+    LKS_CLIENT_SAID_LONG = 8,      /* the answer does not fit a record */
+    LKS_CLIENT_SAID_FORBIDDEN = 9  /* not taken: the replica's configuration does not allow it */
 };
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "node/client_port.h"
 #include "node/config_lines.h"
 #include "node/config_raw.h"
 
@@ -51,6 +52,8 @@ static const struct value_field value_fields[] = {
                 "10240"),
     VALUE_FIELD("pending_max", VALUE_SIZE, pending_max, pending_bytes_max, UINT64_C(64) << 10,
                 UINT64_C(1) << 30, "32M"),
+    VALUE_FIELD("client_answers_max", VALUE_SIZE, client_answers_max, client_answers_bytes_max,
+                LKS_CLIENT_PORT_ALL_HELD_BYTES_MIN, UINT64_C(1) << 36, "128M"),
     VALUE_FIELD("snapshots_max", VALUE_SIZE, snapshots_max, snapshots_bytes_max,
                 SNAPSHOTS_BYTES_MIN, UINT64_C(1) << 44, "4G"),
     VALUE_FIELD("debug_commands", VALUE_BOOLEAN, debug_commands, debug_commands, 0, 1, "no"),

@@ -19,6 +19,8 @@
  *   log: info                    # error | warn | info | debug
  *   connections_max: 10240       # clients of one replica
  *   pending_max: 32M             # commands of one replica's clients without an answer
+ *   client_answers_max: 128M     # answers of one replica's clients on its fabric that wait, as
+ *                                # those do not read them
  *   snapshots_max: 4G            # greatest size of each replica's snapshot area, which takes space
  *                                # only as it is used: at least twice the data
  *   debug_commands: no           # DEBUG BURN is executed: for measurements
@@ -105,6 +107,7 @@ struct lks_config {
     enum lks_log_level log_level;
     uint64_t connections_max;
     uint64_t pending_bytes_max;
+    uint64_t client_answers_bytes_max;
     uint64_t snapshots_bytes_max;
     bool debug_commands;
     enum lks_scheduler_kind scheduler;

@@ -95,6 +95,8 @@ static void write_timing(FILE *out, const struct lks_config *config)
     fprintf(out, "connections_max: %" PRIu64 "\n", config->connections_max);
     fprintf(out, "pending_max: %s\n",
             lks_value_size_text(config->pending_bytes_max, text, sizeof text));
+    fprintf(out, "client_answers_max: %s\n",
+            lks_value_size_text(config->client_answers_bytes_max, text, sizeof text));
     fprintf(out, "snapshots_max: %s\n",
             lks_value_size_text(config->snapshots_bytes_max, text, sizeof text));
     fprintf(out, "debug_commands: %s\n", config->debug_commands ? "yes" : "no");

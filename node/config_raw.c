@@ -58,6 +58,7 @@ static const cyaml_schema_field_t config_fields[] = {
     TEXT_FIELD(struct lks_config_raw, log),
     TEXT_FIELD(struct lks_config_raw, connections_max),
     TEXT_FIELD(struct lks_config_raw, pending_max),
+    TEXT_FIELD(struct lks_config_raw, client_answers_max),
     TEXT_FIELD(struct lks_config_raw, snapshots_max),
     TEXT_FIELD(struct lks_config_raw, debug_commands),
     CYAML_FIELD_MAPPING("scheduler", CYAML_FLAG_OPTIONAL, struct lks_config_raw, scheduler,

@@ -51,6 +51,7 @@ struct lks_config_raw {
     char *log;
     char *connections_max;
     char *pending_max;
+    char *client_answers_max;
     char *snapshots_max;
     char *debug_commands;
     struct lks_config_raw_scheduler scheduler;

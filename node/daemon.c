@@ -124,18 +124,21 @@ static int open_server(struct daemon *daemon, struct lks_error *err)
 /* Clients on the fabric, where it has lanes for them. */
 static int open_client_port(struct daemon *daemon, struct lks_error *err)
 {
+    const struct lks_config *config = daemon->options->config;
     struct lks_lanes *lanes = NULL;
-    int rc = lks_client_lanes_open(&lanes, daemon->options->config, daemon->options->replica,
+    int rc = lks_client_lanes_open(&lanes, config, daemon->options->replica,
                                    daemon->options->log_sink, err);
     if (rc != 0 || lanes == NULL) {
         return rc;
     }
     const struct lks_client_port_options options = {
         .lanes = lanes,
+        .held_bytes_max = config->client_answers_bytes_max,
         .log_sink = daemon->options->log_sink,
         .backend = {.submit = submit,
                     .read = submit_read,
                     .is_read = daemon->options->service->is_read,
+                    .is_forbidden = config->debug_commands ? NULL : daemon->options->is_debug,
                     .ctx = daemon},
     };
     rc = lks_client_port_new(&daemon->clients, &options, err);

@@ -13,6 +13,9 @@ struct lks_daemon_options {
     const struct lks_config *config;
     uint32_t replica;
     const struct lks_service *service;
+    /* Commands of the service for measurements only: taken from clients on the fabric where the
+     * configuration says `debug_commands: yes`. NULL: there are none. */
+    bool (*is_debug)(const void *command, size_t bytes);
     int stop_fd;         /* readable: end in order; stays the caller's */
     bool shared_process; /* the peers are threads of this process (tests) */
     const struct lks_log *log_sink;

@@ -5,6 +5,7 @@ lks_test(unit/node/test_durability.c lks_node)
 lks_test(unit/node/test_flusher.c lks_node Threads::Threads)
 lks_test(unit/node/test_loop.c lks_node Threads::Threads)
 lks_test(unit/node/test_client_port.c lks_node Threads::Threads)
+lks_test(unit/node/test_client_port_bounds.c lks_node)
 lks_test(unit/client/test_ask.c lks_base Threads::Threads)
 target_sources(unit_client_test_ask PRIVATE ${CMAKE_SOURCE_DIR}/client/ask.c)
 # Whole replicas as threads of one process: what the thread sanitizer watches.

@@ -41,6 +41,9 @@ const char *lks_client_status_text(int status)
         return "the cluster has as many clients as it may: close some, or wait for their leases";
     case LKS_CLIENT_REFUSED:
         return "the replica does not understand this client: use one version, and one user";
+    case LKS_CLIENT_FORBIDDEN:
+        return "no effect: the replica's configuration does not allow this command: set "
+               "`debug_commands: yes` there";
     default:
         return lks_error_text(status);
     }

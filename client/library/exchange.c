@@ -295,6 +295,9 @@ static void take_call(struct lks_client *client, struct lks_client_call *call,
     case LKS_CLIENT_SAID_MALFORMED:
         give_up_call(client, call, call->write ? LKS_CLIENT_REFUSED : LKS_CLIENT_NOT_A_READ);
         break;
+    case LKS_CLIENT_SAID_FORBIDDEN:
+        give_up_call(client, call, LKS_CLIENT_FORBIDDEN);
+        break;
     case LKS_CLIENT_SAID_LONG:
         lks_client_finish(client, call, LKS_CLIENT_REPLY_TOO_BIG, NULL, 0);
         break;

@@ -34,7 +34,9 @@ enum lks_client_status {
     LKS_CLIENT_OUTCOME_UNKNOWN = -2008, /* the session ended while it was under way: whether it
                                            took effect, once, cannot be known */
     LKS_CLIENT_SESSIONS_FULL = -2009,   /* as many clients are attached, or have sessions, as may */
-    LKS_CLIENT_REFUSED = -2010          /* the replica does not understand this client */
+    LKS_CLIENT_REFUSED = -2010,         /* the replica does not understand this client */
+    LKS_CLIENT_FORBIDDEN = -2011        /* no effect: the cluster's configuration does not allow
+                                           this command */
 };
 
 /* The sentence of a status; never NULL, valid for the process's life. */

@@ -4,6 +4,7 @@
  * replica.
  */
 #include "services/kv/cursor.h"
+#include "services/kv/kv.h"
 
 #include <endian.h>
 #include <string.h>
@@ -193,6 +194,11 @@ void lks_kv_apply(void *state, const struct lks_command *command, struct lks_rep
 void lks_kv_read(void *state, const struct lks_command *command, struct lks_reply *reply)
 {
     execute(state, command, true, reply);
+}
+
+bool lks_kv_is_debug(const void *data, size_t bytes)
+{
+    return bytes > 0 && *(const uint8_t *)data == LKS_KV_BURN;
 }
 
 bool lks_kv_is_read(const void *data, size_t bytes)

@@ -11,4 +11,8 @@
 
 extern const struct lks_service lks_kv_service;
 
+/* Whether the bytes are a command that is for measurements only (DEBUG BURN): a replica takes it
+ * from clients only where its configuration says so. Any thread. */
+bool lks_kv_is_debug(const void *data, size_t bytes);
+
 #endif

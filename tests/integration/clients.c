@@ -260,6 +260,29 @@ static void all_killed__session_survives(void **state)
     finish(fixture);
 }
 
+/* For measurements only, and the configuration does not say that they are made here. */
+static void debug_command__not_allowed__refused_and_calls_go_on(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct lks_argument arguments[] = {{"DEBUG", 5}, {"BURN", 4}, {"5", 1}, {"key", 3}};
+    const struct lks_kv_arguments burn = {.items = arguments,
+                                          .count = 4,
+                                          .value_bytes_max = 1000,
+                                          .burn_rounds_per_us = 10};
+    uint8_t command[256];
+    struct lks_reply error;
+    lks_reply_init(&error);
+    const size_t bytes = lks_kv_encode(LKS_KV_REQUEST_BURN, &burn, command, &error);
+    lks_reply_fini(&error);
+    assert_true(bytes > 0);
+    attach(fixture, 2);
+    expect_count(fixture, 1);
+    assert_int_equal(lks_client_call(fixture->client, command, bytes, &fixture->answer),
+                     LKS_CLIENT_FORBIDDEN);
+    expect_count(fixture, 2);
+    finish(fixture);
+}
+
 static void gateway_stopped__call_goes_elsewhere(void **state)
 {
     struct fixture *fixture = *state;
@@ -284,6 +307,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(large_answers_under_way__all_come_over_one_attachment,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(all_killed__session_survives, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(debug_command__not_allowed__refused_and_calls_go_on,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(gateway_stopped__call_goes_elsewhere, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -91,6 +91,7 @@ static int set_up(void **state)
                                                 .cluster_id = {1, 2, 3},
                                                 .area_bytes = LKS_CLIENT_AREA_BYTES};
     struct lks_client_port_options options = {
+        .held_bytes_max = LKS_CLIENT_PORT_ALL_HELD_BYTES_MIN,
         .backend = {.submit = submit, .read = submit_read, .is_read = is_read, .ctx = fixture}};
     const int rc = lks_lanes_shm_new(&options.lanes, &lanes, &err);
     return rc != 0 ? rc : lks_client_port_new(&fixture->port, &options, &err);

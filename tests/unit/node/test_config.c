@@ -55,6 +55,7 @@ static void parse__only_what_is_needed__gives_the_documented_defaults(void **sta
     assert_int_equal(config.log_level, LKS_LOG_INFO);
     assert_int_equal(config.connections_max, 10240);
     assert_int_equal(config.pending_bytes_max, 32 << 20);
+    assert_int_equal(config.client_answers_bytes_max, 128 << 20);
     assert_int_equal(config.election_timeout_ns, 25000000);
     assert_int_equal(config.heartbeat_ns, 5000000);
     assert_int_equal(config.silent_writer_ns, 10000000);
@@ -77,6 +78,7 @@ static void parse__every_key__is_taken(void **state)
     const char *text = "{name: all, id: 00112233445566778899AABBCCDDEEFF, directory: /run/x,\n"
                        " fabric: shm, durability: memory, ring: 1G, entry_max: 64KiB, spin: 0,\n"
                        " busy_poll: yes, log: debug, connections_max: 5, pending_max: 1MB,\n"
+                       " client_answers_max: 1G,\n"
                        " debug_commands: yes, scheduler: {kind: adaptive, workers: 7},\n"
                        " timing: {election_timeout: 1s, heartbeat: 100ms, silent_writer: 20ms},\n"
                        " replicas: [{id: 1, journal: /j/1, listen: '[::1]:7001'}]}\n";
@@ -90,6 +92,7 @@ static void parse__every_key__is_taken(void **state)
     assert_int_equal(config.log_level, LKS_LOG_DEBUG);
     assert_int_equal(config.connections_max, 5);
     assert_int_equal(config.pending_bytes_max, 1 << 20);
+    assert_int_equal(config.client_answers_bytes_max, 1 << 30);
     assert_int_equal(config.election_timeout_ns, 1000000000);
     assert_int_equal(config.heartbeat_ns, 100000000);
     assert_int_equal(config.silent_writer_ns, 20000000);

@@ -1,0 +1,394 @@
+/*
+ * What the gateway for clients on the fabric bounds and refuses, over lanes that are plain memory:
+ * answers that wait, of one client and of all together; commands that the configuration does not
+ * allow. See test_client_port.c for the rest.
+ */
+#include "node/client_port.h"
+
+#include "lockstep/session.h"
+#include "node/client_wire.h"
+#include "node/sessions.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define CLIENTS 8u
+#define TAKEN_MAX 4096u
+
+/* ---- lanes ---------------------------------------------------------------------------------- */
+
+struct plain_lanes {
+    struct lks_lanes base; /* first */
+    uint64_t taken;
+    uint64_t attached;
+    uint8_t *to_replica[CLIENTS + 1];
+    uint8_t *to_client[CLIENTS + 1];
+};
+
+/* A client's end, as a fabric of that one peer. */
+struct plain_lane {
+    struct lks_fabric fabric; /* first */
+    struct plain_lanes *lanes;
+    uint32_t number;
+};
+
+static struct plain_lanes *lanes_of(const struct lks_fabric *fabric)
+{
+    return (struct plain_lanes *)(uintptr_t)(const void *)fabric;
+}
+
+static const struct plain_lane *lane_of(const struct lks_fabric *fabric)
+{
+    return (const struct plain_lane *)(const void *)fabric;
+}
+
+static int store(uint8_t *area, uint64_t offset, const void *source, uint64_t bytes)
+{
+    assert_true(offset + bytes <= LKS_CLIENT_AREA_BYTES);
+    memcpy(area + offset, source, bytes);
+    return 0;
+}
+
+static void *replicas_inbox(const struct lks_fabric *fabric, uint32_t lane)
+{
+    return lanes_of(fabric)->to_replica[lane];
+}
+
+static int replica_writes(struct lks_fabric *fabric, uint32_t lane, uint64_t offset,
+                          const void *source, uint64_t bytes, uint32_t flags, uint64_t id)
+{
+    const struct plain_lanes *lanes = lanes_of(fabric);
+    (void)flags;
+    (void)id;
+    return (lanes->taken >> lane & 1) == 0 ? -LKS_EBROKEN
+                                           : store(lanes->to_client[lane], offset, source, bytes);
+}
+
+static void *clients_inbox(const struct lks_fabric *fabric, uint32_t peer)
+{
+    (void)peer;
+    return lane_of(fabric)->lanes->to_client[lane_of(fabric)->number];
+}
+
+static int client_writes(struct lks_fabric *fabric, uint32_t peer, uint64_t offset,
+                         const void *source, uint64_t bytes, uint32_t flags, uint64_t id)
+{
+    const struct plain_lane *lane = lane_of(fabric);
+    (void)peer;
+    (void)flags;
+    (void)id;
+    return store(lane->lanes->to_replica[lane->number], offset, source, bytes);
+}
+
+static void plain_free(struct lks_lanes *lanes)
+{
+    (void)lanes; /* the test's */
+}
+
+static void plain_poll(struct lks_lanes *base, bool look, struct lks_lanes_changes *changes)
+{
+    struct plain_lanes *lanes = (struct plain_lanes *)(void *)base;
+    (void)look;
+    *changes = (struct lks_lanes_changes){.attached = lanes->attached};
+    lanes->attached = 0;
+}
+
+static void plain_detach(struct lks_lanes *base, uint32_t lane)
+{
+    struct plain_lanes *lanes = (struct plain_lanes *)(void *)base;
+    lanes->taken &= ~(UINT64_C(1) << lane);
+}
+
+static const struct lks_fabric_ops g_replica_ops = {.name = "plain",
+                                                    .writes_when_posted = true,
+                                                    .inbox = replicas_inbox,
+                                                    .write_inbox = replica_writes};
+static const struct lks_fabric_ops g_client_ops = {.name = "plain",
+                                                   .writes_when_posted = true,
+                                                   .inbox = clients_inbox,
+                                                   .write_inbox = client_writes};
+static const struct lks_lanes_ops g_lanes_ops = {
+    .free = plain_free, .poll = plain_poll, .detach = plain_detach};
+
+/* ---- rig ------------------------------------------------------------------------------------ */
+
+struct client {
+    struct plain_lane lane;
+    struct lks_ingress_producer requests;
+    struct lks_ingress_consumer replies;
+    uint8_t buffer[LKS_INGRESS_COMMAND_MAX];
+};
+
+struct fixture {
+    struct plain_lanes lanes;
+    struct lks_client_port *port;
+    struct lks_log log;
+    char line[256];
+    uint64_t cookies[TAKEN_MAX];
+    size_t count;
+    uint64_t now_ns;
+    struct client clients[CLIENTS + 1];
+};
+
+static void note_line(void *ctx, enum lks_log_level level, const char *line)
+{
+    struct fixture *fixture = ctx;
+    (void)level;
+    strncpy(fixture->line, line, sizeof fixture->line - 1);
+}
+
+static int submit(void *ctx, const void *command, size_t bytes, uint64_t cookie)
+{
+    struct fixture *fixture = ctx;
+    (void)command;
+    (void)bytes;
+    fixture->cookies[fixture->count++] = cookie;
+    return 0;
+}
+
+static int submit_read(void *ctx, const void *command, size_t bytes, uint64_t cookie, bool ordered)
+{
+    (void)ordered;
+    return submit(ctx, command, bytes, cookie);
+}
+
+static bool is_read(const void *command, size_t bytes)
+{
+    return bytes > 0 && *(const uint8_t *)command == 'r';
+}
+
+static bool is_burn(const void *command, size_t bytes)
+{
+    return bytes > 0 && *(const uint8_t *)command == 'b';
+}
+
+static int set_up(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    struct lks_error err = {0};
+    *state = fixture;
+    fixture->lanes.base = (struct lks_lanes){.fabric = {.ops = &g_replica_ops},
+                                             .ops = &g_lanes_ops};
+    fixture->log = (struct lks_log){LKS_LOG_WARN, note_line, fixture};
+    const struct lks_client_port_options options = {
+        .lanes = &fixture->lanes.base,
+        .held_bytes_max = LKS_CLIENT_PORT_ALL_HELD_BYTES_MIN,
+        .log_sink = &fixture->log,
+        .backend = {.submit = submit,
+                    .read = submit_read,
+                    .is_read = is_read,
+                    .is_forbidden = is_burn,
+                    .ctx = fixture}};
+    return lks_client_port_new(&fixture->port, &options, &err);
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *fixture = *state;
+    lks_client_port_free(fixture->port);
+    for (uint32_t i = 1; i <= CLIENTS; i++) {
+        free(fixture->lanes.to_replica[i]);
+        free(fixture->lanes.to_client[i]);
+    }
+    free(fixture);
+    return 0;
+}
+
+static void turn(struct fixture *fixture)
+{
+    fixture->now_ns += UINT64_C(1000000000);
+    (void)lks_client_port_poll(fixture->port, fixture->now_ns);
+    lks_client_port_flush(fixture->port);
+}
+
+static struct client *attach(struct fixture *fixture, uint32_t number)
+{
+    struct client *client = &fixture->clients[number];
+    struct lks_ingress_offer offer;
+    fixture->lanes.to_replica[number] = calloc(1, LKS_CLIENT_AREA_BYTES);
+    fixture->lanes.to_client[number] = calloc(1, LKS_CLIENT_AREA_BYTES);
+    fixture->lanes.taken |= UINT64_C(1) << number;
+    fixture->lanes.attached |= UINT64_C(1) << number;
+    client->lane = (struct plain_lane){{.ops = &g_client_ops}, &fixture->lanes, number};
+    lks_ingress_consumer_init(&client->replies, &client->lane.fabric, number,
+                              LKS_CLIENT_RING_INCARNATION, client->buffer);
+    lks_ingress_consumer_offer(&client->replies, LKS_CLIENT_RING_TERM, &offer);
+    lks_ingress_producer_init(&client->requests, &client->lane.fabric, number);
+    lks_ingress_producer_open(&client->requests, &offer);
+    turn(fixture);
+    return client;
+}
+
+static void push(struct client *client, uint64_t kind, uint64_t number, const void *data,
+                 size_t bytes)
+{
+    const struct lks_ingress_command record = {
+        .session = lks_session_make(client->requests.peer, kind),
+        .sequence = number,
+        .data = data,
+        .bytes = (uint32_t)bytes};
+    assert_int_equal(lks_ingress_push(&client->requests, &record), 0);
+    assert_int_equal(lks_ingress_publish(&client->requests, true), 0);
+}
+
+static void give_reads(struct client *client, uint32_t count)
+{
+    for (uint64_t number = 1; number <= count; number++) {
+        push(client, LKS_CLIENT_REQUEST_READ, number, "r", 1);
+    }
+}
+
+static uint32_t attached(const struct fixture *fixture)
+{
+    struct lks_client_port_counts counts;
+    lks_client_port_counts(fixture->port, &counts);
+    return counts.attached;
+}
+
+static bool is_attached(const struct fixture *fixture, uint32_t lane)
+{
+    return (fixture->lanes.taken >> lane & 1) != 0;
+}
+
+/* The status of the next reply; 0: none is there. */
+static uint64_t next_status(struct client *client, uint32_t *bytes)
+{
+    struct lks_ingress_command record;
+    if (lks_ingress_pop(&client->replies, &record) != 0) {
+        return 0;
+    }
+    (void)lks_ingress_return_credits(&client->replies);
+    *bytes = record.bytes;
+    return lks_session_incarnation(record.session);
+}
+
+/* ---- answers that wait ---------------------------------------------------------------------- */
+
+/* Two clients let as much wait as one may, and a third a little: who has most of it goes, not who
+ * came last, and not the one that reads. */
+static void all_together_too_much__who_holds_most_is_let_go(void **state)
+{
+    struct fixture *fixture = *state;
+    const size_t bytes = LKS_INGRESS_COMMAND_MAX;
+    char *text = calloc(1, bytes);
+    const uint32_t counts[] = {0, 60, 66, 20};
+    uint32_t seen = 0;
+    for (uint32_t lane = 1; lane <= 3; lane++) {
+        give_reads(attach(fixture, lane), counts[lane]);
+        turn(fixture);
+        turn(fixture);
+        assert_int_equal(fixture->count, seen + counts[lane]);
+        for (uint32_t i = 0; i < counts[lane]; i++) {
+            lks_client_port_reply(fixture->port, fixture->cookies[seen + i], text, bytes);
+        }
+        seen += counts[lane];
+    }
+    assert_int_equal(attached(fixture), 2);
+    assert_false(is_attached(fixture, 2)); /* 66 answers of 512 KiB, less what its ring took */
+    assert_non_null(strstr(fixture->line, "lane 2"));
+    assert_non_null(strstr(fixture->line, "client_answers_max"));
+    for (uint32_t lane = 1; lane <= 3; lane += 2) { /* the others get all of theirs */
+        for (uint32_t i = 0; i < counts[lane]; i++) {
+            uint32_t length = 0;
+            turn(fixture);
+            assert_int_equal(next_status(&fixture->clients[lane], &length), LKS_CLIENT_SAID_OK);
+            assert_int_equal(length, bytes);
+        }
+    }
+    free(text);
+}
+
+/* What is read, or whose client has gone, counts no more. */
+static void read_or_gone__counts_no_more(void **state)
+{
+    struct fixture *fixture = *state;
+    const size_t bytes = LKS_INGRESS_COMMAND_MAX;
+    char *text = calloc(1, bytes);
+    uint32_t seen = 0;
+    for (uint32_t lane = 1; lane <= CLIENTS; lane++) {
+        struct client *client = attach(fixture, lane);
+        give_reads(client, 60);
+        turn(fixture);
+        for (uint32_t i = 0; i < 60; i++) {
+            lks_client_port_reply(fixture->port, fixture->cookies[seen + i], text, bytes);
+        }
+        seen += 60;
+        for (uint32_t i = 0; i < 60; i++) {
+            uint32_t length = 0;
+            turn(fixture);
+            assert_int_equal(next_status(client, &length), LKS_CLIENT_SAID_OK);
+        }
+    }
+    assert_int_equal(attached(fixture), CLIENTS);
+    free(text);
+}
+
+/* Nothing is kept of an answer that does not fit a record: only that is said. */
+static void long_answer_while_others_wait__not_kept(void **state)
+{
+    struct fixture *fixture = *state;
+    const size_t bytes = LKS_INGRESS_COMMAND_MAX;
+    const size_t long_bytes = LKS_CLIENT_PORT_ALL_HELD_BYTES_MIN;
+    char *text = calloc(1, long_bytes);
+    struct client *client = attach(fixture, 1);
+    give_reads(client, 9);
+    turn(fixture);
+    for (uint32_t i = 0; i < 8; i++) {
+        lks_client_port_reply(fixture->port, fixture->cookies[i], text, bytes);
+    }
+    lks_client_port_reply(fixture->port, fixture->cookies[8], text, long_bytes);
+    uint32_t length = 0;
+    for (uint32_t i = 0; i < 8; i++) {
+        turn(fixture);
+        assert_int_equal(next_status(client, &length), LKS_CLIENT_SAID_OK);
+    }
+    turn(fixture);
+    assert_int_equal(next_status(client, &length), LKS_CLIENT_SAID_LONG);
+    assert_int_equal(length, 0);
+    assert_int_equal(attached(fixture), 1);
+    free(text);
+}
+
+/* ---- commands that are not allowed ----------------------------------------------------------- */
+
+static void forbidden_command__refused_and_not_handed_on(void **state)
+{
+    struct fixture *fixture = *state;
+    struct client *client = attach(fixture, 1);
+    const struct lks_session_header header = {
+        .mark = LKS_SESSION_MARK, .kind = LKS_SESSION_CALL, .id = 1, .sequence = 1};
+    uint8_t bytes[sizeof header + 1];
+    uint32_t length = 0;
+    memcpy(bytes, &header, sizeof header);
+    bytes[sizeof header] = 'b';
+    push(client, LKS_CLIENT_REQUEST_CALL, 1, bytes, sizeof bytes);
+    push(client, LKS_CLIENT_REQUEST_READ, 2, "b", 1);
+    turn(fixture);
+    turn(fixture);
+    assert_int_equal(fixture->count, 0);
+    assert_int_equal(next_status(client, &length), LKS_CLIENT_SAID_FORBIDDEN);
+    assert_int_equal(next_status(client, &length), LKS_CLIENT_SAID_MALFORMED);
+    bytes[sizeof header] = 'w';
+    push(client, LKS_CLIENT_REQUEST_CALL, 3, bytes, sizeof bytes);
+    turn(fixture);
+    assert_int_equal(fixture->count, 1);
+    lks_client_port_reply(fixture->port, fixture->cookies[0], "x", 1);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(all_together_too_much__who_holds_most_is_let_go),
+        TEST(read_or_gone__counts_no_more),
+        TEST(long_answer_while_others_wait__not_kept),
+        TEST(forbidden_command__refused_and_not_handed_on),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
