@@ -323,6 +323,9 @@ static uint32_t peer_of(const struct lks_ibv_fabric *ibv, const struct ibv_qp *q
 static void on_device_event(struct lks_ibv_fabric *ibv, const struct ibv_async_event *event)
 {
     const char *text = ibv_event_type_str(event->event_type);
+    if (event->event_type == IBV_EVENT_CQ_ERR && event->element.cq != ibv->cq) {
+        return; /* of a client's lane, which notices itself */
+    }
     switch (event->event_type) {
     case IBV_EVENT_DEVICE_FATAL:
     case IBV_EVENT_CQ_ERR:
