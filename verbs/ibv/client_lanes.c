@@ -109,7 +109,7 @@ static void set_state(struct lane *lane, enum lane_state state)
     atomic_store_explicit(&lane->state, (int)state, memory_order_release);
 }
 
-/* ---- the loop's: as a fabric ------------------------------------------------------------------ */
+/* ---- the loop's: as a fabric ---------------------------------------------------------------- */
 
 static bool is_used(const struct rdma_lanes *lanes, uint32_t lane)
 {
@@ -137,7 +137,7 @@ static int write_inbox(struct lks_fabric *fabric, uint32_t lane, uint64_t offset
 static const struct lks_fabric_ops g_fabric_ops = {
     .name = "rdma lanes", .inbox = inbox, .write_inbox = write_inbox};
 
-/* ---- the loop's: lanes ------------------------------------------------------------------------ */
+/* ---- the loop's: lanes ---------------------------------------------------------------------- */
 
 /* From here on the lane is the keeper's. */
 static void leave(struct rdma_lanes *lanes, uint32_t number)
@@ -224,7 +224,7 @@ static void rdma_disarm(struct lks_lanes *base)
     (void)base; /* the next look takes the events */
 }
 
-/* ---- the keeper's: callers -------------------------------------------------------------------- */
+/* ---- the keeper's: callers ------------------------------------------------------------------ */
 
 /* Refusals: both sides log why; a flood of one kind is one line a second. */
 static void say_refused(struct rdma_lanes *lanes, int code, const char *detail)
@@ -314,7 +314,7 @@ static void on_request(struct rdma_lanes *lanes, struct rdma_cm_id *id, const vo
     }
 }
 
-/* ---- the keeper's: lanes ---------------------------------------------------------------------- */
+/* ---- the keeper's: lanes -------------------------------------------------------------------- */
 
 /* The first free number; 0: none. */
 static uint32_t reserve_lane(struct rdma_lanes *lanes)
@@ -416,7 +416,7 @@ static void end_left(struct rdma_lanes *lanes)
     }
 }
 
-/* ---- the keeper's: events --------------------------------------------------------------------- */
+/* ---- the keeper's: events ------------------------------------------------------------------- */
 
 static void on_end(struct rdma_lanes *lanes, const struct rdma_cm_id *id)
 {
@@ -489,7 +489,7 @@ static void *keep(void *ctx)
     return NULL;
 }
 
-/* ---- life ----------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------------------------- */
 
 static void close_if_open(int fd)
 {
