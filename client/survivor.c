@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "client/config_edit.h"
 #include "node/assembly.h"
-#include "node/members.h"
+#include "node/remains.h"
 #include "services/kv/kv.h"
 
 #include <errno.h>
@@ -14,92 +14,14 @@
 #include <string.h>
 #include <sys/random.h>
 
-/* One replica's files, open, and how far its log goes. */
-struct remains {
-    struct lks_journal *journal;
-    struct lks_snapshots *snapshots;
-    struct lks_log_point tail;
-    struct lks_members_record members;
-    uint64_t time_ns; /* the last one logged */
-};
-
-static void close_remains(struct remains *remains)
-{
-    lks_snapshots_close(remains->snapshots);
-    lks_journal_close(remains->journal, false);
-    *remains = (struct remains){0};
-}
-
-/* What the snapshots say of the log's beginning. */
-static int read_base(struct remains *remains, struct lks_error *err)
-{
-    struct lks_snapshot_scan scan = {0};
-    struct lks_snapshot_head head;
-    struct lks_meta meta;
-    int rc = lks_snapshot_scan_init(&scan, remains->snapshots,
-                                    lks_snapshots_lowest(remains->snapshots), &head, err);
-    if (rc == -ENODATA) {
-        return 0; /* the log has its beginning still */
-    }
-    if (rc == 0 && lks_meta_decode(&meta, head.meta, head.meta_bytes) != 0) {
-        rc = lks_error_set(err, -LKS_EDAMAGED, "snapshots %s: members of an unknown form",
-                           lks_snapshots_path(remains->snapshots));
-    }
-    if (rc == 0) {
-        remains->members = meta.members;
-        remains->time_ns = head.time_ns;
-    }
-    lks_snapshot_scan_fini(&scan);
-    return rc;
-}
-
-static int read_log(struct remains *remains, struct lks_error *err)
-{
-    struct lks_log_point cursor;
-    struct lks_entry entry;
-    lks_journal_base(remains->journal, &cursor);
-    while (lks_journal_next(remains->journal, &cursor, remains->tail.offset, &entry) == 0) {
-        if (entry.header->time_ns > remains->time_ns) {
-            remains->time_ns = entry.header->time_ns;
-        }
-        if (entry.header->kind == LKS_ENTRY_MEMBERS &&
-            lks_members_record_read(&remains->members, entry.payload,
-                                    entry.header->payload_bytes) != 0) {
-            return lks_error_set(err, -LKS_EVERSION, "entry %" PRIu64 " holds members of an "
-                                 "unknown form", entry.header->index);
-        }
-    }
-    return 0;
-}
-
-static int open_remains(struct remains *remains, const struct lks_config *config, uint32_t id,
+static int open_remains(struct lks_remains *remains, const struct lks_config *config, uint32_t id,
                         struct lks_error *err)
 {
     struct lks_journal_options journal;
     struct lks_snapshots_options snapshots;
-    *remains = (struct remains){.members = {.version = LKS_MEMBERS_VERSION}};
     lks_assembly_journal_options(config, id, &journal);
     lks_assembly_snapshots_options(config, id, lks_kv_service.partitions, &snapshots);
-    int rc = lks_journal_open(&remains->journal, &journal, err);
-    if (rc == 0) {
-        rc = lks_snapshots_open(&remains->snapshots, &snapshots, err);
-    }
-    if (rc == 0) {
-        rc = lks_journal_recover(remains->journal, &remains->tail, err);
-    }
-    if (rc == 0) {
-        rc = lks_snapshots_settle(remains->snapshots, remains->journal, &remains->tail, err);
-    }
-    if (rc == 0) {
-        rc = read_base(remains, err);
-    }
-    if (rc == 0) {
-        rc = read_log(remains, err);
-    }
-    if (rc != 0) {
-        close_remains(remains);
-    }
-    return rc;
+    return lks_remains_open(remains, &journal, &snapshots, err);
 }
 
 /* ---- choosing ------------------------------------------------------------------------------- */
@@ -128,7 +50,7 @@ static int check_unused(const struct lks_config *config, uint32_t id, struct lks
                 : 0;
 }
 
-static void describe(struct lks_survivor *survivor, const struct remains *remains, uint32_t id)
+static void describe(struct lks_survivor *survivor, const struct lks_remains *remains, uint32_t id)
 {
     struct lks_identity identity;
     lks_journal_identity(remains->journal, &identity);
@@ -150,6 +72,7 @@ int lks_survivor_choose(struct lks_survivor *chosen, const struct lks_config *co
                         uint32_t survivors, struct lks_error *err)
 {
     struct lks_survivor best = {.id = 0};
+    struct lks_log_point latest = {.index = 0};
     for (uint32_t id = 1; id <= config->replicas_count; id++) {
         const int rc = check_unused(config, id, err);
         if (rc != 0) {
@@ -157,7 +80,7 @@ int lks_survivor_choose(struct lks_survivor *chosen, const struct lks_config *co
         }
     }
     for (uint32_t id = 1; id <= config->replicas_count; id++) {
-        struct remains remains;
+        struct lks_remains remains;
         struct lks_survivor one;
         if ((survivors >> id & 1u) == 0) {
             continue;
@@ -167,11 +90,11 @@ int lks_survivor_choose(struct lks_survivor *chosen, const struct lks_config *co
             return rc;
         }
         describe(&one, &remains, id);
-        close_remains(&remains);
-        if (best.id == 0 || one.last_term > best.last_term ||
-            (one.last_term == best.last_term && one.last_index > best.last_index)) {
+        if (best.id == 0 || lks_remains_is_later(&remains.tail, &latest)) {
             best = one;
+            latest = remains.tail;
         }
+        lks_remains_close(&remains);
     }
     if (best.id == 0) {
         return lks_error_set(err, -EINVAL, "none of the survivors is in the configuration");
@@ -182,47 +105,11 @@ int lks_survivor_choose(struct lks_survivor *chosen, const struct lks_config *co
 
 /* ---- founding ------------------------------------------------------------------------------- */
 
-static int make_alone(struct remains *remains, uint32_t id, struct lks_error *err)
-{
-    struct lks_promise promise;
-    struct lks_members_record next = {.version = LKS_MEMBERS_VERSION,
-                                      .voters = (uint8_t)(1u << id),
-                                      .number = remains->members.number + 1};
-    const uint64_t now_ns = lks_clock_realtime_ns();
-    lks_journal_promise(remains->journal, &promise);
-    const uint64_t highest =
-        promise.term > remains->tail.term ? promise.term : remains->tail.term;
-    const struct lks_entry_draft draft = {
-        .kind = LKS_ENTRY_MEMBERS,
-        .term = highest + 1,
-        .time_ns = now_ns > remains->time_ns ? now_ns : remains->time_ns,
-        .payload = &next,
-        .payload_bytes = sizeof next,
-    };
-    next.addresses[id - 1] = remains->members.addresses[id - 1];
-    const uint64_t before = remains->tail.offset;
-    /* Before the entry, so that its term is never one that may be led. */
-    promise = (struct lks_promise){.term = highest + 1};
-    int rc = lks_journal_write_promise(remains->journal, &promise);
-    if (rc == 0) {
-        rc = lks_journal_append(remains->journal, &remains->tail, &draft);
-    }
-    if (rc == 0) {
-        rc = lks_journal_persist_range(remains->journal, before, remains->tail.offset);
-    }
-    if (rc == 0) {
-        rc = lks_journal_clear_amnesia(remains->journal, 1u << id);
-    }
-    return rc == 0 ? 0
-                   : lks_error_set(err, rc, "replica %u's journal: its members cannot be changed: "
-                                   "%s", id, lks_error_text(rc));
-}
-
 int lks_survivor_found(const struct lks_survivor *survivor, const struct lks_config *config,
                        const char *path, struct lks_error *err)
 {
     uint8_t cluster_id[LKS_CLUSTER_ID_BYTES];
-    struct remains remains;
+    struct lks_remains remains;
     if (getrandom(cluster_id, sizeof cluster_id, 0) != (ssize_t)sizeof cluster_id) {
         return lks_error_set(err, -EIO, "cannot get random bytes for the cluster's new id");
     }
@@ -230,7 +117,7 @@ int lks_survivor_found(const struct lks_survivor *survivor, const struct lks_con
     if (rc != 0) {
         return rc;
     }
-    rc = make_alone(&remains, survivor->id, err);
+    rc = lks_remains_found(&remains, survivor->id, lks_clock_realtime_ns(), err);
     if (rc != 0) {
         goto end;
     }
@@ -239,16 +126,13 @@ int lks_survivor_found(const struct lks_survivor *survivor, const struct lks_con
     if (rc != 0) {
         goto end;
     }
-    rc = lks_snapshots_set_cluster(remains.snapshots, cluster_id);
-    if (rc == 0) {
-        rc = lks_journal_set_cluster(remains.journal, cluster_id);
-    }
+    rc = lks_remains_set_cluster(&remains, cluster_id);
     if (rc != 0) {
         (void)lks_error_set(err, rc, "replica %u: its files cannot be given the cluster's new id: "
                             "%s: put the old configuration back and try again", survivor->id,
                             lks_error_text(rc));
     }
 end:
-    close_remains(&remains);
+    lks_remains_close(&remains);
     return rc;
 }

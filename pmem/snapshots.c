@@ -470,6 +470,13 @@ void lks_snapshots_close(struct lks_snapshots *store)
 
 /* ---- what it is made of ------------------------------------------------------------------- */
 
+void lks_snapshots_cluster(const struct lks_snapshots *store,
+                           uint8_t cluster_id[LKS_CLUSTER_ID_BYTES])
+{
+    const struct lks_snapshots_header *header = (const void *)store->mapping.address;
+    memcpy(cluster_id, header->cluster_id, LKS_CLUSTER_ID_BYTES);
+}
+
 uint32_t lks_snapshots_partitions(const struct lks_snapshots *store)
 {
     return store->geometry.partitions;

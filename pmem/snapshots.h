@@ -105,6 +105,10 @@ int lks_snapshots_settle(const struct lks_snapshots *store, struct lks_journal *
 int lks_snapshots_set_cluster(struct lks_snapshots *store,
                               const uint8_t cluster_id[LKS_CLUSTER_ID_BYTES]);
 
+/* The cluster that it belongs to. */
+void lks_snapshots_cluster(const struct lks_snapshots *store,
+                           uint8_t cluster_id[LKS_CLUSTER_ID_BYTES]);
+
 uint32_t lks_snapshots_partitions(const struct lks_snapshots *store);
 
 /* The partition's present snapshot; valid until the next replacement. */

@@ -180,3 +180,31 @@ void lks_sim_administrator_schedules(struct lks_replica *replica, enum lks_sched
     lks_replica_scheduler_status(replica, &status);
     LKS_ASSERT(status.wanted == kind);
 }
+
+void lks_sim_administrator_errs(struct lks_replica *replica, struct lks_sim_random *random)
+{
+    static const char *const mistakes[][5] = {{"SCHEDULER", "SET"},
+                                              {"SCHEDULER", "SET", "fast"},
+                                              {"SCHEDULER", "SET", "the-one-before"},
+                                              {"SCHEDULER", "SET", "late", "threads", "2"},
+                                              {"SCHEDULER", "SET", "late", "workers", "0"},
+                                              {"SCHEDULER", "SET", "late", "workers", "two"},
+                                              {"SCHEDULER", "SET", "late", "workers", "64"}};
+    struct line line = {.count = 0};
+    struct lks_argument args[WORDS_MAX];
+    struct lks_reply reply;
+    struct lks_scheduler_status before;
+    struct lks_scheduler_status after;
+    const uint64_t drawn = lks_sim_random_below(random, sizeof mistakes / sizeof mistakes[0]);
+    for (size_t i = 0; i < 5 && mistakes[drawn][i] != NULL; i++) {
+        say(&line, "%s", mistakes[drawn][i]);
+    }
+    lks_reply_init(&reply);
+    take_args(&line, args);
+    lks_replica_scheduler_status(replica, &before);
+    lks_scheduler_command(replica, args, line.count, &reply);
+    lks_replica_scheduler_status(replica, &after);
+    LKS_ASSERT(reply.bytes > 4 && memcmp(reply.data, "-ERR", 4) == 0);
+    LKS_ASSERT(after.wanted == before.wanted && after.workers == before.workers);
+    lks_reply_fini(&reply);
+}

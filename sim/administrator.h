@@ -32,6 +32,10 @@ void lks_sim_administrator_looks(struct lks_replica *replica, uint32_t self,
 void lks_sim_administrator_schedules(struct lks_replica *replica, enum lks_scheduler_kind kind,
                                      uint32_t workers);
 
+/* Words for the scheduler that make no sense, or ask for what this replica does not have: asserts
+ * that they are refused and change nothing. */
+void lks_sim_administrator_errs(struct lks_replica *replica, struct lks_sim_random *random);
+
 /* What a change that was under way came to, as its connection is told. */
 void lks_sim_administrator_told(int status, const char *why,
                                 char text[LKS_SIM_ADMINISTRATOR_TEXT_MAX]);

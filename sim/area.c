@@ -76,6 +76,12 @@ const struct lks_snapshots_options *lks_sim_area_options(const struct lks_sim_ar
     return &area->options;
 }
 
+void lks_sim_area_set_cluster(struct lks_sim_area *area,
+                              const uint8_t cluster_id[LKS_CLUSTER_ID_BYTES])
+{
+    memcpy(area->options.cluster_id, cluster_id, LKS_CLUSTER_ID_BYTES);
+}
+
 struct lks_snapshots *lks_sim_area_store(const struct lks_sim_area *area)
 {
     return area->store;

@@ -32,6 +32,9 @@ void lks_sim_area_close(struct lks_sim_area *area);
 void lks_sim_area_abandon(struct lks_sim_area *area);
 
 const struct lks_snapshots_options *lks_sim_area_options(const struct lks_sim_area *area);
+/* What it is opened and formatted as from now on. */
+void lks_sim_area_set_cluster(struct lks_sim_area *area,
+                              const uint8_t cluster_id[LKS_CLUSTER_ID_BYTES]);
 /* NULL while closed. */
 struct lks_snapshots *lks_sim_area_store(const struct lks_sim_area *area);
 

@@ -115,6 +115,7 @@ static int make_cluster(struct lks_sim_cluster *cluster, struct lks_error *err)
     cluster->prefix.verdict = &cluster->verdict;
     cluster->states.verdict = &cluster->verdict;
     cluster->bounds.verdict = &cluster->verdict;
+    cluster->bounds.times = cluster->profile.entry_bytes_max / LKS_SIM_BOUND_ENTRY_BYTES;
     cluster->progress.verdict = &cluster->verdict;
     cluster->history.verdict = &cluster->verdict;
     lks_sim_random_init(&cluster->random, cluster->options.seed);

@@ -190,6 +190,7 @@ static void make_checkers(struct lks_sim_cluster *cluster)
     cluster->progress.verdict = &cluster->verdict;
     cluster->history.verdict = &cluster->verdict;
     cluster->bounds.verdict = &cluster->verdict;
+    cluster->bounds.times = 1;
 }
 
 static void make_surroundings(struct lks_sim_world *world)

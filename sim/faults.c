@@ -126,6 +126,11 @@ void lks_sim_fault_start_later(struct lks_sim_faults *faults, uint32_t replica)
                           replica);
 }
 
+void lks_sim_fault_start_now(struct lks_sim_faults *faults, uint32_t replica)
+{
+    start_again(faults, replica);
+}
+
 static bool crash(struct lks_sim_faults *faults, uint32_t replica)
 {
     struct lks_sim_process *process = process_of(faults, replica);
@@ -421,6 +426,18 @@ static bool do_fault(struct lks_sim_faults *faults, enum lks_sim_fault fault, ui
                                faults->options.members->verdict);
     case LKS_SIM_FAULT_ROT_JOURNAL:
         return lks_sim_media_rot_journal(faults, replica);
+    case LKS_SIM_FAULT_ROT_AREA:
+        return lks_sim_media_rot_area(faults, replica);
+    case LKS_SIM_FAULT_ROT_LOG:
+        return lks_sim_media_rot_log(faults, replica);
+    case LKS_SIM_FAULT_FLIP:
+        return lks_sim_media_flip(faults, replica);
+    case LKS_SIM_FAULT_LOOK:
+        return lks_sim_operator_looks(faults, any_replica(faults));
+    case LKS_SIM_FAULT_AGE:
+        return lks_sim_operator_ages(faults, any_replica(faults));
+    case LKS_SIM_FAULT_RECOVER:
+        return lks_sim_operator_recovers(faults);
     case LKS_SIM_FAULT_MEMBER:
         return lks_sim_member_fault(faults, any_replica(faults));
     default:
@@ -571,6 +588,12 @@ const char *lks_sim_fault_name(enum lks_sim_fault fault)
         [LKS_SIM_FAULT_AREA] = "failing area",
         [LKS_SIM_FAULT_ROT_JOURNAL] = "rotten journal",
         [LKS_SIM_FAULT_MISTAKE] = "operator's mistake",
+        [LKS_SIM_FAULT_LOOK] = "operator's look",
+        [LKS_SIM_FAULT_AGE] = "older files",
+        [LKS_SIM_FAULT_RECOVER] = "recovered alone",
+        [LKS_SIM_FAULT_ROT_AREA] = "rotten area",
+        [LKS_SIM_FAULT_ROT_LOG] = "rotten log",
+        [LKS_SIM_FAULT_FLIP] = "flipped bit",
     };
     LKS_ASSERT(fault < LKS_SIM_FAULTS && names[fault] != NULL);
     return names[fault];

@@ -29,6 +29,8 @@ struct lks_sim_faults_options {
     void (*ended)(void *ctx, uint32_t replica);
     /* A replica's process was started again. */
     void (*started)(void *ctx, uint32_t replica);
+    /* A new cluster begins with this replica alone, by members of that number. */
+    void (*founded)(void *ctx, uint32_t replica, uint64_t number);
     /* A replica that believes it leads; 0: none. */
     uint32_t (*leader)(void *ctx);
     /* Fault `number` (1, 2, ... in the order of time) is left out; NULL: none is. The others stay

@@ -39,6 +39,9 @@ void lks_sim_fault_make_anew(struct lks_sim_faults *faults, uint32_t replica);
 /* Down: it will be started after a while. */
 void lks_sim_fault_start_later(struct lks_sim_faults *faults, uint32_t replica);
 
+/* Down: it is started at once. */
+void lks_sim_fault_start_now(struct lks_sim_faults *faults, uint32_t replica);
+
 /* True if a minority at most of the voters may have forgotten once this one is none any more. */
 bool lks_sim_fault_may_shrink(struct lks_sim_faults *faults, uint32_t replica);
 
@@ -58,6 +61,16 @@ static inline bool lks_sim_media_area_fails(const struct lks_sim_faults *faults,
 int lks_sim_media_reason(struct lks_sim_random *random);
 bool lks_sim_media_fail_area(struct lks_sim_faults *faults, uint32_t replica);
 bool lks_sim_media_rot_journal(struct lks_sim_faults *faults, uint32_t replica);
+bool lks_sim_media_rot_area(struct lks_sim_faults *faults, uint32_t replica);
+bool lks_sim_media_rot_log(struct lks_sim_faults *faults, uint32_t replica);
+bool lks_sim_media_flip(struct lks_sim_faults *faults, uint32_t replica);
+
+/* operator.c: an operator's steps at the files. False: not now. */
+bool lks_sim_operator_looks(struct lks_sim_faults *faults, uint32_t replica);
+bool lks_sim_operator_ages(struct lks_sim_faults *faults, uint32_t replica);
+/* Everybody is lost but the member with the latest log: a new cluster begins with that one alone,
+ * whom the others may join anew. */
+bool lks_sim_operator_recovers(struct lks_sim_faults *faults);
 
 /* Asks the leader for a change that concerns the replica. False: refused, or nobody to ask. */
 bool lks_sim_member_fault(struct lks_sim_faults *faults, uint32_t replica);

@@ -33,6 +33,10 @@ void __real_lks_medium_unmap(struct lks_mapping *mapping);
 void __wrap_lks_medium_unmap(struct lks_mapping *mapping);
 int __real_lks_medium_persist(const struct lks_medium *medium, const void *address, size_t bytes);
 int __wrap_lks_medium_persist(const struct lks_medium *medium, const void *address, size_t bytes);
+int __real_lks_medium_store(const struct lks_medium *medium, void *to, const void *from,
+                            size_t bytes);
+int __wrap_lks_medium_store(const struct lks_medium *medium, void *to, const void *from,
+                            size_t bytes);
 
 int __real_lks_journal_persist_range(const struct lks_journal *journal, uint64_t from,
                                      uint64_t to);

@@ -64,6 +64,20 @@ void lks_sim_members_seen(struct lks_sim_members *members, const struct lks_memb
     }
 }
 
+void lks_sim_members_founded(struct lks_sim_members *members, uint64_t number, uint32_t voter)
+{
+    LKS_ASSERT(number > members->committed && number < LKS_SIM_MEMBERS_MAX);
+    for (uint64_t gone = members->committed + 1; gone <= members->last; gone++) {
+        members->at[gone].voters = members->at[gone].learners = 0;
+    }
+    members->last = number;
+    members->at[number].voters = (uint8_t)(1u << voter);
+    members->at[number].learners = 0;
+    members->at[number].voters_least = 1;
+    note_committed(members, &(struct lks_members){.number = number,
+                                                  .voters = (uint8_t)(1u << voter)});
+}
+
 uint32_t lks_sim_members_named(const struct lks_sim_members *members)
 {
     uint32_t named = 0;

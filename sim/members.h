@@ -37,6 +37,10 @@ void lks_sim_members_init(struct lks_sim_members *members, struct lks_sim_verdic
 void lks_sim_members_seen(struct lks_sim_members *members, const struct lks_members *seen,
                           bool committed);
 
+/* A new cluster begins: by the members of that number `voter` is the only one. What was proposed
+ * before, and has not committed, is gone. */
+void lks_sim_members_founded(struct lks_sim_members *members, uint64_t number, uint32_t voter);
+
 /* Who is a member as far as anybody knows: under the last committed ones and all that followed. */
 uint32_t lks_sim_members_named(const struct lks_sim_members *members);
 /* Likewise the voters; *least: how many there are at least. */

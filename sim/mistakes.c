@@ -6,12 +6,16 @@
 #include "sim/mistakes.h"
 
 #include "base/assert.h"
+#include "sim/files.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #define PATH_BYTES 288u
+#define TERMINAL "/dev/null"
+#define WHOLE ((off_t)-1)
 
 struct attempt {
     const char *what;
@@ -34,6 +38,11 @@ enum journal_mistake {
     JOURNAL_OF_OTHERS,
     JOURNAL_OF_TOO_MANY_LIVES,
     JOURNAL_WITHOUT_ROOM,
+    JOURNAL_CUT_SHORT,
+    JOURNAL_CUT_TO_NOTHING,
+    JOURNAL_OF_A_TERMINAL,
+    JOURNAL_ON_A_TERMINAL,
+    JOURNAL_WITHOUT_A_BOOT,
     JOURNAL_MISTAKES
 };
 
@@ -51,6 +60,11 @@ static const struct attempt g_journal[JOURNAL_MISTAKES] = {
     [JOURNAL_OF_TOO_MANY_LIVES] = {"more lives than there can be", -EINVAL, .creates = true},
     [JOURNAL_WITHOUT_ROOM] = {"a new journal on a full disk", -ENOSPC, .creates = true,
                               .full = true},
+    [JOURNAL_CUT_SHORT] = {"a journal cut short", -LKS_ESIZE, .up = false},
+    [JOURNAL_CUT_TO_NOTHING] = {"a journal of less than a page", -LKS_EFORMAT, .up = false},
+    [JOURNAL_OF_A_TERMINAL] = {"a device that holds nothing", -EINVAL, .up = false},
+    [JOURNAL_ON_A_TERMINAL] = {"a new journal on such a device", -EINVAL, .creates = true},
+    [JOURNAL_WITHOUT_A_BOOT] = {"a boot without its whole name", -EINVAL, .up = false},
 };
 
 enum area_mistake {
@@ -63,6 +77,11 @@ enum area_mistake {
     AREA_OF_NO_SIZE,
     AREA_NOT_THERE,
     AREA_WITHOUT_ROOM,
+    AREA_THERE,
+    AREA_CUT_SHORT,
+    AREA_CUT_TO_NOTHING,
+    AREA_OF_A_TERMINAL,
+    AREA_ON_A_TERMINAL,
     AREA_MISTAKES
 };
 
@@ -77,7 +96,26 @@ static const struct attempt g_area[AREA_MISTAKES] = {
     [AREA_NOT_THERE] = {"no snapshots", -ENOENT, .up = false},
     [AREA_WITHOUT_ROOM] = {"new snapshots on a full disk", -ENOSPC, .creates = true,
                            .full = true},
+    [AREA_THERE] = {"snapshots that are there already", -EEXIST, .creates = true},
+    [AREA_CUT_SHORT] = {"snapshots cut short", -LKS_ESIZE, .up = false},
+    [AREA_CUT_TO_NOTHING] = {"snapshots of less than a block", -LKS_EFORMAT, .up = false},
+    [AREA_OF_A_TERMINAL] = {"a device for snapshots", -EINVAL, .up = false},
+    [AREA_ON_A_TERMINAL] = {"new snapshots on a device", -EINVAL, .creates = true},
 };
+
+/* The file, which holds nothing, gets another size; returns the former one. WHOLE: it stays. */
+static off_t cut_file(const char *path, off_t bytes)
+{
+    struct stat found;
+    if (bytes == WHOLE || stat(path, &found) != 0) {
+        return WHOLE;
+    }
+    const int fd = open(path, O_RDWR | O_CLOEXEC);
+    const int cut = ftruncate(fd, bytes);
+    LKS_ASSERT(fd >= 0 && cut == 0);
+    (void)close(fd);
+    return found.st_size;
+}
 
 static int try_journal(const struct lks_sim_storage *storage, enum journal_mistake mistake,
                        struct lks_error *err)
@@ -104,10 +142,22 @@ static int try_journal(const struct lks_sim_storage *storage, enum journal_mista
         options.bootstrap_voters <<= 1;
     } else if (mistake == JOURNAL_OF_TOO_MANY_LIVES) {
         options.lives_before = UINT64_MAX;
+    } else if (mistake == JOURNAL_OF_A_TERMINAL || mistake == JOURNAL_ON_A_TERMINAL) {
+        options.path = TERMINAL;
+    } else if (mistake == JOURNAL_WITHOUT_A_BOOT) {
+        options.boot_id = "short";
     }
+    const off_t cut = mistake == JOURNAL_CUT_SHORT        ? (off_t)options.ring_bytes
+                      : mistake == JOURNAL_CUT_TO_NOTHING ? 1
+                                                          : WHOLE;
+    const off_t bytes = cut_file(options.path, cut);
+    const bool entered = lks_sim_files_enter(strcmp(options.path, TERMINAL) != 0);
     struct lks_journal *opened = NULL;
-    return g_journal[mistake].creates ? lks_journal_create(&options, true, err)
-                                      : lks_journal_open(&opened, &options, err);
+    const int status = g_journal[mistake].creates ? lks_journal_create(&options, true, err)
+                                                  : lks_journal_open(&opened, &options, err);
+    (void)lks_sim_files_enter(entered);
+    (void)cut_file(options.path, bytes);
+    return status;
 }
 
 static int try_area(const struct lks_sim_area *area, enum area_mistake mistake,
@@ -130,10 +180,20 @@ static int try_area(const struct lks_sim_area *area, enum area_mistake mistake,
         options.area_bytes -= UINT64_C(1) << 20;
     } else if (mistake == AREA_OF_NO_SIZE) {
         options.area_bytes++;
+    } else if (mistake == AREA_OF_A_TERMINAL || mistake == AREA_ON_A_TERMINAL) {
+        options.path = TERMINAL;
     }
+    const off_t cut = mistake == AREA_CUT_SHORT        ? (off_t)LKS_SNAPSHOT_BLOCK_BYTES
+                      : mistake == AREA_CUT_TO_NOTHING ? 1
+                                                       : WHOLE;
+    const off_t bytes = cut_file(options.path, cut);
+    const bool entered = lks_sim_files_enter(strcmp(options.path, TERMINAL) != 0);
     struct lks_snapshots *opened = NULL;
-    return g_area[mistake].creates ? lks_snapshots_create(&options, err)
-                                   : lks_snapshots_open(&opened, &options, err);
+    const int status = g_area[mistake].creates ? lks_snapshots_create(&options, err)
+                                               : lks_snapshots_open(&opened, &options, err);
+    (void)lks_sim_files_enter(entered);
+    (void)cut_file(options.path, bytes);
+    return status;
 }
 
 bool lks_sim_mistake(struct lks_sim_process *process, struct lks_sim_random *random,

@@ -274,6 +274,13 @@ static void fault_started(void *ctx, uint32_t replica)
     lks_sim_observe_start(ctx, replica);
 }
 
+static void fault_founded(void *ctx, uint32_t replica, uint64_t number)
+{
+    struct lks_sim_cluster *cluster = ctx;
+    lks_sim_leaders_founded(&cluster->leaders);
+    lks_sim_members_founded(&cluster->members, number, replica);
+}
+
 static uint32_t present_leader(void *ctx)
 {
     const struct lks_sim_cluster *cluster = ctx;
@@ -299,6 +306,7 @@ void lks_sim_observe_faults(struct lks_sim_cluster *cluster,
 {
     options->ended = process_ended;
     options->started = fault_started;
+    options->founded = fault_founded;
     options->leader = present_leader;
     options->left_out = cluster->options.left_out != NULL ? fault_left_out : NULL;
     options->ctx = cluster;

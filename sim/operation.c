@@ -12,11 +12,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WORDS_MAX 6u
-#define WORD_BYTES_MAX (LKS_SIM_FILLER_BYTES_MAX + 32u)
+#define ABSENT_MAX 20u    /* more names than a footprint has room for ... */
+#define ABSENT_NAMES 8u   /* ... of fewer partitions */
+#define ABSENT_KEY_BYTES 32u
+#define WORDS_MAX (6u + ABSENT_MAX)
+#define WORD_BYTES_MAX (LKS_SIM_LARGE_FILLER_BYTES_MAX + 32u)
 #define CONTENDED_PPM 500000u /* how often the first key of a family is meant */
 #define SHORT_BYTES_MAX 200u  /* most fillers are not longer */
 #define SHORT_PPM 850000u
+#define SHORT_OF_LARGE_PPM 300000u
 #define LIFETIME_MAX_MS 60
 
 enum family { REGISTER, COUNTER, TEXT, VOLATILE, CONDITIONAL, FAMILIES, ANY = FAMILIES };
@@ -101,7 +105,8 @@ static uint32_t draw_key(enum family family, struct lks_sim_random *random)
 void lks_sim_operation_draw(struct lks_sim_operation *operation, struct lks_sim_random *random,
                             int64_t argument, uint32_t filler_bytes_max)
 {
-    LKS_ASSERT(filler_bytes_max <= LKS_SIM_FILLER_BYTES_MAX);
+    LKS_ASSERT(filler_bytes_max <= LKS_SIM_LARGE_FILLER_BYTES_MAX);
+    const bool large = filler_bytes_max > LKS_SIM_FILLER_BYTES_MAX;
     uint64_t sum = 0;
     for (uint32_t i = 0; i < LKS_COUNT_OF(g_rows); i++) {
         sum += g_rows[i].weight;
@@ -112,13 +117,15 @@ void lks_sim_operation_draw(struct lks_sim_operation *operation, struct lks_sim_
         chosen -= g_rows[row].weight;
         row++;
     }
-    if (lks_sim_random_chance(random, SHORT_PPM) && filler_bytes_max > SHORT_BYTES_MAX) {
+    if (lks_sim_random_chance(random, large ? SHORT_OF_LARGE_PPM : SHORT_PPM) &&
+        filler_bytes_max > SHORT_BYTES_MAX) {
         filler_bytes_max = SHORT_BYTES_MAX;
     }
     *operation = (struct lks_sim_operation){
         .row = row,
         .key = draw_key(g_rows[row].family, random),
         .filler_bytes = (uint32_t)lks_sim_random_below(random, (uint64_t)filler_bytes_max + 1),
+        .large = large,
         .argument = argument};
     const uint32_t step = 1 + (uint32_t)lks_sim_random_below(random, LKS_SIM_KEYS - 1);
     operation->other = (operation->key + step) % LKS_SIM_KEYS;
@@ -126,6 +133,10 @@ void lks_sim_operation_draw(struct lks_sim_operation *operation, struct lks_sim_
         const uint32_t first = g_families[g_rows[row].family].first;
         const uint32_t count = g_families[g_rows[row].family].count;
         operation->other = first + (operation->key - first + 1) % count;
+    }
+    if (large && lks_sim_operation_is_double(operation) &&
+        g_rows[row].kind != LKS_SIM_SET_BOTH_ABSENT) {
+        operation->absent = (uint32_t)lks_sim_random_below(random, ABSENT_MAX + 1);
     }
 }
 
@@ -147,6 +158,11 @@ size_t lks_sim_operation_value(const struct lks_sim_operation *operation, char *
     LKS_ASSERT(length > 0);
     memset(value + length, 'a' + (int)(operation->argument % 26), operation->filler_bytes);
     return (size_t)length + operation->filler_bytes;
+}
+
+uint32_t lks_sim_operation_value_max(const struct lks_sim_operation *operation)
+{
+    return operation->large ? LKS_SIM_LARGE_VALUE_BYTES_MAX : LKS_SIM_VALUE_BYTES_MAX;
 }
 
 uint64_t lks_sim_operation_lifetime_ms(const struct lks_sim_operation *operation)
@@ -193,6 +209,13 @@ static size_t write_words(const struct lks_sim_operation *operation, char *buffe
         form += form_bytes;
         form += *form == ' ' ? 1 : 0;
     }
+    for (uint32_t i = 0; i < operation->absent; i++) {
+        memset(buffer, 'a' + (int)(i % ABSENT_NAMES), ABSENT_KEY_BYTES);
+        words[count].data = buffer;
+        words[count].bytes = ABSENT_KEY_BYTES;
+        buffer += ABSENT_KEY_BYTES + 1;
+        count++;
+    }
     return count;
 }
 
@@ -214,11 +237,12 @@ static uint64_t partitions_of(const struct lks_sim_operation *operation)
 size_t lks_sim_operation_encode(const struct lks_sim_operation *operation, uint64_t number,
                                 uint8_t *bytes)
 {
-    char buffer[WORDS_MAX * 34 + WORD_BYTES_MAX];
+    char buffer[WORDS_MAX * 34u + WORD_BYTES_MAX];
     struct lks_argument words[WORDS_MAX];
     const struct lks_kv_arguments arguments = {.items = words,
                                                .count = write_words(operation, buffer, words),
-                                               .value_bytes_max = LKS_SIM_VALUE_BYTES_MAX};
+                                               .value_bytes_max =
+                                                   lks_sim_operation_value_max(operation)};
     const struct lks_sim_envelope envelope = {.number = htobe64(number),
                                               .partitions = partitions_of(operation)};
     struct lks_reply reply;
@@ -234,7 +258,7 @@ size_t lks_sim_operation_encode(const struct lks_sim_operation *operation, uint6
 
 void lks_sim_operation_print(const struct lks_sim_operation *operation, char *text, size_t bytes)
 {
-    char buffer[WORDS_MAX * 34 + WORD_BYTES_MAX];
+    char buffer[WORDS_MAX * 34u + WORD_BYTES_MAX];
     struct lks_argument words[WORDS_MAX];
     const size_t count = write_words(operation, buffer, words);
     size_t used = 0;

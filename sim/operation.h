@@ -28,7 +28,10 @@
      LKS_SIM_CONDITIONALS)
 #define LKS_SIM_FILLER_BYTES_MAX 1600u
 #define LKS_SIM_VALUE_BYTES_MAX 2000u /* what APPEND may grow a value to */
-#define LKS_SIM_COMMAND_BYTES_MAX 2560u
+/* Where commands are large: ingress rings wrap, a partition fills several blocks of snapshots. */
+#define LKS_SIM_LARGE_FILLER_BYTES_MAX 28000u
+#define LKS_SIM_LARGE_VALUE_BYTES_MAX 100000u
+#define LKS_SIM_COMMAND_BYTES_MAX 29696u
 
 /* One command of one client. */
 struct lks_sim_operation {
@@ -36,10 +39,13 @@ struct lks_sim_operation {
     uint32_t key;
     uint32_t other; /* second key */
     uint32_t filler_bytes;
+    bool large;      /* values may be as long as the larger limits say */
+    uint32_t absent; /* keys that never exist, named behind the two of EXISTS or DEL */
     int64_t argument; /* what SET writes, INCRBY adds */
 };
 
-/* Draws one; `argument` becomes what a SET writes. Few values are as long as filler_bytes_max. */
+/* Draws one; `argument` becomes what a SET writes. Few values are as long as filler_bytes_max. Where
+ * that is above LKS_SIM_FILLER_BYTES_MAX, most may be, and EXISTS and DEL name many keys. */
 void lks_sim_operation_draw(struct lks_sim_operation *operation, struct lks_sim_random *random,
                             int64_t argument, uint32_t filler_bytes_max);
 
@@ -53,6 +59,9 @@ void lks_sim_operation_print(const struct lks_sim_operation *operation, char *te
 
 /* The value that a SET or APPEND writes; returns its length. */
 size_t lks_sim_operation_value(const struct lks_sim_operation *operation, char *value);
+
+/* What a command may grow a value to. */
+uint32_t lks_sim_operation_value_max(const struct lks_sim_operation *operation);
 
 /* What a key's time to live is set to, ms. */
 uint64_t lks_sim_operation_lifetime_ms(const struct lks_sim_operation *operation);

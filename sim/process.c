@@ -16,8 +16,7 @@
 #include <string.h>
 
 #define PPM_WHOLE INT64_C(1000000)
-#define PENDING_BYTES_LEAST (UINT64_C(4) << 10) /* so little that clients are refused */
-#define PENDING_DOUBLINGS_MAX 6u
+#define PENDING_DOUBLINGS_MAX 6u /* from so little on that clients are refused */
 #define RESTORE_BYTES_MAX 512u /* of snapshots in one step, where that is little */
 #define REALTIME_START_NS (UINT64_C(1700000000) * LKS_NS_PER_S)
 #define STOP_LOOK_NS LKS_NS_PER_MS /* as the loop: has the replica stopped in order? */
@@ -416,8 +415,9 @@ static int make_replica(struct lks_sim_process *process, struct lks_error *err)
         .entry_bytes_max = process->options.journal.entry_bytes_max,
         .election_timeout_ns = profile->election_timeout_ns,
         .heartbeat_ns = profile->heartbeat_ns,
-        .pending_bytes_max = PENDING_BYTES_LEAST
-                             << lks_sim_random_below(&process->random, PENDING_DOUBLINGS_MAX + 1),
+        .pending_bytes_max =
+            process->options.journal.entry_bytes_max
+            << lks_sim_random_below(&process->random, PENDING_DOUBLINGS_MAX + 1),
         .restore_bytes_max = draw_restore_bytes(process),
         .write_bytes_max = profile->write_bytes_max,
         .seed = lks_sim_random_next(&process->random),
@@ -632,6 +632,17 @@ struct lks_sim_storage *lks_sim_process_storage(const struct lks_sim_process *pr
 const struct lks_sim_area *lks_sim_process_area(const struct lks_sim_process *process)
 {
     return process->area;
+}
+
+void lks_sim_process_set_cluster(struct lks_sim_process *process,
+                                 const uint8_t cluster_id[LKS_CLUSTER_ID_BYTES])
+{
+    LKS_ASSERT(process->state == LKS_SIM_DOWN);
+    memcpy(process->options.journal.cluster_id, cluster_id, LKS_CLUSTER_ID_BYTES);
+    lks_sim_storage_set_cluster(process->storage, cluster_id);
+    if (process->area != NULL) {
+        lks_sim_area_set_cluster(process->area, cluster_id);
+    }
 }
 
 uint64_t lks_sim_process_life(const struct lks_sim_process *process)

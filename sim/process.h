@@ -140,6 +140,10 @@ struct lks_sim_storage *lks_sim_process_storage(const struct lks_sim_process *pr
 /* NULL: it takes no snapshots. */
 const struct lks_sim_area *lks_sim_process_area(const struct lks_sim_process *process);
 
+/* Down: its files are of that cluster from now on, or will be when they are formatted. */
+void lks_sim_process_set_cluster(struct lks_sim_process *process,
+                                 const uint8_t cluster_id[LKS_CLUSTER_ID_BYTES]);
+
 /* Raised at each start. */
 uint64_t lks_sim_process_life(const struct lks_sim_process *process);
 

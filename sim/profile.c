@@ -404,6 +404,28 @@ static void shape_long(struct lks_sim_profile *profile, struct lks_sim_random *r
     profile->run_ns = 2500 * MS;
 }
 
+/* Commands so long that ingress rings wrap, and snapshots of a partition have several blocks. */
+static void shape_bulk(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    draw_fabric(profile, random);
+    profile->entry_bytes_max = UINT64_C(32) << 10;
+    profile->ring_bytes = UINT64_C(256) << lks_sim_random_range(random, 10, 11);
+    profile->clients.filler_bytes_max = LKS_SIM_LARGE_FILLER_BYTES_MAX;
+    profile->clients.commands_max = 2500;
+    profile->clients.window = 4;
+    profile->clients.think = (struct lks_sim_delay){.min_ns = 50 * US, .max_ns = 3 * MS};
+    profile->process.workers_max = lks_sim_random_chance(random, 300000) ? 3 : 0;
+    profile->faults.weights[LKS_SIM_FAULT_CRASH] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_POWER] = 1;
+    profile->faults.weights[LKS_SIM_FAULT_PAUSE] = 1;
+    profile->faults.weights[LKS_SIM_FAULT_BREAK] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_DISK_FULL] = 1;
+    profile->faults.weights[LKS_SIM_FAULT_ROT] = 1;
+    profile->faults.weights[LKS_SIM_FAULT_FLIP] = 4;
+    profile->faults.interval.max_ns = 200 * MS;
+    profile->run_ns = 1000 * MS;
+}
+
 /* Members come and go. Half of the seeds: little else goes wrong, so that there are many. */
 /* Clients that send again elsewhere what has no answer; many do so before it could have come. */
 static void shape_sessions(struct lks_sim_profile *profile, struct lks_sim_random *random)
@@ -435,6 +457,35 @@ static void shape_members(struct lks_sim_profile *profile, struct lks_sim_random
     profile->clients.commands_max = 1500;
     profile->clients.think.max_ns = 4 * MS;
     profile->run_ns = 1200 * MS;
+}
+
+/* Operators look into files, err, run what older versions left, and begin anew with one replica. */
+static void shape_operator(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    draw_fabric(profile, random);
+    for (uint32_t replica = 1; replica <= LKS_REPLICAS_MAX; replica++) {
+        profile->process.media[replica] = any_medium(random, true);
+    }
+    profile->faults.weights[LKS_SIM_FAULT_LOOK] = 4;
+    profile->faults.weights[LKS_SIM_FAULT_AGE] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_RECOVER] = 1;
+    profile->faults.weights[LKS_SIM_FAULT_MISTAKE] = 6;
+    profile->faults.weights[LKS_SIM_FAULT_ROT_AREA] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_ROT_LOG] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_MEMBER] = 8;
+    profile->process.workers_max = lks_sim_random_chance(random, 500000) ? 3 : 0;
+    profile->faults.weights[LKS_SIM_FAULT_CRASH] = 3;
+    profile->faults.weights[LKS_SIM_FAULT_STOP] = 3;
+    profile->faults.weights[LKS_SIM_FAULT_POWER] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_REPLACE] = 1;
+    profile->faults.weights[LKS_SIM_FAULT_PAUSE] = 1;
+    profile->faults.weights[LKS_SIM_FAULT_BREAK] = 2;
+    profile->faults.interval.max_ns = 30 * MS;
+    profile->spares = (uint32_t)lks_sim_random_below(random, 3);
+    profile->ring_bytes = UINT64_C(64) << 10;
+    profile->clients.commands_max = 1500;
+    profile->clients.think.max_ns = 4 * MS;
+    profile->run_ns = 1000 * MS;
 }
 
 /* Chaos on replicas of which each has another scheduler, with much to execute at a time. */
@@ -505,6 +556,10 @@ static const struct {
     {"members", "chaos while members are added, promoted and removed", 6, shape_members},
     {"workers", "chaos on replicas that execute by different schedulers and workers", 4,
      shape_workers},
+    {"bulk", "long commands: ingress rings wrap, snapshots fill blocks; bits of memory flip", 2,
+     shape_bulk},
+    {"operator", "files are looked into, mistaken, older; clusters begin anew with one replica", 3,
+     shape_operator},
     {"sessions", "chaos; clients on the fabric repeat elsewhere what has no answer", 4,
      shape_sessions},
     {"storm", "slow paths full of writes, while they break and leaders change", 2, shape_storm},

@@ -39,6 +39,12 @@ enum lks_sim_fault {
     LKS_SIM_FAULT_AREA,        /* snapshots cannot be made durable: it goes on. Likewise later */
     LKS_SIM_FAULT_ROT_JOURNAL, /* power lost, and bits of the journal change. Likewise later */
     LKS_SIM_FAULT_MISTAKE,     /* an operator's, at its files. Likewise later */
+    LKS_SIM_FAULT_LOOK,        /* an operator's, into its files. Likewise later */
+    LKS_SIM_FAULT_AGE,         /* its files are of an older Lockstep. Likewise later */
+    LKS_SIM_FAULT_RECOVER,     /* a new cluster of the one that is left. Likewise later */
+    LKS_SIM_FAULT_ROT_AREA,    /* power lost, and a bit of its beginning changes. Likewise later */
+    LKS_SIM_FAULT_ROT_LOG,     /* ended, and a bit of the log changes, visibly. Likewise later */
+    LKS_SIM_FAULT_FLIP,        /* a bit of what gateways have written to it. Likewise later */
     LKS_SIM_FAULTS
 };
 

@@ -245,6 +245,12 @@ void lks_sim_storage_remove(struct lks_sim_storage *storage, const char *path)
     (void)lks_sim_files_remove(path);
 }
 
+void lks_sim_storage_set_cluster(struct lks_sim_storage *storage,
+                                 const uint8_t cluster_id[LKS_CLUSTER_ID_BYTES])
+{
+    memcpy(storage->options.cluster_id, cluster_id, LKS_CLUSTER_ID_BYTES);
+}
+
 const char *lks_sim_storage_path(const struct lks_sim_storage *storage)
 {
     return storage->path;
@@ -457,20 +463,37 @@ void __wrap_lks_medium_unmap(struct lks_mapping *mapping)
     __real_lks_medium_unmap(mapping);
 }
 
-/* Ranges of the log fail below. */
-int __wrap_lks_medium_persist(const struct lks_medium *medium, const void *address, size_t bytes)
+/* What the medium says to making this durable. Ranges of the log fail below. */
+static int failure_at(const void *address)
 {
     struct lks_sim_storage *owner = NULL;
     const struct file *file = file_at(address, &owner);
     if (file == NULL) {
-        return __real_lks_medium_persist(medium, address, bytes);
+        return 0;
     }
     const bool is_area = file != &owner->files[0];
     if (owner->failing != 0 && (is_area || owner->records_fail)) {
         return owner->failing;
     }
-    return is_area && owner->area_failing != 0 ? owner->area_failing
-                                               : __real_lks_medium_persist(medium, address, bytes);
+    return is_area ? owner->area_failing : 0;
+}
+
+int __wrap_lks_medium_persist(const struct lks_medium *medium, const void *address, size_t bytes)
+{
+    const int failure = failure_at(address);
+    return failure != 0 ? failure : __real_lks_medium_persist(medium, address, bytes);
+}
+
+/* What fails has been stored all the same: it is not durable, no more. */
+int __wrap_lks_medium_store(const struct lks_medium *medium, void *to, const void *from,
+                            size_t bytes)
+{
+    const int failure = failure_at(to);
+    if (failure != 0) {
+        put(to, from, bytes);
+        return failure;
+    }
+    return __real_lks_medium_store(medium, to, from, bytes);
 }
 
 int __wrap_lks_journal_persist_range(const struct lks_journal *journal, uint64_t from,
@@ -583,6 +606,16 @@ void lks_sim_storage_rot(struct lks_sim_storage *storage, uint64_t offset, uint3
     lks_sim_lines_persist(file->lines, offset, 1);
 }
 
+bool lks_sim_storage_rot_area(struct lks_sim_storage *storage, uint64_t offset, uint32_t bit)
+{
+    struct file *file = &storage->files[1];
+    if (file->memory == NULL || file->number == 0 || offset >= file->bytes) {
+        return false;
+    }
+    lks_sim_storage_rot_at(storage, file->memory + offset, bit);
+    return true;
+}
+
 void lks_sim_storage_rot_at(struct lks_sim_storage *storage, uint8_t *place, uint32_t bit)
 {
     struct lks_sim_storage *owner = NULL;
@@ -592,6 +625,23 @@ void lks_sim_storage_rot_at(struct lks_sim_storage *storage, uint8_t *place, uin
     const uint8_t rotten = (uint8_t)(*place ^ (1u << bit));
     (void)lks_sim_lines_store(file->lines, offset, &rotten, 1);
     lks_sim_lines_persist(file->lines, offset, 1);
+}
+
+void lks_sim_storage_read(const struct lks_sim_storage *storage, uint64_t offset, void *bytes,
+                          uint64_t count)
+{
+    const struct file *file = &storage->files[0];
+    LKS_ASSERT(offset + count <= file->bytes);
+    memcpy(bytes, file->memory + offset, count);
+}
+
+void lks_sim_storage_write(struct lks_sim_storage *storage, uint64_t offset, const void *bytes,
+                           uint64_t count)
+{
+    struct file *file = &storage->files[0];
+    LKS_ASSERT(storage->journal == NULL && offset + count <= file->bytes);
+    (void)lks_sim_lines_store(file->lines, offset, bytes, count);
+    lks_sim_lines_persist(file->lines, offset, count);
 }
 
 void lks_sim_storage_take_copy(const struct lks_sim_storage *storage,

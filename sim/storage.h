@@ -36,6 +36,9 @@ int lks_sim_storage_create(struct lks_sim_storage *storage, bool fresh_cluster,
 /* Opens the journal under the present boot id. Errors of lks_journal_open. */
 int lks_sim_storage_open(struct lks_sim_storage *storage, struct lks_error *err);
 void lks_sim_storage_close(struct lks_sim_storage *storage, bool clean);
+/* What the journal is opened and formatted as from now on. */
+void lks_sim_storage_set_cluster(struct lks_sim_storage *storage,
+                                 const uint8_t cluster_id[LKS_CLUSTER_ID_BYTES]);
 const char *lks_sim_storage_path(const struct lks_sim_storage *storage);
 struct lks_journal *lks_sim_storage_journal(const struct lks_sim_storage *storage);
 
@@ -85,8 +88,18 @@ uint64_t lks_sim_storage_cut(struct lks_sim_storage *storage, lks_sim_lines_choo
  * beginning of the file, below its size. */
 void lks_sim_storage_rot(struct lks_sim_storage *storage, uint64_t offset, uint32_t bit);
 
+/* The same in the snapshot area's file, while that is closed. False: there is none. */
+bool lks_sim_storage_rot_area(struct lks_sim_storage *storage, uint64_t offset, uint32_t bit);
+
 /* The same at a place in a mapped file of this storage, in use or not. */
 void lks_sim_storage_rot_at(struct lks_sim_storage *storage, uint8_t *place, uint32_t bit);
+
+/* Bytes of the journal's file as they are; and, while it is closed, what an operator's tool writes
+ * there, durably. */
+void lks_sim_storage_read(const struct lks_sim_storage *storage, uint64_t offset, void *bytes,
+                          uint64_t count);
+void lks_sim_storage_write(struct lks_sim_storage *storage, uint64_t offset, const void *bytes,
+                           uint64_t count);
 
 /* A copy of the journal as it would be after a power cut that loses all it can; and putting such a
  * copy in the journal's place, while it is closed. The copy is the caller's to free. */

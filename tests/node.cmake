@@ -19,6 +19,7 @@ lks_test(unit/client/test_members.c lks_node)
 target_sources(unit_client_test_members PRIVATE ${CMAKE_SOURCE_DIR}/client/members.c
   ${CMAKE_SOURCE_DIR}/client/config_edit.c ${CMAKE_SOURCE_DIR}/client/ask.c)
 lks_test(unit/node/test_members.c lks_node)
+lks_test(unit/node/test_remains.c lks_node)
 lks_test(unit/node/test_utilisation.c lks_node)
 lks_test(unit/node/test_placement.c lks_node)
 # Over RDMA; without a device it is skipped (tests/lab/run has one).

@@ -31,10 +31,12 @@ void lks_sim_bounds_seen(struct lks_sim_bounds *bounds, uint32_t replica,
             continue;
         }
         bounds->most[i] = held[i];
-        if (held[i] > g_limits[i].most) {
+        const uint64_t most =
+            i == LKS_SIM_BOUND_HEAP_BYTES ? g_limits[i].most * bounds->times : g_limits[i].most;
+        if (held[i] > most) {
             lks_sim_verdict_break(bounds->verdict, "nothing grows without limit",
                                   "replica %" PRIu32 " holds %" PRIu64 " %s; the limit is %" PRIu64,
-                                  replica, held[i], g_limits[i].name, g_limits[i].most);
+                                  replica, held[i], g_limits[i].name, most);
         }
     }
     bounds->verdict->checks++;

@@ -20,8 +20,11 @@ enum lks_sim_bound {
     LKS_SIM_BOUNDS
 };
 
+#define LKS_SIM_BOUND_ENTRY_BYTES 4096u /* entries that the limit of memory is for */
+
 struct lks_sim_bounds {
     struct lks_sim_verdict *verdict;
+    uint64_t times; /* as long may entries be, and as much memory may be held */
     uint64_t most[LKS_SIM_BOUNDS]; /* seen so far */
 };
 

@@ -4,6 +4,12 @@
 #include "base/assert.h"
 
 #include <inttypes.h>
+#include <string.h>
+
+void lks_sim_leaders_founded(struct lks_sim_leaders *leaders)
+{
+    memset(leaders->leads, 0, sizeof leaders->leads);
+}
 
 void lks_sim_leaders_seen(struct lks_sim_leaders *leaders, uint64_t term, uint32_t replica,
                           uint64_t life)

@@ -14,6 +14,9 @@ struct lks_sim_leaders {
     uint64_t terms; /* how many had a leader */
 };
 
+/* A new cluster begins, of which nobody of the old one hears: its terms are others. */
+void lks_sim_leaders_founded(struct lks_sim_leaders *leaders);
+
 void lks_sim_leaders_seen(struct lks_sim_leaders *leaders, uint64_t term, uint32_t replica,
                           uint64_t life);
 

@@ -11,7 +11,7 @@
 #define NS_PER_US UINT64_C(1000)
 #define US_PER_S UINT64_C(1000000)
 #define NS_PER_MS UINT64_C(1000000)
-#define REPLY_BYTES_MAX (LKS_SIM_VALUE_BYTES_MAX + 64u)
+#define REPLY_BYTES_MAX (LKS_SIM_LARGE_VALUE_BYTES_MAX + 64u)
 
 struct reply {
     char bytes[REPLY_BYTES_MAX];
@@ -71,11 +71,11 @@ static void set(struct lks_sim_model *model, const struct lks_sim_operation *ope
 static void append(struct lks_sim_model *model, const struct lks_sim_operation *operation,
                    struct reply *reply)
 {
-    char value[LKS_SIM_FILLER_BYTES_MAX + 32];
+    char value[LKS_SIM_LARGE_FILLER_BYTES_MAX + 32];
     const uint32_t key = operation->key;
     const size_t added = lks_sim_operation_value(operation, value);
     const size_t before = model->keys[key].present ? model->keys[key].bytes : 0;
-    if (before + added > LKS_SIM_VALUE_BYTES_MAX) {
+    if (before + added > lks_sim_operation_value_max(operation)) {
         say(reply, "-ERR\r\n");
         return;
     }
@@ -251,7 +251,8 @@ static void look(const struct lks_sim_model *model, const struct lks_sim_operati
 void lks_sim_model_apply(struct lks_sim_model *model, const struct lks_sim_operation *operation,
                          uint64_t time_ns, struct lks_sim_answer *expected)
 {
-    struct reply reply = {.count = 0};
+    struct reply reply; /* large: only what is said is set */
+    reply.count = 0;
     if (!lks_sim_operation_is_read(operation)) {
         pass_time(model, time_ns);
     }

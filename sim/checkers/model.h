@@ -15,7 +15,7 @@ struct lks_sim_model {
         bool present;
         uint32_t bytes;
         uint64_t expires_ms; /* gone when the log's time is later; 0: never */
-        char value[LKS_SIM_VALUE_BYTES_MAX];
+        char value[LKS_SIM_LARGE_VALUE_BYTES_MAX];
     } keys[LKS_SIM_KEYS];
 };
 

@@ -96,7 +96,10 @@ static void leaders__another_replica_or_life_in_a_term__found(void **state)
     lks_sim_leaders_seen(leaders, 5, 2, 1);
     assert_silent();
     assert_int_equal(leaders->terms, 2);
+    lks_sim_leaders_founded(leaders);
     lks_sim_leaders_seen(leaders, 5, 2, 2);
+    assert_silent(); /* a term of another cluster */
+    lks_sim_leaders_seen(leaders, 5, 2, 3);
     assert_found("one leader per term");
     free(leaders);
 }
@@ -274,7 +277,7 @@ static void prefix__leader_without_a_committed_entry__found(void **state)
 static void bounds__above_a_limit__found(void **state)
 {
     (void)state;
-    struct lks_sim_bounds bounds = {.verdict = &g_verdict};
+    struct lks_sim_bounds bounds = {.verdict = &g_verdict, .times = 1};
     uint64_t held[LKS_SIM_BOUNDS] = {[LKS_SIM_BOUND_OPERATIONS] = 2048};
     lks_sim_bounds_seen(&bounds, 1, held);
     assert_silent();

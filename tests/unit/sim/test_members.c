@@ -56,6 +56,20 @@ static void seen__two_committed_under_one_number__is_a_violation(void **state)
     assert_true(verdict.broken);
 }
 
+static void founded__proposals_of_the_old_cluster__are_gone(void **state)
+{
+    (void)state;
+    uint32_t least = 0;
+    see(1, 0x06, 0, true);
+    see(2, 0x06, 0x10, false);
+    lks_sim_members_founded(&members, 2, 2);
+    assert_int_equal(lks_sim_members_named(&members), 0x04);
+    assert_int_equal(lks_sim_members_voters(&members, &least), 0x04);
+    assert_int_equal(least, 1);
+    see(2, 0x04, 0, true);
+    assert_false(verdict.broken);
+}
+
 static void removed__member__is_a_violation(void **state)
 {
     (void)state;
@@ -72,6 +86,7 @@ int main(void)
         cmocka_unit_test_setup(seen__uncommitted_removal__still_names_both, setup),
         cmocka_unit_test_setup(seen__none_known__says_nothing, setup),
         cmocka_unit_test_setup(seen__two_committed_under_one_number__is_a_violation, setup),
+        cmocka_unit_test_setup(founded__proposals_of_the_old_cluster__are_gone, setup),
         cmocka_unit_test_setup(removed__member__is_a_violation, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
