@@ -12,7 +12,7 @@ typedef void (*lks_assert_hook)(const char *message);
 void lks_assert_set_hook(lks_assert_hook hook);
 
 _Noreturn void lks_assert_failed(const char *file, int line, const char *function,
-                                 const char *condition);
+                                 const char *condition) __attribute__((cold));
 
 #define LKS_ASSERT(condition) \
     (__builtin_expect(!!(condition), 1) \

@@ -47,7 +47,7 @@ struct lks_error {
  * caller can write `return lks_error_set(err, -LKS_ESIZE, "journal %s: ...", path);`.
  */
 int lks_error_set(struct lks_error *err, int code, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+    __attribute__((cold, format(printf, 3, 4)));
 
 /* The short text of a negative code; never NULL, valid for the process's life. */
 const char *lks_error_text(int code);

@@ -17,7 +17,7 @@ struct lks_log {
 
 /* Formats and hands over one line; log may be NULL. Runs on the caller's thread. */
 void lks_log_write(const struct lks_log *log, enum lks_log_level level, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+    __attribute__((cold, format(printf, 3, 4)));
 
 #define lks_log_error(log, ...) lks_log_write((log), LKS_LOG_ERROR, __VA_ARGS__)
 #define lks_log_warn(log, ...) lks_log_write((log), LKS_LOG_WARN, __VA_ARGS__)

@@ -33,9 +33,11 @@ struct lks_recovery {
     struct lks_snapshot_scan scan; /* of the partition being read */
     uint32_t reading;              /* that partition, if phase says so */
     bool scanning;
+    uint64_t only[LKS_PARTITIONS_MAX / 64];
+
+    /* Tables: as many places as there are partitions are set. */
     uint8_t phase[LKS_PARTITIONS_MAX];     /* enum lks_partition_phase */
     uint64_t left_out[LKS_PARTITIONS_MAX]; /* index: entries up to here are in its snapshot */
-    uint64_t only[LKS_PARTITIONS_MAX / 64];
     uint16_t list[LKS_PARTITIONS_MAX];
 };
 

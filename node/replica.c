@@ -215,15 +215,46 @@ static void start_core(struct lks_replica *replica, const struct lks_identity *i
     publish_words(replica);
 }
 
-/* All zeros, but for queued events and operations: each is set when it is used, and they are most
- * of it. */
-static void clear(struct lks_replica *replica)
+/* All zeros, but for what is set when it is used, and is most of it: queued events and operations,
+ * messages, and the places in tables by partition that no partition has. */
+static void clear(struct lks_replica *replica, uint32_t partitions)
 {
     const size_t used_at = offsetof(struct lks_replica, events);
     const size_t used_end = offsetof(struct lks_replica, ops) + sizeof replica->ops;
+    const size_t peers_at = offsetof(struct lks_replica, peers);
+    const size_t staged_at = offsetof(struct lks_replica_peer, mailbox.staged);
+    const size_t staged_end = staged_at + sizeof replica->peers[0].mailbox.staged;
+    struct lks_taker *taker = &replica->taker;
+    struct lks_recovery *recovery = &replica->recovery;
+    LKS_ASSERT(partitions <= LKS_PARTITIONS_MAX);
     memset(replica, 0, used_at);
-    memset((unsigned char *)replica + used_end, 0, sizeof *replica - used_end);
+    memset((unsigned char *)replica + used_end, 0, peers_at - used_end);
+    for (uint32_t p = 0; p <= LKS_REPLICAS_MAX; p++) {
+        unsigned char *peer = (unsigned char *)&replica->peers[p];
+        memset(peer, 0, staged_at);
+        memset(peer + staged_end, 0, sizeof replica->peers[p] - staged_end);
+    }
+    memset(&replica->members, 0, sizeof replica->members);
+    memset(&replica->reads, 0, sizeof replica->reads);
+    memset(taker, 0, offsetof(struct lks_taker, ties));
+    lks_ties_init(&taker->ties, partitions);
+    memset(taker->again, 0, partitions * sizeof taker->again[0]);
+    memset(taker->order, 0, partitions * sizeof taker->order[0]);
+    memset(taker->points, 0, partitions * sizeof taker->points[0]);
+    memset(taker->members, 0, partitions * sizeof taker->members[0]);
+    memset(recovery, 0, offsetof(struct lks_recovery, phase));
+    memset(recovery->phase, 0, partitions * sizeof recovery->phase[0]);
+    memset(recovery->left_out, 0, partitions * sizeof recovery->left_out[0]);
+    memset(recovery->list, 0, partitions * sizeof recovery->list[0]);
+    memset(&replica->install, 0, sizeof replica->install);
 }
+
+_Static_assert(offsetof(struct lks_replica, members) ==
+                       offsetof(struct lks_replica, peers) +
+                           sizeof((struct lks_replica *)0)->peers &&
+                   offsetof(struct lks_replica, install) + sizeof(struct lks_install) ==
+                       sizeof(struct lks_replica),
+               "what clear() does part by part, from the peers on, is all there is");
 
 int lks_replica_new(struct lks_replica **out, const struct lks_replica_options *options,
                     struct lks_error *err)
@@ -236,7 +267,7 @@ int lks_replica_new(struct lks_replica **out, const struct lks_replica_options *
     if (replica == NULL) {
         return lks_error_set(err, -ENOMEM, "no memory for a replica");
     }
-    clear(replica);
+    clear(replica, options->service->partitions);
     replica->options = *options;
     if (options->write_bytes_max == 0) {
         replica->options.write_bytes_max = WRITE_BYTES_MAX;

@@ -246,7 +246,7 @@ static inline bool lks_replica_is_peer(const struct lks_replica *replica, uint32
 
 /* A fatal condition: remembered, reported by the present or next _step. */
 void lks_replica_fail(struct lks_replica *replica, int code, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+    __attribute__((cold, format(printf, 3, 4)));
 
 /* replica.c: the event queue. */
 struct lks_core_event *lks_replica_event(struct lks_replica *replica,

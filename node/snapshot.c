@@ -113,7 +113,7 @@ void lks_replica_snapshots_begin(struct lks_replica *replica)
     lks_ties_init(&taker->ties, pace.partitions);
     taker->ties_matter = pace.partitions > 1;
     taker->again_count = 0; /* whatever was damaged is not there any more */
-    memset(taker->again, 0, sizeof taker->again);
+    memset(taker->again, 0, pace.partitions * sizeof taker->again[0]);
     put_in_order(replica);
 }
 

@@ -27,7 +27,6 @@ struct lks_taker {
     uint64_t check_offset; /* of the log: nothing to do before it is applied; UINT64_MAX: never */
     uint64_t due_offset;   /* when the next snapshot begins */
     uint32_t again_count;    /* partitions whose present snapshot is damaged: due at once */
-    bool again[LKS_PARTITIONS_MAX];
     uint64_t pressed_offset; /* of the log: all snapshots must reach it, without delay */
     uint64_t retry_ns;   /* after a failure: not before this time */
     uint64_t back_off_ns;
@@ -35,10 +34,7 @@ struct lks_taker {
     int failed_code;     /* the last one's */
     uint64_t failing_since_ns; /* none could be taken since; 0: not so */
     struct lks_pace pace;
-    struct lks_ties ties;
     bool ties_matter;    /* more than one partition */
-    uint16_t order[LKS_PARTITIONS_MAX];  /* partitions, those with the oldest snapshots first */
-    uint64_t points[LKS_PARTITIONS_MAX]; /* their snapshots' log offsets, in that order */
 
     /* the snapshots under way, all of one point */
     struct lks_log_point point;
@@ -49,13 +45,19 @@ struct lks_taker {
     uint64_t expected;
     uint64_t written;
     bool posted; /* a range is with the flusher */
-    uint32_t members[LKS_PARTITIONS_MAX];
 
     uint64_t began_ns;
     uint64_t taken;      /* snapshots of partitions, in this life */
     uint64_t failed;     /* attempts given up */
     uint64_t last_bytes; /* of the last round's content */
     uint64_t last_ns;    /* and how long it took */
+
+    /* Tables: as many places as there are partitions are set. */
+    struct lks_ties ties;
+    bool again[LKS_PARTITIONS_MAX];      /* the partition's present snapshot is damaged */
+    uint16_t order[LKS_PARTITIONS_MAX];  /* partitions, those with the oldest snapshots first */
+    uint64_t points[LKS_PARTITIONS_MAX]; /* their snapshots' log offsets, in that order */
+    uint32_t members[LKS_PARTITIONS_MAX];
 };
 
 #endif

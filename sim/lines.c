@@ -10,6 +10,7 @@
 
 #define BETWEEN_MAX 6u /* values of a line between the certain one and the one that is seen */
 #define DIRTY_FIRST 64u
+#define LINES_COMPARED 32u /* at a time: most are certain, and the same */
 
 /*
  * An uncertain line. Its values are numbered: 0 is in `certain`, 1 to `between` in a block of the
@@ -444,12 +445,20 @@ uint64_t lks_sim_lines_cut(struct lks_sim_lines *lines, lks_sim_lines_choose cho
 uint64_t lks_sim_lines_stranger(const struct lks_sim_lines *lines, uint64_t offset,
                                 uint64_t bytes)
 {
-    const uint32_t end = end_line(lines, offset, bytes);
-    for (uint32_t line = first_line(offset); bytes > 0 && line < end; line++) {
-        if (lines->place_of[line] == 0 &&
-            memcmp(line_in(lines->seen, line), line_in(lines->certain, line),
-                   LKS_SIM_LINE_BYTES) != 0) {
-            return (uint64_t)line * LKS_SIM_LINE_BYTES;
+    const uint32_t end = bytes > 0 ? end_line(lines, offset, bytes) : 0;
+    for (uint32_t line = first_line(offset); line < end;) {
+        const uint32_t alike = end - line < LINES_COMPARED ? end - line : LINES_COMPARED;
+        if (memcmp(line_in(lines->seen, line), line_in(lines->certain, line),
+                   (size_t)alike * LKS_SIM_LINE_BYTES) == 0) {
+            line += alike;
+            continue;
+        }
+        for (uint32_t next = line + alike; line < next; line++) {
+            if (lines->place_of[line] == 0 &&
+                memcmp(line_in(lines->seen, line), line_in(lines->certain, line),
+                       LKS_SIM_LINE_BYTES) != 0) {
+                return (uint64_t)line * LKS_SIM_LINE_BYTES;
+            }
         }
     }
     return UINT64_MAX;

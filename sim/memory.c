@@ -8,21 +8,22 @@
 #include <sys/mman.h>
 
 #define PAGE_BYTES 4096u
+#define GRAIN_BYTES 512u /* what is marked as touched, and zeroed, at once */
 #define POOL_MAX 256u
 #define STAGGER_BYTES 320u /* odd in cache lines: regions begin in all sets of a cache in turn */
-#define ZEROED_BY_HAND_MAX 1024u /* touched pages; above that the kernel takes them all back */
+#define ZEROED_BY_HAND_MAX 8192u /* touched grains; above that the kernel takes them all back */
 
 static struct lks_sim_memory g_pool[POOL_MAX]; /* all zero, nothing touched */
 static uint32_t g_pool_count;
 
-static uint64_t pages_of(uint64_t size)
+static uint64_t grains_of(uint64_t size)
 {
-    return (size + PAGE_BYTES - 1) / PAGE_BYTES;
+    return (size + GRAIN_BYTES - 1) / GRAIN_BYTES;
 }
 
 static uint64_t marks_of(uint64_t size)
 {
-    return (pages_of(size) + 63) / 64;
+    return (grains_of(size) + 63) / 64;
 }
 
 /* What was mapped for it: from here, a page more than its size. */
@@ -35,10 +36,11 @@ static void zero_by_hand(struct lks_sim_memory *memory)
 {
     for (uint64_t mark = 0; mark < marks_of(memory->size); mark++) {
         while (memory->touched[mark] != 0) {
-            const uint64_t page = mark * 64 + (uint64_t)__builtin_ctzll(memory->touched[mark]);
+            const uint64_t grain = mark * 64 + (uint64_t)__builtin_ctzll(memory->touched[mark]);
             memory->touched[mark] &= memory->touched[mark] - 1;
-            const uint64_t left = memory->size - page * PAGE_BYTES;
-            memset(memory->bytes + page * PAGE_BYTES, 0, left < PAGE_BYTES ? left : PAGE_BYTES);
+            const uint64_t left = memory->size - grain * GRAIN_BYTES;
+            memset(memory->bytes + grain * GRAIN_BYTES, 0,
+                   left < GRAIN_BYTES ? left : GRAIN_BYTES);
         }
     }
 }
@@ -110,9 +112,9 @@ void lks_sim_memory_renew(struct lks_sim_memory *memory, uint64_t size)
 void lks_sim_memory_touch(struct lks_sim_memory *memory, uint64_t offset, uint64_t bytes)
 {
     LKS_ASSERT(bytes > 0 && bytes <= memory->size && offset <= memory->size - bytes);
-    const uint64_t last = (offset + bytes - 1) / PAGE_BYTES;
-    for (uint64_t page = offset / PAGE_BYTES; page <= last; page++) {
-        memory->touched[page / 64] |= UINT64_C(1) << (page % 64);
+    const uint64_t last = (offset + bytes - 1) / GRAIN_BYTES;
+    for (uint64_t grain = offset / GRAIN_BYTES; grain <= last; grain++) {
+        memory->touched[grain / 64] |= UINT64_C(1) << (grain % 64);
     }
 }
 
@@ -120,17 +122,17 @@ void lks_sim_memory_zero_touched(const struct lks_sim_memory *memory, uint8_t *i
 {
     for (uint64_t mark = 0; mark < marks_of(memory->size); mark++) {
         for (uint64_t left = memory->touched[mark]; left != 0; left &= left - 1) {
-            const uint64_t at = (mark * 64 + (uint64_t)__builtin_ctzll(left)) * PAGE_BYTES;
+            const uint64_t at = (mark * 64 + (uint64_t)__builtin_ctzll(left)) * GRAIN_BYTES;
             const uint64_t rest = memory->size - at;
-            memset(image + at, 0, rest < PAGE_BYTES ? rest : PAGE_BYTES);
+            memset(image + at, 0, rest < GRAIN_BYTES ? rest : GRAIN_BYTES);
         }
     }
 }
 
 void lks_sim_memory_touch_all(struct lks_sim_memory *memory)
 {
-    const uint64_t pages = pages_of(memory->size);
-    for (uint64_t page = 0; page < pages; page++) {
-        memory->touched[page / 64] |= UINT64_C(1) << (page % 64);
+    const uint64_t grains = grains_of(memory->size);
+    for (uint64_t grain = 0; grain < grains; grain++) {
+        memory->touched[grain / 64] |= UINT64_C(1) << (grain % 64);
     }
 }

@@ -10,7 +10,7 @@
 struct lks_sim_memory {
     uint8_t *bytes; /* NULL: none */
     uint64_t size;
-    uint64_t *touched; /* a bit for each page that may hold something else than zeros */
+    uint64_t *touched; /* a bit for each 512 bytes that may hold something else than zeros */
 };
 
 /* Makes memory `size` zero bytes, whatever it was; size 0: none. */

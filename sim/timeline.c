@@ -36,7 +36,8 @@ struct lks_sim_timeline {
     bool top_left; /* the action at the top runs, or has run: its place there is free */
     key alarm_keys[LKS_SIM_ALARMS_MAX]; /* NEVER: not set */
     struct entry alarms[LKS_SIM_ALARMS_MAX];
-    uint32_t alarm_next;
+    uint32_t alarm_next;  /* if it is known: what runs mostly sets its own alarm again */
+    bool alarm_known;
     uint64_t now_ns;
     uint64_t posted;
     uint64_t ran;
@@ -166,13 +167,18 @@ static void close_top(struct lks_sim_timeline *timeline)
 
 /* ---- alarms ------------------------------------------------------------------------------- */
 
-static void find_next_alarm(struct lks_sim_timeline *timeline)
+static uint32_t next_alarm(struct lks_sim_timeline *timeline)
 {
-    uint32_t next = 0;
-    for (uint32_t alarm = 1; alarm < LKS_SIM_ALARMS_MAX; alarm++) {
-        next = timeline->alarm_keys[alarm] < timeline->alarm_keys[next] ? alarm : next;
+    uint32_t next = timeline->alarm_next;
+    if (!timeline->alarm_known) {
+        next = 0;
+        for (uint32_t alarm = 1; alarm < LKS_SIM_ALARMS_MAX; alarm++) {
+            next = timeline->alarm_keys[alarm] < timeline->alarm_keys[next] ? alarm : next;
+        }
+        timeline->alarm_next = next;
+        timeline->alarm_known = true;
     }
-    timeline->alarm_next = next;
+    return next;
 }
 
 void lks_sim_timeline_set_alarm(struct lks_sim_timeline *timeline, uint32_t alarm,
@@ -181,17 +187,20 @@ void lks_sim_timeline_set_alarm(struct lks_sim_timeline *timeline, uint32_t alar
     LKS_ASSERT(alarm < LKS_SIM_ALARMS_MAX);
     LKS_ASSERT(at_ns < UINT64_MAX);
     timeline->alarms[alarm] = (struct entry){.action = action, .ctx = ctx, .argument = alarm};
-    timeline->alarm_keys[alarm] = make_key(timeline, at_ns, 0);
-    find_next_alarm(timeline);
+    const key when = make_key(timeline, at_ns, 0);
+    timeline->alarm_keys[alarm] = when;
+    if (alarm == timeline->alarm_next) {
+        timeline->alarm_known = false;
+    } else if (timeline->alarm_known && when < timeline->alarm_keys[timeline->alarm_next]) {
+        timeline->alarm_next = alarm;
+    }
 }
 
 void lks_sim_timeline_clear_alarm(struct lks_sim_timeline *timeline, uint32_t alarm)
 {
     LKS_ASSERT(alarm < LKS_SIM_ALARMS_MAX);
     timeline->alarm_keys[alarm] = NEVER;
-    if (alarm == timeline->alarm_next) {
-        find_next_alarm(timeline);
-    }
+    timeline->alarm_known = timeline->alarm_known && alarm != timeline->alarm_next;
 }
 
 /* ---- running ------------------------------------------------------------------------------ */
@@ -202,10 +211,10 @@ bool lks_sim_timeline_step(struct lks_sim_timeline *timeline, uint64_t limit_ns)
     if (timeline->top_left) {
         close_top(timeline); /* of an action that was left by a jump */
     }
-    const uint32_t alarm = timeline->alarm_next;
+    const uint32_t alarm = next_alarm(timeline);
     const key first = timeline->count == 0 ? NEVER : timeline->keys[0];
-    const key next_alarm = timeline->alarm_keys[alarm];
-    const uint64_t at_ns = time_of(next_alarm < first ? next_alarm : first);
+    const key alarm_key = timeline->alarm_keys[alarm];
+    const uint64_t at_ns = time_of(alarm_key < first ? alarm_key : first);
     if (at_ns > limit_ns || at_ns == UINT64_MAX) {
         timeline->now_ns = limit_ns;
         return false;
@@ -213,7 +222,7 @@ bool lks_sim_timeline_step(struct lks_sim_timeline *timeline, uint64_t limit_ns)
     LKS_ASSERT(at_ns >= timeline->now_ns);
     timeline->now_ns = at_ns;
     timeline->ran++;
-    if (next_alarm < first) {
+    if (alarm_key < first) {
         const struct entry next = timeline->alarms[alarm];
         lks_sim_timeline_clear_alarm(timeline, alarm);
         next.action(next.ctx, next.argument);

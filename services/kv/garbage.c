@@ -46,6 +46,31 @@ void lks_kv_garbage_push(struct lks_kv_garbage **newest, struct lks_kv_garbage *
     *newest = garbage;
 }
 
+static void leave_bucket(struct lks_kv_garbage *garbage, struct lks_kv_entry **segment)
+{
+    garbage->buckets_left--;
+    if (garbage->buckets_left % LKS_KV_SEGMENT_BUCKETS == 0) {
+        free(segment);
+    }
+}
+
+/* Leaves empty buckets of the last segment behind, steps_max at most; returns how many. */
+static uint32_t pass_empty(struct lks_kv_garbage *garbage, uint32_t steps_max)
+{
+    uint32_t steps = 0;
+    if (garbage->loose != NULL || garbage->buckets_left == 0) {
+        return 0;
+    }
+    const uint32_t last = garbage->buckets_left - 1;
+    const uint32_t here = last % LKS_KV_SEGMENT_BUCKETS;
+    struct lks_kv_entry **segment = garbage->index.segments[last / LKS_KV_SEGMENT_BUCKETS];
+    while (steps < steps_max && steps < here && segment[here - steps] == NULL) {
+        steps++;
+    }
+    garbage->buckets_left -= steps;
+    return steps;
+}
+
 /* Frees one entry, or one bucket that is empty, or a segment of timers; false: there is none. */
 static bool collect_one(struct lks_kv_garbage *garbage)
 {
@@ -55,10 +80,7 @@ static bool collect_one(struct lks_kv_garbage *garbage)
         struct lks_kv_entry **segment = garbage->index.segments[last / LKS_KV_SEGMENT_BUCKETS];
         first = &segment[last % LKS_KV_SEGMENT_BUCKETS];
         if (*first == NULL) {
-            garbage->buckets_left = last;
-            if (last % LKS_KV_SEGMENT_BUCKETS == 0) {
-                free(segment);
-            }
+            leave_bucket(garbage, segment);
             return true;
         }
     }
@@ -81,6 +103,7 @@ bool lks_kv_garbage_collect(struct lks_kv_garbage **newest)
         return false;
     }
     for (uint32_t step = 0; step < COLLECT_STEPS; step++) {
+        step += pass_empty(garbage, COLLECT_STEPS - step - 1);
         if (!collect_one(garbage)) {
             *newest = garbage->older;
             free(garbage->index.segments);

@@ -12,6 +12,7 @@
 
 #define SEGMENT_BUCKETS LKS_KV_SEGMENT_BUCKETS
 #define SEGMENTS_FIRST 8u
+#define BUCKETS_PASSED 8u    /* empty ones that are passed at once */
 #define BUCKETS_MAX (1u << 31)
 #define SHRINK_FACTOR 4u     /* a bucket goes when there are this many buckets an entry */
 #define SPARE_SHIFT 3        /* an appended value keeps an eighth of its size spare */
@@ -329,6 +330,16 @@ void lks_kv_table_fini(struct lks_kv_table *table)
     lks_kv_garbage_free(&table->garbage);
 }
 
+/* BUCKETS_PASSED of them: a small table's mostly are. */
+static bool are_empty(struct lks_kv_entry *const *buckets)
+{
+    uintptr_t any = 0;
+    for (uint32_t i = 0; i < BUCKETS_PASSED; i++) {
+        any |= (uintptr_t)buckets[i];
+    }
+    return any == 0;
+}
+
 int lks_kv_table_each(const struct lks_kv_table *table,
                       int (*visit)(void *ctx, struct lks_kv_entry *entry), void *ctx)
 {
@@ -336,6 +347,10 @@ int lks_kv_table_each(const struct lks_kv_table *table,
     for (uint32_t number = 0; left > 0 && number < table->index.segments_count; number++) {
         struct lks_kv_entry *const *segment = table->index.segments[number];
         for (uint32_t bucket = 0; left > 0 && bucket < SEGMENT_BUCKETS; bucket++) {
+            if (bucket % BUCKETS_PASSED == 0 && are_empty(segment + bucket)) {
+                bucket += BUCKETS_PASSED - 1;
+                continue;
+            }
             for (struct lks_kv_entry *entry = segment[bucket]; entry != NULL; left--) {
                 const int result = visit(ctx, entry);
                 if (result != 0) {

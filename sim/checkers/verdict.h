@@ -17,6 +17,7 @@ struct lks_sim_verdict {
 
 /* Keeps it unless there is one already. */
 void lks_sim_verdict_break(struct lks_sim_verdict *verdict, const char *invariant,
-                           const char *format, ...) __attribute__((format(printf, 3, 4)));
+                           const char *format, ...)
+    __attribute__((cold, format(printf, 3, 4)));
 
 #endif
