@@ -3,10 +3,10 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "client/program.h"
 #include "client/progress.h"
 #include "client/rdma_address.h"
 #include "node/assembly.h"
-#include "services/kv/kv.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -148,7 +148,7 @@ int lks_cluster_create_replica(const struct lks_config *config, uint32_t replica
     struct lks_snapshots_options snapshots;
     lks_assembly_journal_options(config, replica, &journal);
     journal.lives_before = lives > lks_journal_lives_by_clock() ? lives : 0;
-    lks_assembly_snapshots_options(config, replica, lks_kv_service.partitions, &snapshots);
+    lks_assembly_snapshots_options(config, replica, lks_program()->service->partitions, &snapshots);
     char label[32];
     (void)snprintf(label, sizeof label, "journal of replica %u", replica);
     /* First the area, which is small and new, or refuses: a device's journal cannot be undone. */

@@ -5,9 +5,8 @@
 #include "base/log.h"
 #include "client/cluster_files.h"
 #include "client/command.h"
+#include "client/program.h"
 #include "node/daemon.h"
-#include "services/kv/kv.h"
-#include "services/sessions/sessions.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -119,8 +118,9 @@ static int serve(const struct serve_options *options, struct lks_error *err)
     const struct lks_daemon_options daemon = {
         .config = &config,
         .replica = options->replica,
-        .service = &lks_kv_sessions_service,
-        .is_debug = lks_kv_is_debug,
+        .service = lks_program()->service,
+        .is_debug = lks_program()->is_debug,
+        .not_key_value = !lks_program()->key_value,
         .stop_fd = stop_fd,
         .log_sink = &log,
     };

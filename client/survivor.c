@@ -4,9 +4,9 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "client/config_edit.h"
+#include "client/program.h"
 #include "node/assembly.h"
 #include "node/remains.h"
-#include "services/kv/kv.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -20,7 +20,7 @@ static int open_remains(struct lks_remains *remains, const struct lks_config *co
     struct lks_journal_options journal;
     struct lks_snapshots_options snapshots;
     lks_assembly_journal_options(config, id, &journal);
-    lks_assembly_snapshots_options(config, id, lks_kv_service.partitions, &snapshots);
+    lks_assembly_snapshots_options(config, id, lks_program()->service->partitions, &snapshots);
     return lks_remains_open(remains, &journal, &snapshots, err);
 }
 

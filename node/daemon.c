@@ -109,6 +109,7 @@ static int open_server(struct daemon *daemon, struct lks_error *err)
         .connections_max = (uint32_t)config->connections_max,
         .command_bytes_max = config->entry_bytes_max,
         .debug_commands = config->debug_commands,
+        .other_service = daemon->options->not_key_value ? daemon->options->service->name : NULL,
         .backend = {.submit = submit,
                     .info = info,
                     .durable_followers = durable_followers,

@@ -16,6 +16,7 @@ struct lks_daemon_options {
     /* Commands of the service for measurements only: taken from clients on the fabric where the
      * configuration says `debug_commands: yes`. NULL: there are none. */
     bool (*is_debug)(const void *command, size_t bytes);
+    bool not_key_value; /* the Redis port refuses the key-value service's commands */
     int stop_fd;         /* readable: end in order; stays the caller's */
     bool shared_process; /* the peers are threads of this process (tests) */
     const struct lks_log *log_sink;

@@ -143,6 +143,13 @@ static bool submit(struct lks_server *server, struct lks_connection *connection,
                    const struct lks_command_row *row)
 {
     const struct lks_arguments *args = &server->args;
+    if (server->options.other_service != NULL) {
+        lks_reply_error(&server->reply,
+                        "ERR this cluster replicates '%s': its commands come by the client "
+                        "library, not over this port",
+                        server->options.other_service);
+        return false;
+    }
     if (!reserve_encoded(server, args->bytes + LKS_KV_ENCODE_OVERHEAD(args->count))) {
         reply_refusal(server, -ENOMEM, 0);
         return false;

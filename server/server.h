@@ -53,6 +53,9 @@ struct lks_server_options {
     uint32_t connections_max;
     size_t command_bytes_max; /* greatest encoded command: the entry limit */
     bool debug_commands; /* DEBUG BURN is taken; making the server then takes some milliseconds */
+    /* What the backend executes, where it is not the key-value service, whose commands are refused
+     * then; NULL: it is. */
+    const char *other_service;
     struct lks_server_backend backend;
     const struct lks_log *log_sink;
 };

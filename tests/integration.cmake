@@ -50,9 +50,17 @@ if(TARGET lockstep)
   add_test(NAME integration/chaos_disk COMMAND lockstep-chaos --rounds 8 --seed 4 --ring 256K
     --parent ${CMAKE_CURRENT_BINARY_DIR})
 
+  # What an outside project finds in an installed tree. (One of a sanitizer asks for it, too.)
+  set(examples)
+  if(NOT LKS_SANITIZE)
+    set(examples integration/examples)
+    add_test(NAME integration/examples
+      COMMAND ${CMAKE_SOURCE_DIR}/tests/examples/run ${CMAKE_BINARY_DIR} ${CMAKE_C_COMPILER})
+  endif()
+
   # They measure nothing, but they start many processes: one at a time.
   set_tests_properties(integration/smoke integration/cli integration/benches integration/members
     integration/clients
     integration/threads integration/chaos integration/chaos_one integration/chaos_five integration/chaos_ring integration/chaos_members
-    integration/chaos_disk PROPERTIES RUN_SERIAL ON LABELS integration)
+    integration/chaos_disk ${examples} PROPERTIES RUN_SERIAL ON LABELS integration)
 endif()

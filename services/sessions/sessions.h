@@ -47,6 +47,9 @@ void *lks_client_sessions_inner(void *state);
 /* Sessions in the whole table, those included that have expired and were not removed yet. */
 uint32_t lks_client_sessions_count(const void *state);
 
+/* Any service with sessions around it, under its name: one of them a process, in static storage. */
+const struct lks_service *lks_client_sessions_around(const struct lks_service *inner);
+
 /* The key-value service with sessions around it. */
 extern const struct lks_service lks_kv_sessions_service;
 

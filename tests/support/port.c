@@ -97,6 +97,7 @@ void test_port_start(struct test_port *port, const struct test_port_options *opt
         .connections_max = options->connections_max,
         .command_bytes_max = options->command_bytes_max,
         .debug_commands = options->debug_commands,
+        .other_service = options->other_service,
         .backend = {.submit = submit,
                     .info = info,
                     .durable_followers = durable_followers,

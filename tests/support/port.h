@@ -40,6 +40,7 @@ struct test_port_options {
     uint32_t connections_max;
     size_t command_bytes_max;
     bool debug_commands;
+    const char *other_service;
 };
 
 /* Every function fails the test on an error of the environment. */

@@ -45,6 +45,17 @@ static int setup_debug(void **state)
     return 0;
 }
 
+static int setup_other(void **state)
+{
+    static struct fixture fixture;
+    test_port_start(&fixture.port, &(struct test_port_options){.connections_max = 16,
+                                                               .command_bytes_max = 4096,
+                                                               .other_service = "bank"});
+    fixture.fd = test_port_connect(&fixture.port);
+    *state = &fixture;
+    return 0;
+}
+
 static int teardown(void **state)
 {
     struct fixture *fixture = *state;
@@ -220,6 +231,16 @@ static void debug__not_allowed__says_how_to_allow_it(void **state)
     EXPECT("EXISTS a", ":0\r\n");
 }
 
+/* Its bytes would mean something else to that service. */
+static void other_service__commands_of_the_key_value_service_refused(void **state)
+{
+    struct fixture *f = *state;
+    EXPECT("SET a b", "-ERR this cluster replicates 'bank': its commands come by the client "
+                      "library, not over this port\r\n");
+    EXPECT("PING", "+PONG\r\n");
+    assert_int_equal(f->port.submitted, 0);
+}
+
 static void debug__allowed__burns_and_writes(void **state)
 {
     struct fixture *f = *state;
@@ -367,6 +388,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(connection__settings_reset_wait__replies, setup, teardown),
         cmocka_unit_test_setup_teardown(debug__not_allowed__says_how_to_allow_it, setup, teardown),
         cmocka_unit_test_setup_teardown(debug__allowed__burns_and_writes, setup_debug, teardown),
+        cmocka_unit_test_setup_teardown(other_service__commands_of_the_key_value_service_refused,
+                                        setup_other, teardown),
         cmocka_unit_test_setup_teardown(unknown__quoted_as_redis_does, setup, teardown),
         cmocka_unit_test_setup_teardown(command__subcommands__replies, setup, teardown),
         cmocka_unit_test_setup_teardown(value__beyond_limit__clear_error_and_in_step, setup,
