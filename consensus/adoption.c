@@ -25,6 +25,15 @@ void lks_adoption_begin(struct lks_core *core)
     lks_adoption_choose(core);
 }
 
+/* As with followers: where a snapshot can make room, half of the reserve is left for later terms. */
+static bool has_room(const struct lks_core *core, const struct lks_message *report)
+{
+    const uint64_t end = core->view.base.offset + core->options.ring_bytes;
+    return report->base.offset > core->view.base.offset
+               ? report->tail.offset + LKS_NOOP_BYTES <= end - core->options.reserve_bytes / 2
+               : report->tail.offset <= end;
+}
+
 /*
  * Reads what is missing from the best grantor's log, into the own ring; never over the own
  * unrecycled prefix. Where that log no longer reaches down to the point where the two part, or
@@ -36,8 +45,7 @@ static void read_from(struct lks_core *core, uint32_t best)
     const struct lks_message *report = &core->peers[best].report;
     const uint64_t from = lks_core_common(core, report, core->view.commit_offset);
     LKS_ASSERT(from >= core->view.commit_offset); /* never over an unrecycled committed prefix */
-    if (from < report->base.offset ||
-        report->tail.offset > core->view.base.offset + core->options.ring_bytes) {
+    if (from < report->base.offset || !has_room(core, report)) {
         lks_install_begin(core, best, report->base.offset);
         return;
     }

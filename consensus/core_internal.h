@@ -43,6 +43,7 @@ enum amnesia_phase {
     AMNESIA_ENDING       /* AMNESIA_OVER sent */
 };
 
+#define LKS_NOOP_BYTES 64u /* of an entry without contents */
 #define PROBES_MAX 8u /* posted to one peer and not completed */
 #define READ_ROUNDS_MAX 4u /* rounds of reads whose probes are posted and not confirmed */
 

@@ -7,7 +7,6 @@
  */
 #include "consensus/core_internal.h"
 
-#define NOOP_BYTES 64u /* of an entry without contents */
 #define BASE_READS_PER_BEAT 16u
 #define TRANSFER_TIMEOUTS 10u /* election timeouts after which a named voter is given up */
 #define DROP_TIMEOUTS 50u /* election timeouts after which a silent follower is dropped */
@@ -42,6 +41,17 @@ void lks_leader_void_writes(struct peer *peer)
 }
 
 /*
+ * How far into the peer's ring the log up to this term's no-op may reach. Where a snapshot could
+ * make room there, half of the reserve is left for the terms after this one: the peer may have to
+ * begin the next, with a log as long, and nobody near who knows what has committed.
+ */
+static uint64_t term_limit(const struct lks_core *core, const struct peer *peer)
+{
+    const uint64_t end = peer->base + core->options.ring_bytes;
+    return peer->base < core->view.base.offset ? end - core->options.reserve_bytes / 2 : end;
+}
+
+/*
  * How far the peer's ring may be written: what it keeps from its base on is never overwritten, and
  * the reserve is left, as in the own ring: should the peer lead next, with nobody near who knows
  * what has committed, its base cannot move before its no-op has. Only what leads to this term's
@@ -50,11 +60,11 @@ void lks_leader_void_writes(struct peer *peer)
 static uint64_t write_limit(const struct lks_core *core, const struct peer *peer)
 {
     const struct lks_core_view *view = &core->view;
-    const uint64_t end = peer->base + core->options.ring_bytes;
-    uint64_t limit = end - core->options.reserve_bytes;
+    uint64_t limit = peer->base + core->options.ring_bytes - core->options.reserve_bytes;
     if (!view->established) {
         const uint64_t noop = view->noop_offset != 0 ? view->noop_offset : view->tail.offset;
-        const uint64_t needed = noop < end ? noop : end;
+        const uint64_t most = term_limit(core, peer);
+        const uint64_t needed = noop < most ? noop : most;
         limit = needed > limit ? needed : limit;
     }
     return view->tail.offset < limit ? view->tail.offset : limit;
@@ -275,7 +285,7 @@ bool lks_leader_needs_others(const struct lks_core *core)
     }
     const bool no_room =
         core->noop_pending &&
-        core->view.tail.offset + NOOP_BYTES > core->view.base.offset + core->options.ring_bytes;
+        core->view.tail.offset + LKS_NOOP_BYTES > core->view.base.offset + core->options.ring_bytes;
     return no_room || core->observed_ns - core->elected_ns >= core->options.election_timeout_ns;
 }
 
@@ -288,14 +298,14 @@ static void append_noop(struct lks_core *core)
 }
 
 /*
- * Whether the peer's ring has no room for this log with the term's first entry. Before that has
- * committed nothing tells the peer what it may give up, so its base would never move; a snapshot,
- * which says what is committed, moves it.
+ * Whether the peer's ring has no room for this log with the term's first entry, a part of its
+ * reserve being left. Before that has committed nothing tells the peer what it may give up, so its
+ * base would never move; a snapshot, which says what is committed, moves it.
  */
 static bool cannot_take_term(const struct lks_core *core, const struct peer *peer)
 {
     return !core->view.established && peer->base < core->view.base.offset &&
-           core->view.tail.offset + NOOP_BYTES > peer->base + core->options.ring_bytes;
+           core->view.tail.offset + LKS_NOOP_BYTES > term_limit(core, peer);
 }
 
 /*

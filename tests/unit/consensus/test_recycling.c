@@ -202,6 +202,46 @@ static void write__commands_before_the_noop_commits__the_reserve_is_left(void **
     rig_free(rig);
 }
 
+/* The same, when 1 has led once more before, with a log that nearly fills the others' rings: they
+ * take its snapshots, so that their reserve is left for the term after that. */
+static void elected__log_would_fill_a_followers_reserve__it_installs_first(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1();
+    fill(rig, 1);
+    rig_snapshot(rig, 1, 5);
+    fill(rig, 1);
+    assert_int_equal(rig_index(rig, 1), 5 + ROOM);
+    assert_int_equal(written(rig, 2), ROOM);
+    for (uint32_t p = 1; p <= 3; p++) {
+        rig_power_cut(rig, p, true);
+        rig->nodes[p].hold_word = p != 1;
+    }
+    for (uint32_t p = 1; p <= 3; p++) {
+        rig_start(rig, p);
+    }
+    rig_connect(rig, 1, 2);
+    rig_connect(rig, 1, 3);
+    rig_connect(rig, 2, 3);
+    rig_settle(rig);
+    rig_elect(rig, 1);
+    rig_advance(rig, RIG_HEARTBEAT);
+    assert_true(rig_view(rig, 1)->established);
+    assert_int_equal(rig_index(rig, 1), SLOTS);
+    for (uint32_t p = 1; p <= 3; p++) {
+        rig_power_cut(rig, p, true);
+        rig->nodes[p].hold_word = false;
+    }
+    rig_start(rig, 2);
+    rig_start(rig, 3);
+    rig_connect(rig, 2, 3);
+    rig_settle(rig);
+    rig_elect(rig, 2);
+    assert_int_equal(rig_leader(rig), 2);
+    assert_int_equal(rig_index(rig, 2), SLOTS + 1);
+    rig_free(rig);
+}
+
 /* Elections have used its reserve up. What a grantor knows to be committed makes room. */
 static void noop__ring_full__comes_when_the_base_has_moved(void **state)
 {
@@ -296,6 +336,26 @@ static void adopt__own_ring_has_no_room__installs_first(void **state)
     rig_free(rig);
 }
 
+/* It could hold that log, and no entry more: the next term would have none. */
+static void adopt__log_would_fill_the_own_reserve__installs_first(void **state)
+{
+    (void)state;
+    struct rig *rig = led_by_1();
+    fill(rig, 1);
+    rig_snapshot(rig, 1, 5);
+    fill(rig, 1);
+    rig_snapshot(rig, 2, 5);
+    rig_advance(rig, RIG_HEARTBEAT);
+    assert_int_equal(written(rig, 2), 5 + ROOM);
+    assert_int_equal(written(rig, 3), ROOM);
+    rig_coup(rig, 3);
+    rig_settle(rig);
+    assert_int_equal(rig_leader(rig), 3);
+    assert_int_equal(rig_index(rig, 3), SLOTS);
+    assert_int_equal(rig_view(rig, 3)->base.index, 5);
+    rig_free(rig);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -306,9 +366,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(elected__a_followers_ring_is_full__it_installs_first),
         cmocka_unit_test(elected__nobody_knows_the_commit__the_reserve_has_room),
         cmocka_unit_test(write__commands_before_the_noop_commits__the_reserve_is_left),
+        cmocka_unit_test(elected__log_would_fill_a_followers_reserve__it_installs_first),
         cmocka_unit_test(noop__ring_full__comes_when_the_base_has_moved),
         cmocka_unit_test(noop__ring_full_and_the_term_taken_elsewhere__leader_takes_the_next),
         cmocka_unit_test(adopt__own_ring_has_no_room__installs_first),
+        cmocka_unit_test(adopt__log_would_fill_the_own_reserve__installs_first),
     };
     golden_init(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
