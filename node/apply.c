@@ -61,7 +61,7 @@ void lks_replica_run(struct lks_replica *replica, const struct lks_execution_com
 static inline bool needs_footprint(const struct lks_replica *replica,
                                    const struct lks_entry *entry)
 {
-    return EACH_FOOTPRINT || replica->execution != NULL || replica->recovery.active ||
+    return EACH_FOOTPRINT || replica->recovery.active || lks_execution_is_parallel(replica) ||
            (replica->taker.ties_matter &&
             entry->header->footprint_bytes != LKS_ENTRY_FOOTPRINT_HERE);
 }
@@ -81,6 +81,7 @@ static __attribute__((noinline)) void dispatch(struct lks_replica *replica,
         lks_replica_recover_dispatch(replica, command, offset);
     } else {
         lks_replica_run(replica, command, NULL);
+        lks_execution_ran(replica);
     }
 }
 
@@ -123,6 +124,9 @@ static void execute(struct lks_replica *replica, const struct lks_entry *entry, 
         dispatch(replica, &command, offset);
     } else {
         lks_replica_run(replica, &command, NULL);
+        if (replica->execution != NULL) {
+            lks_execution_ran(replica);
+        }
     }
 }
 

@@ -171,8 +171,18 @@ bool lks_execution_is_parallel(const struct lks_replica *replica)
 {
     const struct lks_execution *execution = replica->execution;
     return execution != NULL && execution->kind != LKS_SEQUENTIAL &&
+           !(lks_scheduler_is_inline(execution->scheduler) && lks_execution_is_quiet(replica)) &&
            !execution->changing && !replica->recovery.active &&
            replica->install.phase <= LKS_INSTALL_OWN;
+}
+
+void lks_execution_ran(struct lks_replica *replica)
+{
+    struct lks_execution *execution = replica->execution;
+    /* (Else it was executed in place for another reason: no time of a level that was chosen.) */
+    if (execution != NULL && lks_scheduler_is_inline(execution->scheduler)) {
+        lks_scheduler_ran(execution->scheduler);
+    }
 }
 
 bool lks_execution_has_room(const struct lks_replica *replica)

@@ -35,8 +35,9 @@ void lks_execution_fini(struct lks_replica *replica);
 bool lks_execution_is_quiet(const struct lks_replica *replica);
 
 /* Commands and reads go to the scheduler now, by the two functions below; else whoever has one runs
- * it in place. */
+ * it in place, which is also so while `adaptive` finds no worker worth it, and says so. */
 bool lks_execution_is_parallel(const struct lks_replica *replica);
+void lks_execution_ran(struct lks_replica *replica);
 
 /* Whether one more command or read may be dispatched now: to the scheduler or in place. */
 bool lks_execution_has_room(const struct lks_replica *replica);

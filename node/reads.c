@@ -335,6 +335,7 @@ static bool run_or_wait(struct lks_replica *replica, struct lks_read *read)
     }
     if (!replica->recovery.active) {
         run(replica, read);
+        lks_execution_ran(replica);
         return true;
     }
     return lks_replica_recover_read(replica, read);

@@ -2,23 +2,34 @@
  * How many workers are worth it, found by measuring: stretches of commands are timed at the present
  * level (0: inline on the dispatcher's thread; k: k workers), now and then another level is tried
  * for some stretches, and the better one is kept. A trial that loses is not repeated soon: the time
- * until the next one doubles. Others on the machine only make stretches longer, so the shortest
- * ones tell what a level costs. Runs on the dispatcher's thread, between two commands.
+ * until the next one doubles, and grows eightfold where it lost by far, which ends it early. When
+ * commands have become dearer or cheaper by half, it is tried again soon. Others on the machine only
+ * make stretches longer, so the shortest ones tell what a level costs. Runs on the dispatcher's
+ * thread, between two commands.
  *
  * Only time in which commands were at hand counts. Where the caller has nothing more to submit and
- * all is executed, the clock stands still.
+ * all is executed, the clock stands still. Of commands that the caller executes itself
+ * (lks_scheduler_ran) the first of a burst is not counted: one that comes alone has nothing that it
+ * could be executed beside.
  */
 #include "base/clock.h"
 #include "sched/engine.h"
 
+#define LOOK_COMMANDS 64u /* between two looks at the clock */
 #define EPOCH_COMMANDS 1024u
 #define EPOCH_NS_LEAST (200 * LKS_NS_PER_US) /* shorter ones are too coarse to tell */
+#define EPOCH_NS_ENOUGH (4 * LKS_NS_PER_MS)  /* of long commands fewer do */
+#define MANUAL_COMMANDS 37u /* of each level, without threads */
 #define PATIENCE_FIRST 8u
 #define PATIENCE_MOST 512u
 #define SETTLING 1u       /* stretches after a change that say nothing */
 #define WORTH_CHANGING 0.93 /* a new level has to be this much better */
 #define TRIAL 3u            /* stretches of a trial; the shortest one counts */
+#define TRIAL_LEAST 2u      /* one alone may have met with another program */
 #define DRIFT 1.05          /* what is known of a level grows by this where no stretch is shorter */
+#define LOST_BY_FAR 1.5     /* a trial that costs so many times as much ... */
+#define FAR_BACKOFF 8u      /* ... is not soon worth another */
+#define OTHER_COMMANDS 1.5  /* a cost that has changed so much is that of others than before */
 
 static void start_epoch(struct lks_adaptive *a, uint64_t now_ns)
 {
@@ -54,7 +65,7 @@ static uint32_t neighbour(struct lks_adaptive *a)
 {
     a->upwards = !a->upwards;
     if (a->best == 0) {
-        return a->upwards ? 1 : a->most;
+        return a->upwards ? a->most : 1;
     }
     if (a->upwards && a->best < a->most) {
         return a->best + 1;
@@ -64,15 +75,37 @@ static uint32_t neighbour(struct lks_adaptive *a)
 
 static void judge_trial(struct lks_adaptive *a)
 {
-    if (a->cost_ns[a->level] < a->cost_ns[a->best] * WORTH_CHANGING) {
+    const double ratio = a->cost_ns[a->level] / a->cost_ns[a->best];
+    if (ratio < WORTH_CHANGING) {
         a->best = a->level;
         a->backoff = PATIENCE_FIRST;
     } else {
-        a->backoff = a->backoff * 2 < PATIENCE_MOST ? a->backoff * 2 : PATIENCE_MOST;
+        a->backoff *= ratio < LOST_BY_FAR ? 2 : FAR_BACKOFF;
+        a->backoff = a->backoff < PATIENCE_MOST ? a->backoff : PATIENCE_MOST;
     }
     a->patience = a->backoff;
     a->trial = false;
     a->wanted = a->best;
+    a->judged_ns = a->cost_ns[a->best];
+}
+
+/* Between trials, at the best level. */
+static void wait_for_trial(struct lks_adaptive *a)
+{
+    const double cost = a->cost_ns[a->best];
+    if (a->judged_ns != 0 && a->patience > PATIENCE_FIRST &&
+        (cost > a->judged_ns * OTHER_COMMANDS || cost * OTHER_COMMANDS < a->judged_ns)) {
+        a->patience = a->backoff = PATIENCE_FIRST;
+        a->judged_ns = cost;
+    }
+    if (a->patience > 0) {
+        a->patience--;
+        return;
+    }
+    a->trial = true;
+    a->stretches = TRIAL;
+    a->wanted = neighbour(a);
+    a->cost_ns[a->wanted] = 0;
 }
 
 static void end_epoch(struct lks_scheduler *scheduler)
@@ -85,17 +118,45 @@ static void end_epoch(struct lks_scheduler *scheduler)
     const double cost = (double)a->busy_ns / (double)a->commands;
     double *known = &a->cost_ns[a->level];
     *known = *known == 0 || cost < *known * DRIFT ? cost : *known * DRIFT;
-    if (a->trial && --a->stretches == 0) {
-        judge_trial(a);
-    } else if (a->trial) {
+    LKS_ASSERT(a->wanted == a->level); /* else nothing is taken before the level is changed */
+    if (!a->trial) {
+        wait_for_trial(a);
         return;
-    } else if (a->patience > 0) {
-        a->patience--;
-    } else {
-        a->trial = true;
-        a->stretches = TRIAL;
-        a->wanted = neighbour(a);
-        a->cost_ns[a->wanted] = 0;
+    }
+    a->stretches--;
+    if (a->stretches == 0 ||
+        (a->stretches <= TRIAL - TRIAL_LEAST && *known > a->cost_ns[a->best] * LOST_BY_FAR)) {
+        judge_trial(a);
+    }
+}
+
+/* Without threads there is nothing to measure: each level in turn, so that its ways are gone. */
+static void take_turns(struct lks_adaptive *a)
+{
+    if (a->commands >= MANUAL_COMMANDS) {
+        a->wanted = (a->level + 1) % (a->most + 1);
+        a->commands = 0;
+    }
+}
+
+static void count_command(struct lks_scheduler *scheduler)
+{
+    struct lks_adaptive *a = &scheduler->adaptive;
+    a->commands++;
+    if (__builtin_expect(scheduler->options.manual, 0)) {
+        take_turns(a);
+        return;
+    }
+    if (a->commands % LOOK_COMMANDS != 0) {
+        return;
+    }
+    const uint64_t now_ns = lks_clock_monotonic_ns();
+    a->busy_ns += now_ns - a->mark_ns;
+    a->mark_ns = now_ns;
+    if (a->busy_ns >= EPOCH_NS_ENOUGH ||
+        (a->busy_ns >= EPOCH_NS_LEAST && a->commands >= EPOCH_COMMANDS)) {
+        end_epoch(scheduler);
+        start_epoch(a, now_ns);
     }
 }
 
@@ -119,15 +180,22 @@ bool lks_adaptive_submit(struct lks_scheduler *scheduler)
 
 void lks_adaptive_submitted(struct lks_scheduler *scheduler)
 {
+    count_command(scheduler);
+}
+
+bool lks_adaptive_is_inline(const struct lks_scheduler *scheduler)
+{
+    return scheduler->adaptive.level == 0 && scheduler->adaptive.wanted == 0;
+}
+
+void lks_adaptive_ran(struct lks_scheduler *scheduler)
+{
     struct lks_adaptive *a = &scheduler->adaptive;
-    if (++a->commands % EPOCH_COMMANDS == 0) {
-        const uint64_t now_ns = lks_clock_monotonic_ns();
-        a->busy_ns += now_ns - a->mark_ns;
-        a->mark_ns = now_ns;
-        if (a->busy_ns >= EPOCH_NS_LEAST) {
-            end_epoch(scheduler);
-            start_epoch(a, now_ns);
-        }
+    if (a->idle) {
+        a->idle = false;
+        a->mark_ns = lks_clock_monotonic_ns();
+    } else {
+        count_command(scheduler);
     }
 }
 

@@ -74,6 +74,7 @@ struct lks_adaptive {
     uint32_t commands; /* of this stretch */
     uint64_t busy_ns;  /* of this stretch */
     uint64_t mark_ns;  /* since when time counts that busy_ns does not have yet */
+    double judged_ns; /* what the best level cost when it was found to be that; 0: never */
     double cost_ns[LKS_WORKERS_MAX + 1]; /* wall time a command at each level; 0: unknown */
 };
 
@@ -175,6 +176,9 @@ void lks_adaptive_begin(struct lks_scheduler *scheduler);
 bool lks_adaptive_submit(struct lks_scheduler *scheduler);
 /* After each submit that found room. */
 void lks_adaptive_submitted(struct lks_scheduler *scheduler);
+/* As lks_scheduler_is_inline and _ran; everything is executed. */
+bool lks_adaptive_is_inline(const struct lks_scheduler *scheduler);
+void lks_adaptive_ran(struct lks_scheduler *scheduler);
 /* The caller has nothing more: what follows is no cost of this level. */
 void lks_adaptive_idle(struct lks_scheduler *scheduler);
 /* scheduler.c: another engine and number of workers, when nothing is under way. */

@@ -376,6 +376,22 @@ bool lks_scheduler_submit(struct lks_scheduler *scheduler, uint64_t command,
     return true;
 }
 
+bool lks_scheduler_is_inline(const struct lks_scheduler *scheduler)
+{
+    const bool adaptive = kind_now(scheduler) == LKS_ADAPTIVE && scheduler->options.workers > 0;
+    return scheduler->low == scheduler->head && engine_now(scheduler) == &lks_inline_engine &&
+           (!adaptive || lks_adaptive_is_inline(scheduler));
+}
+
+void lks_scheduler_ran(struct lks_scheduler *scheduler)
+{
+    LKS_ASSERT(lks_scheduler_is_inline(scheduler));
+    lks_counter_add(&lks_scheduler_helper(scheduler)->executed, 1);
+    if (kind_now(scheduler) == LKS_ADAPTIVE && scheduler->options.workers > 0) {
+        lks_adaptive_ran(scheduler);
+    }
+}
+
 void lks_scheduler_publish(struct lks_scheduler *scheduler)
 {
     engine_now(scheduler)->publish(scheduler);

@@ -94,6 +94,16 @@ void lks_scheduler_free(struct lks_scheduler *scheduler);
 bool lks_scheduler_submit(struct lks_scheduler *scheduler, uint64_t command,
                           const lks_access *words, uint32_t count);
 
+/*
+ * Whether the caller may execute the next command itself, without submitting it: everything is
+ * executed, and the kind is LKS_SEQUENTIAL, or LKS_ADAPTIVE which finds workers not worth it at the
+ * moment. It has no ticket. Saves handing it over and back; after each the caller says so.
+ */
+bool lks_scheduler_is_inline(const struct lks_scheduler *scheduler);
+/* The caller has executed a command itself, as it may: counted as the dispatcher's, and, with
+ * LKS_ADAPTIVE, measured. */
+void lks_scheduler_ran(struct lks_scheduler *scheduler);
+
 /* Hands over what submit held back: call it when no more commands are at hand. */
 void lks_scheduler_publish(struct lks_scheduler *scheduler);
 

@@ -21,7 +21,7 @@ struct lks_replica_scheduler lks_sim_workers_draw(struct lks_sim_workers *worker
     workers->count = most == 0 ? 0 : (uint32_t)lks_sim_random_below(&workers->random, most + 1);
     if (workers->count > 0) {
         scheduler.kind =
-            (enum lks_scheduler_kind)lks_sim_random_below(&workers->random, LKS_ADAPTIVE);
+            (enum lks_scheduler_kind)lks_sim_random_below(&workers->random, LKS_ADAPTIVE + 1);
         scheduler.workers = workers->count;
         scheduler.manual = true;
     }
@@ -32,7 +32,7 @@ struct lks_replica_scheduler lks_sim_workers_draw(struct lks_sim_workers *worker
 static void change(struct lks_sim_workers *workers, struct lks_replica *replica)
 {
     const enum lks_scheduler_kind kind =
-        (enum lks_scheduler_kind)lks_sim_random_below(&workers->random, LKS_ADAPTIVE);
+        (enum lks_scheduler_kind)lks_sim_random_below(&workers->random, LKS_ADAPTIVE + 1);
     const uint32_t some = (uint32_t)lks_sim_random_below(&workers->random, workers->count + 1);
     lks_sim_administrator_schedules(replica, kind, kind == LKS_LATE ? some : 0);
 }

@@ -16,8 +16,8 @@ struct lks_sim_workers {
 void lks_sim_workers_init(struct lks_sim_workers *workers, const struct lks_sim_random *parent,
                           uint32_t replica);
 
-/* A new life: any scheduler but `adaptive`, which goes by the clock, with at most so many workers.
- * 0: none, and nothing is drawn. */
+/* A new life: any scheduler with at most so many workers. (`adaptive` goes through its levels in
+ * turn: there is no time to measure.) 0: none, and nothing is drawn. */
 struct lks_replica_scheduler lks_sim_workers_draw(struct lks_sim_workers *workers, uint32_t most);
 
 /* Workers go on, in any order; often none does, so that much is under way at a time; now and then

@@ -20,6 +20,7 @@ void equal_run(uint64_t seed, enum lks_scheduler_kind kind, bool manual,
 /* What all runs of this process came across: a test that finds nothing must have looked. */
 extern struct equal_totals {
     uint64_t everything, refused, synchronised, dependent, switches, stolen, given, waited;
+    uint64_t in_place;
 } equal_totals;
 
 /* A `between`: another kind, or number of workers, now and then. */

@@ -14,7 +14,7 @@
 
 #define RUNS 300u
 
-static const enum lks_scheduler_kind parallel[] = {LKS_EARLY, LKS_LATE, LKS_HYBRID};
+static const enum lks_scheduler_kind parallel[] = {LKS_EARLY, LKS_LATE, LKS_HYBRID, LKS_ADAPTIVE};
 
 /* Some steps of some workers, one of which may be left out for long: a stalled one. */
 static void some_steps(void *ctx, struct lks_scheduler *scheduler, uint32_t command)
@@ -68,6 +68,8 @@ static void runs__all_together__came_across_everything(void **state)
     assert_true(equal_totals.stolen > 0);
     assert_true(equal_totals.given > 0);
     assert_true(equal_totals.waited > 0);
+    assert_true(equal_totals.in_place > 0);
+    assert_true(equal_totals.switches > 0);
     print_message("given %llu, stolen %llu, met %llu, dependent %llu\n",
                   (unsigned long long)equal_totals.given, (unsigned long long)equal_totals.stolen,
                   (unsigned long long)equal_totals.synchronised,

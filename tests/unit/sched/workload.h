@@ -43,6 +43,7 @@ struct workload {
     _Atomic uint32_t overlaps; /* conflicting commands that were inside together */
     _Atomic bool *finished;    /* [commands] */
     _Atomic uint32_t executed;
+    uint32_t in_place; /* of these: by the dispatcher, without being submitted */
 };
 
 /* The next number of a sequence that a seed begins. */
@@ -56,8 +57,8 @@ void workload_fini(struct workload *workload);
 /* The callback of struct lks_scheduler_options: ctx is the workload, command the number of one. */
 void workload_execute(void *ctx, uint32_t worker, uint64_t command);
 
-/* Submits all of it on this thread, waiting where there is no room; `between` (may be NULL) is
- * called before each. Returns when all is executed. */
+/* Submits all of it on this thread, waiting where there is no room; where it may, it executes most
+ * commands itself instead. `between` (may be NULL) is called before each. Returns when all is executed. */
 void workload_run(struct workload *workload, struct lks_scheduler *scheduler,
                   void (*between)(void *ctx, struct lks_scheduler *scheduler, uint32_t command),
                   void *ctx);
