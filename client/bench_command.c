@@ -47,6 +47,7 @@ struct bench_options {
     bool json;
     enum lks_durability durability;
     const char *directory;
+    const char *load;
     bool rdma;
     const char *address;
     const char *devices[LKS_REPLICAS_MAX];
@@ -116,6 +117,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
             argp_error(state, "--signal %s: must be KILL or STOP", argument);
         }
         options->stop = strcmp(argument, "STOP") == 0;
+        return 0;
+    case 'L':
+        options->load = argument;
         return 0;
     case 'D':
         if (lks_durability_parse(argument, &options->durability) != 0) {
@@ -406,6 +410,7 @@ static int execution_command(int argc, char **argv)
         {"workers", 'w', "N", 0, "Of each replica (default 2)", 0},
         {"rounds", 'r', "N", 0, "Of all loads and schedulers (default 5)", 0},
         {"time", 't', "MS", 0, "Of one measurement (default 500)", 0},
+        {"load", 'L', "NAME", 0, "Only this one: set, \"burn 1 us\", ... (default all)", 0},
         {"keys", 'k', "N", 0, "Different ones, taken evenly (default 10000)", 0},
         {"replicas", 'n', "N", 0, "1, 3, 5 or 7 (default 3)", 0},
         {"port", 'p', "P", 0, "First client port (default 17501)", 0},
@@ -432,6 +437,7 @@ static int execution_command(int argc, char **argv)
         .workers = options.workers,
         .rounds = options.rounds,
         .stretch_ms = options.stretch_ms,
+        .load = options.load,
         .keys = options.keys,
         .port = options.port,
         .directory = options.directory,

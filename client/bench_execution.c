@@ -164,10 +164,16 @@ static int measure_pair(struct execution *execution, uint32_t round, size_t load
     return rc;
 }
 
+static bool is_wanted(const struct execution *execution, size_t load)
+{
+    const char *only = execution->options->load;
+    return only == NULL || strcmp(only, loads[load].name) == 0;
+}
+
 static int run_round(struct execution *execution, uint32_t round, struct lks_error *err)
 {
     for (size_t load = 0; load < LOADS; load++) {
-        for (size_t kind = 0; kind < KINDS; kind++) {
+        for (size_t kind = 0; kind < KINDS && is_wanted(execution, load); kind++) {
             const int rc = measure_pair(execution, round, load, kind, err);
             if (rc != 0) {
                 return rc;
@@ -244,7 +250,7 @@ static void print_table(struct execution *execution, uint64_t changes)
     printf("%-12s %-11s %12s %12s %8s %8s %8s\n", "load", "scheduler", "no workers", "workers",
            "ratio", "least", "most");
     for (size_t load = 0; load < LOADS; load++) {
-        for (size_t kind = 0; kind < KINDS; kind++) {
+        for (size_t kind = 0; kind < KINDS && is_wanted(execution, load); kind++) {
             print_row(&execution->rows[load][kind], loads[load].name,
                       lks_scheduler_kind_name(kinds[kind]), options->rounds);
         }
@@ -260,21 +266,40 @@ static void print_json(struct execution *execution, uint64_t changes)
            "\"leader_changes\":%" PRIu64 ",\"rows\":[",
            options->replicas, options->workers, rounds, options->stretch_ms, options->keys,
            changes);
+    const char *between = "";
     for (size_t i = 0; i < LOADS * KINDS; i++) {
         struct row *row = &execution->rows[i / KINDS][i % KINDS];
+        if (!is_wanted(execution, i / KINDS)) {
+            continue;
+        }
         printf("%s{\"load\":\"%s\",\"scheduler\":\"%s\",\"reference_per_s\":%.0f,"
                "\"per_s\":%.0f,\"ratio\":%.3f}",
-               i > 0 ? "," : "", loads[i / KINDS].name,
+               between, loads[i / KINDS].name,
                lks_scheduler_kind_name(kinds[i % KINDS]), median(row->reference_per_s, rounds),
                median(row->per_s, rounds), median(row->ratio, rounds));
+        between = ",";
     }
     printf("]}\n");
+}
+
+static bool is_load(const char *name)
+{
+    bool is = name == NULL;
+    for (size_t load = 0; load < LOADS; load++) {
+        is = is || strcmp(name, loads[load].name) == 0;
+    }
+    return is;
 }
 
 int lks_bench_execution(const struct lks_bench_execution_options *options, struct lks_error *err)
 {
     if (options->rounds > ROUNDS_MAX) {
         return lks_error_set(err, -EINVAL, "--rounds %u: at most %u", options->rounds, ROUNDS_MAX);
+    }
+    if (!is_load(options->load)) {
+        return lks_error_set(err, -EINVAL,
+                             "--load %s: is one of set, burn 1 us, burn 5 us, burn 50 us",
+                             options->load);
     }
     struct execution *execution = calloc(1, sizeof *execution);
     if (execution == NULL) {
