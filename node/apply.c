@@ -124,9 +124,7 @@ static void execute(struct lks_replica *replica, const struct lks_entry *entry, 
         dispatch(replica, &command, offset);
     } else {
         lks_replica_run(replica, &command, NULL);
-        if (replica->execution != NULL) {
-            lks_execution_ran(replica);
-        }
+        lks_execution_ran(replica);
     }
 }
 
@@ -227,7 +225,7 @@ static int go_on(struct lks_replica *replica)
                              replica->applied.index + 1, replica->applied.offset);
             break;
         }
-        if (replica->execution != NULL && !takes_entry(replica, &entry)) {
+        if (!lks_execution_is_in_place(replica) && !takes_entry(replica, &entry)) {
             break;
         }
         const uint64_t begin = replica->applied.offset;

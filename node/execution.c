@@ -43,6 +43,7 @@ struct lks_execution {
     void *state;
     int wake_fd; /* workers wake the loop by it; -1: manual */
     enum lks_scheduler_kind kind;
+    bool in_place; /* found at rest, until the next one: commands are executed where they are met */
     bool changing; /* to these, at rest */
     enum lks_scheduler_kind wanted;
     uint32_t wanted_workers;
@@ -139,6 +140,7 @@ int lks_execution_init(struct lks_replica *replica, struct lks_error *err)
         return rc;
     }
     replica->execution = execution;
+    execution->in_place = lks_scheduler_is_inline(execution->scheduler);
     return 0;
 }
 
@@ -170,17 +172,22 @@ bool lks_execution_is_quiet(const struct lks_replica *replica)
 bool lks_execution_is_parallel(const struct lks_replica *replica)
 {
     const struct lks_execution *execution = replica->execution;
-    return execution != NULL && execution->kind != LKS_SEQUENTIAL &&
-           !(lks_scheduler_is_inline(execution->scheduler) && lks_execution_is_quiet(replica)) &&
-           !execution->changing && !replica->recovery.active &&
-           replica->install.phase <= LKS_INSTALL_OWN;
+    return execution != NULL && !execution->in_place && !execution->changing &&
+           !replica->recovery.active && replica->install.phase <= LKS_INSTALL_OWN;
+}
+
+bool lks_execution_is_in_place(const struct lks_replica *replica)
+{
+    LKS_ASSERT(replica->execution == NULL || !replica->execution->in_place ||
+               lks_execution_is_quiet(replica));
+    return replica->execution == NULL || replica->execution->in_place;
 }
 
 void lks_execution_ran(struct lks_replica *replica)
 {
     struct lks_execution *execution = replica->execution;
     /* (Else it was executed in place for another reason: no time of a level that was chosen.) */
-    if (execution != NULL && lks_scheduler_is_inline(execution->scheduler)) {
+    if (execution != NULL && execution->in_place) {
         lks_scheduler_ran(execution->scheduler);
     }
 }
@@ -325,6 +332,7 @@ static void come_to_rest(struct lks_execution *execution)
         execution->kind = execution->wanted;
         execution->changing = false;
     }
+    execution->in_place = lks_scheduler_is_inline(execution->scheduler);
 }
 
 /* Now and then; manual workers have no time of their own. */

@@ -35,9 +35,13 @@ void lks_execution_fini(struct lks_replica *replica);
 bool lks_execution_is_quiet(const struct lks_replica *replica);
 
 /* Commands and reads go to the scheduler now, by the two functions below; else whoever has one runs
- * it in place, which is also so while `adaptive` finds no worker worth it, and says so. */
+ * it in place, and says so. */
 bool lks_execution_is_parallel(const struct lks_replica *replica);
 void lks_execution_ran(struct lks_replica *replica);
+
+/* Nothing is under way, nor will be until the end of this turn: there are no workers, or the
+ * scheduler wants none now. Such a replica does as one without workers. */
+bool lks_execution_is_in_place(const struct lks_replica *replica);
 
 /* Whether one more command or read may be dispatched now: to the scheduler or in place. */
 bool lks_execution_has_room(const struct lks_replica *replica);

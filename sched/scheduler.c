@@ -385,7 +385,7 @@ bool lks_scheduler_is_inline(const struct lks_scheduler *scheduler)
 
 void lks_scheduler_ran(struct lks_scheduler *scheduler)
 {
-    LKS_ASSERT(lks_scheduler_is_inline(scheduler));
+    LKS_ASSERT(scheduler->low == scheduler->head && engine_now(scheduler) == &lks_inline_engine);
     lks_counter_add(&lks_scheduler_helper(scheduler)->executed, 1);
     if (kind_now(scheduler) == LKS_ADAPTIVE && scheduler->options.workers > 0) {
         lks_adaptive_ran(scheduler);
