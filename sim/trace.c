@@ -171,7 +171,14 @@ static const char *keep_line(struct lks_sim_trace *trace, uint64_t now_ns, uint3
     char *note = trace->notes[trace->notes_count % trace->notes_capacity];
     struct kept *kept = &trace->ring[trace->kept_count % trace->capacity];
     *kept = (struct kept){.now_ns = now_ns, .a = a, .x = trace->notes_count};
-    (void)vsnprintf(note, NOTE_BYTES, format, args);
+    if (strcmp(format, "%s") == 0) { /* many are lines of a log, formatted already */
+        const char *line = va_arg(args, const char *);
+        const size_t length = strnlen(line, NOTE_BYTES - 1);
+        memcpy(note, line, length);
+        note[length] = '\0';
+    } else {
+        (void)vsnprintf(note, NOTE_BYTES, format, args);
+    }
     trace->notes_count++;
     trace->kept_count++;
     if (trace->print) {
