@@ -3,6 +3,7 @@
  * JSON object. A replica that cannot be reached is shown as such.
  */
 #include "base/clock.h"
+#include "client/clients_view.h"
 #include "client/cluster_files.h"
 #include "client/command.h"
 #include "client/json.h"
@@ -163,6 +164,7 @@ static void print_reasons(const struct lks_survey *survey, const struct lks_conf
             }
             printf("     ");
             lks_workers_view_print(info);
+            lks_clients_view_print(info);
         }
     }
 }
@@ -199,7 +201,9 @@ static void print_json_info(const char *info)
     for (const char *line = info; *line != '\0';) {
         const size_t length = strcspn(line, "\r\n");
         const char *colon = memchr(line, ':', length);
-        if (line[0] != '#' && colon != NULL && !lks_workers_view_is_line(line, length)) {
+        const bool listed = lks_workers_view_is_line(line, length) ||
+                            lks_clients_view_is_line(line, length);
+        if (line[0] != '#' && colon != NULL && !listed) {
             char key[64];
             char value[512];
             (void)snprintf(key, sizeof key, "%.*s", (int)(colon - line), line);
@@ -235,6 +239,8 @@ static void print_json(const struct lks_survey *survey, const struct lks_config 
             print_json_info(replica->info);
             printf(",\"executors\":");
             lks_workers_view_print_json(replica->info);
+            printf(",\"clients\":");
+            lks_clients_view_print_json(replica->info);
         } else {
             printf(",\"problem\":");
             lks_json_print_string(replica->problem);

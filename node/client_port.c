@@ -49,6 +49,9 @@ struct attached {
     bool here;
     bool dirty; /* answers to be shown */
     uint64_t life;
+    uint64_t session;  /* that its last call named */
+    uint64_t taken_count;
+    uint64_t heard_ns; /* when its last request was taken */
     uint32_t requests; /* without an answer ... */
     uint32_t writes;   /* ... of them those that are no reads */
     struct lks_ingress_consumer taken;
@@ -61,6 +64,7 @@ struct attached {
 struct lks_client_port {
     struct lks_client_port_options options;
     struct lks_lanes *lanes;
+    uint64_t now_ns; /* of the last _poll */
     uint64_t looked_ns;
     bool look_due;
     bool draining;
@@ -127,6 +131,7 @@ static void welcome(struct lks_client_port *port, uint32_t lane)
     port->lives++;
     client->here = true;
     client->life = port->lives;
+    client->heard_ns = port->now_ns;
     lks_ingress_consumer_init(&client->taken, fabric, lane, LKS_CLIENT_RING_INCARNATION,
                               port->buffer);
     lks_ingress_consumer_offer(&client->taken, LKS_CLIENT_RING_TERM, &offer);
@@ -338,8 +343,12 @@ static void take(struct lks_client_port *port, uint32_t lane,
              : kind == LKS_CLIENT_REQUEST_CALL &&
                    lks_session_is_command(record->data, record->bytes);
     struct lks_session_header header;
+    struct attached *client = &port->clients[lane];
     port->counts.requests++;
+    client->taken_count++;
+    client->heard_ns = port->now_ns;
     const bool decoded = !read && lks_session_decode(record->data, record->bytes, &header);
+    client->session = decoded && header.id != 0 ? header.id : client->session;
     const bool wraps = decoded && header.kind == LKS_SESSION_CALL;
     const uint8_t *inner = (const uint8_t *)record->data + sizeof header;
     /* A read's answer may be of any length: no replica but the one that is asked may build it, and
@@ -354,7 +363,7 @@ static void take(struct lks_client_port *port, uint32_t lane,
         refuse(port, lane, record->sequence, LKS_CLIENT_SAID_FORBIDDEN);
         return;
     }
-    const bool ordered = port->clients[lane].writes > 0;
+    const bool ordered = client->writes > 0;
     const uint64_t cookie = depart(port, lane, record->sequence, !read);
     const int rc =
         read ? backend->read(backend->ctx, record->data, record->bytes, cookie, ordered)
@@ -406,6 +415,7 @@ int lks_client_port_poll(struct lks_client_port *port, uint64_t now_ns)
     struct lks_lanes_changes changes;
     const bool look = port->look_due || now_ns - port->looked_ns >= LOOK_NS;
     int work = 0;
+    port->now_ns = now_ns;
     if (look) {
         port->look_due = false;
         port->looked_ns = now_ns;
@@ -465,4 +475,21 @@ void lks_client_port_counts(const struct lks_client_port *port,
                             struct lks_client_port_counts *counts)
 {
     *counts = port->counts;
+}
+
+bool lks_client_port_describe(const struct lks_client_port *port, uint32_t lane,
+                              struct lks_client_port_client *client)
+{
+    LKS_ASSERT(lane >= 1 && lane <= LKS_LANE_NUMBER_MAX);
+    const struct attached *attached = &port->clients[lane];
+    if (!attached->here) {
+        return false;
+    }
+    *client = (struct lks_client_port_client){.calls = attached->requests,
+                                              .session = attached->session,
+                                              .requests = attached->taken_count,
+                                              .held_bytes = attached->held_bytes,
+                                              .silent_ns = port->now_ns - attached->heard_ns};
+    (void)lks_lanes_who(port->lanes, lane, client->who, sizeof client->who);
+    return true;
 }

@@ -85,4 +85,18 @@ struct lks_client_port_counts {
 void lks_client_port_counts(const struct lks_client_port *port,
                             struct lks_client_port_counts *counts);
 
+/* One attached client. */
+struct lks_client_port_client {
+    uint32_t calls;        /* requests without an answer */
+    uint64_t session;      /* that its last call named; 0: none yet */
+    uint64_t requests;     /* taken from it */
+    uint64_t held_bytes;   /* of answers that wait, as it does not read */
+    uint64_t silent_ns;    /* since its last request, or since it came */
+    char who[64];          /* as lks_lanes_who */
+};
+
+/* The client of a lane, 1 to LKS_LANE_NUMBER_MAX. False: it has none. */
+bool lks_client_port_describe(const struct lks_client_port *port, uint32_t lane,
+                              struct lks_client_port_client *client);
+
 #endif

@@ -80,7 +80,11 @@ static void on_member_change(void *ctx, uint64_t cookie, int status, const char 
 static size_t info(void *ctx, const char *section, char *text, size_t bytes_max)
 {
     const struct daemon *daemon = ctx;
-    return lks_info_text(&daemon->assembly, section, text, bytes_max);
+    const size_t bytes = lks_info_text(&daemon->assembly, section, text, bytes_max);
+    return daemon->clients == NULL ? bytes
+                                   : bytes + lks_info_clients_text(daemon->clients, section,
+                                                                   text + bytes,
+                                                                   bytes_max - bytes);
 }
 
 /* Other replicas that hold durably what is answered here. The leader knows them; elsewhere only

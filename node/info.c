@@ -246,3 +246,33 @@ size_t lks_info_text(const struct lks_assembly *assembly, const char *section, c
     }
     return out.bytes;
 }
+
+size_t lks_info_clients_text(const struct lks_client_port *port, const char *section, char *text,
+                             size_t bytes_max)
+{
+    static const char *const usual[] = {"lockstep", "all", "everything", "default",
+                                        "lockstep_clients", NULL};
+    struct writer out = {.text = text, .bytes_max = bytes_max};
+    struct lks_client_port_counts counts;
+    if (section != NULL && !is_one_of(section, usual)) {
+        return 0;
+    }
+    lks_client_port_counts(port, &counts);
+    add(&out, "# Lockstep_clients");
+    add(&out, "fabric_clients:%u", counts.attached);
+    add(&out, "fabric_clients_max:%u", LKS_LANE_NUMBER_MAX);
+    add(&out, "fabric_clients_let_go:%" PRIu64, counts.let_go);
+    add(&out, "fabric_requests:%" PRIu64, counts.requests);
+    add(&out, "fabric_requests_refused:%" PRIu64, counts.refused);
+    for (uint32_t lane = 1; lane <= LKS_LANE_NUMBER_MAX; lane++) {
+        struct lks_client_port_client client;
+        if (lks_client_port_describe(port, lane, &client)) {
+            add(&out,
+                "fabric_client%u:%s%ssession=%" PRIu64 ",calls=%u,answers_bytes=%" PRIu64
+                ",requests=%" PRIu64 ",silent_ms=%" PRIu64,
+                lane, client.who, client.who[0] != '\0' ? "," : "", client.session, client.calls,
+                client.held_bytes, client.requests, client.silent_ns / UINT64_C(1000000));
+        }
+    }
+    return out.bytes;
+}

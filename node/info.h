@@ -6,6 +6,7 @@
 #define LKS_NODE_INFO_H
 
 #include "node/assembly.h"
+#include "node/client_port.h"
 
 #include <stddef.h>
 
@@ -17,5 +18,10 @@
  */
 size_t lks_info_text(const struct lks_assembly *assembly, const char *section, char *text,
                      size_t bytes_max);
+
+/* Writes what is attached to the port for clients on the fabric, in the sections above and in one
+ * of its own, "lockstep_clients". As lks_info_text. */
+size_t lks_info_clients_text(const struct lks_client_port *port, const char *section, char *text,
+                             size_t bytes_max);
 
 #endif

@@ -38,6 +38,8 @@ struct lks_lanes_ops {
     int (*fd)(const struct lks_lanes *lanes);
     bool (*arm)(struct lks_lanes *lanes);
     void (*disarm)(struct lks_lanes *lanes);
+    /* NULL: nothing is known. */
+    bool (*who)(const struct lks_lanes *lanes, uint32_t lane, char *text, size_t bytes);
 };
 
 /* What every backend begins with. */
@@ -73,6 +75,14 @@ static inline void lks_lanes_poll(struct lks_lanes *lanes, bool look,
 static inline void lks_lanes_detach(struct lks_lanes *lanes, uint32_t lane)
 {
     lanes->ops->detach(lanes, lane);
+}
+
+/* Who is at the other end, for people: "pid=7,uid=0". False, and an empty text: not known. */
+static inline bool lks_lanes_who(const struct lks_lanes *lanes, uint32_t lane, char *text,
+                                 size_t bytes)
+{
+    text[0] = '\0';
+    return lanes->ops->who != NULL && lanes->ops->who(lanes, lane, text, bytes);
 }
 
 /* An epoll descriptor: readable when something wants a look, or a client wakes. _arm announces

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -283,6 +284,45 @@ static void debug_command__not_allowed__refused_and_calls_go_on(void **state)
     finish(fixture);
 }
 
+/* The whole of a file that a command wrote. */
+static void read_all(const char *path, char *text, size_t bytes)
+{
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    const size_t length = fread(text, 1, bytes - 1, file);
+    text[length] = '\0';
+    (void)fclose(file);
+}
+
+static void status__client_attached__is_shown_at_its_replica(void **state)
+{
+    struct fixture *fixture = *state;
+    static char text[65536];
+    char path[sizeof fixture->cluster.directory + 16];
+    char who[64];
+    attach(fixture, 2);
+    expect_count(fixture, 1);
+    snprintf(path, sizeof path, "%s/status.out", fixture->cluster.directory);
+    snprintf(who, sizeof who, "\"clients\":[{\"lane\":1,\"pid\":%ld,\"uid\":", (long)getpid());
+    const char *json[] = {"status", "--json", "--dir",
+                          fixture->cluster.directory, NULL};
+    assert_int_equal(lks_process_run(json, path, ""), 0);
+    read_all(path, text, sizeof text);
+    const char *second = strstr(text, "\"id\":2,");
+    const char *third = strstr(text, "\"id\":3,");
+    const char *shown = strstr(text, who);
+    assert_true(second != NULL && third != NULL && shown != NULL);
+    assert_true(second < shown && shown < third);
+    assert_null(strstr(shown + 1, who)); /* nowhere else */
+    const char *plain[] = {"status", "--dir",
+                           fixture->cluster.directory, NULL};
+    assert_int_equal(lks_process_run(plain, path, ""), 0);
+    read_all(path, text, sizeof text);
+    snprintf(who, sizeof who, "lane 1: pid %ld uid ", (long)getpid());
+    assert_non_null(strstr(text, who));
+    finish(fixture);
+}
+
 static void gateway_stopped__call_goes_elsewhere(void **state)
 {
     struct fixture *fixture = *state;
@@ -309,6 +349,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(all_killed__session_survives, set_up, tear_down),
         cmocka_unit_test_setup_teardown(debug_command__not_allowed__refused_and_calls_go_on,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(status__client_attached__is_shown_at_its_replica, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(gateway_stopped__call_goes_elsewhere, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -459,6 +459,19 @@ static void shm_disarm(struct lks_lanes *base)
     set_sleeping(shm_of(base), 0);
 }
 
+static bool shm_who(const struct lks_lanes *base, uint32_t lane, char *text, size_t bytes)
+{
+    const struct shm_lanes *lanes = (const struct shm_lanes *)(const void *)base;
+    struct ucred peer;
+    socklen_t length = sizeof peer;
+    if (!is_taken(lanes, lane) || getsockopt(lanes->lanes[lane].socket, SOL_SOCKET, SO_PEERCRED,
+                                             &peer, &length) != 0) {
+        return false;
+    }
+    (void)snprintf(text, bytes, "pid=%ld,uid=%ld", (long)peer.pid, (long)peer.uid);
+    return true;
+}
+
 /* ---- the whole ------------------------------------------------------------------------------ */
 
 static const struct lks_lanes_ops g_ops = {.free = shm_free,
@@ -466,7 +479,8 @@ static const struct lks_lanes_ops g_ops = {.free = shm_free,
                                            .detach = shm_detach,
                                            .fd = shm_fd,
                                            .arm = shm_arm,
-                                           .disarm = shm_disarm};
+                                           .disarm = shm_disarm,
+                                           .who = shm_who};
 
 int lks_lanes_shm_new(struct lks_lanes **lanes, const struct lks_lanes_shm_options *options,
                       struct lks_error *err)

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,8 +113,15 @@ static const struct lks_fabric_ops g_client_ops = {.name = "plain",
                                                    .writes_when_posted = true,
                                                    .inbox = clients_inbox,
                                                    .write_inbox = client_writes};
+static bool plain_who(const struct lks_lanes *base, uint32_t lane, char *text, size_t bytes)
+{
+    (void)base;
+    (void)snprintf(text, bytes, "name=%u", lane);
+    return true;
+}
+
 static const struct lks_lanes_ops g_lanes_ops = {
-    .free = plain_free, .poll = plain_poll, .detach = plain_detach};
+    .free = plain_free, .poll = plain_poll, .detach = plain_detach, .who = plain_who};
 
 /* ---- rig ------------------------------------------------------------------------------------ */
 
@@ -380,6 +388,37 @@ static void forbidden_command__refused_and_not_handed_on(void **state)
     lks_client_port_reply(fixture->port, fixture->cookies[0], "x", 1);
 }
 
+/* ---- what is told of clients ----------------------------------------------------------------- */
+
+static void describe__client_at_work__calls_answers_and_silence(void **state)
+{
+    struct fixture *fixture = *state;
+    struct lks_client_port_client seen;
+    char *text = calloc(1, LKS_INGRESS_COMMAND_MAX);
+    struct client *client = attach(fixture, 3);
+    const struct lks_session_header header = {
+        .mark = LKS_SESSION_MARK, .kind = LKS_SESSION_CALL, .id = 77, .sequence = 1};
+    uint8_t bytes[sizeof header + 1];
+    memcpy(bytes, &header, sizeof header);
+    bytes[sizeof header] = 'w';
+    give_reads(client, 5);
+    push(client, LKS_CLIENT_REQUEST_CALL, 6, bytes, sizeof bytes);
+    turn(fixture);
+    for (uint32_t i = 0; i < 5; i++) {
+        lks_client_port_reply(fixture->port, fixture->cookies[i], text, LKS_INGRESS_COMMAND_MAX);
+    }
+    turn(fixture); /* a second later */
+    assert_true(lks_client_port_describe(fixture->port, 3, &seen));
+    assert_int_equal(seen.calls, 1);
+    assert_int_equal(seen.session, 77);
+    assert_int_equal(seen.requests, 6);
+    assert_true(seen.held_bytes >= LKS_INGRESS_COMMAND_MAX);
+    assert_int_equal(seen.silent_ns, UINT64_C(1000000000));
+    assert_string_equal(seen.who, "name=3");
+    assert_false(lks_client_port_describe(fixture->port, 2, &seen));
+    free(text);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -389,6 +428,7 @@ int main(void)
         TEST(read_or_gone__counts_no_more),
         TEST(long_answer_while_others_wait__not_kept),
         TEST(forbidden_command__refused_and_not_handed_on),
+        TEST(describe__client_at_work__calls_answers_and_silence),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -249,6 +249,12 @@ static void hostile_client__holes_in_the_memory__replica_reads_zeros_and_writes(
     look_often(fixture);
     assert_int_equal(hear(fd, &welcome, &memory_fd), 0);
     assert_int_equal(fixture->attached, UINT64_C(1) << welcome.lane);
+    char who[64];
+    char expected[64];
+    snprintf(expected, sizeof expected, "pid=%ld,uid=%ld", (long)getpid(), (long)getuid());
+    assert_true(lks_lanes_who(fixture->lanes, welcome.lane, who, sizeof who));
+    assert_string_equal(who, expected);
+    assert_false(lks_lanes_who(fixture->lanes, welcome.lane + 1, who, sizeof who));
     uint8_t *memory =
         mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory_fd, 0);
     assert_true(memory != MAP_FAILED);
