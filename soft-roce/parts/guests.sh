@@ -16,11 +16,14 @@ share() { # TAG FOLDER OPTIONS
         -device "virtio-9p-pci,fsdev=$1,mount_tag=$1"
 }
 
+# No erms, no fsrm: with them the kernel copies by `rep movsb`, which emulation does byte by byte;
+# what rxe writes or reads as one aligned word would be seen in parts, as no adapter shows it.
 machine_words() {
     local way=q35,hpet=off,sata=off,smbus=off,usb=off,smm=off,vmport=off,i8042=off
     [ "$nvdimm" = no ] || way+=,nvdimm=on,nvdimm-persistence=$nvdimm
     printf '%s\n' -machine "$way" -accel "$accel$([ "$accel" = kvm ] || echo ,thread=multi)" \
-        -cpu max,la57=off -smp "$cpus" -nodefaults -no-user-config -display none -no-reboot
+        -cpu max,la57=off,erms=off,fsrm=off -smp "$cpus" -nodefaults -no-user-config \
+        -display none -no-reboot
     if [ "$nvdimm" = no ]; then
         printf '%s\n' -m "$memory_mib"
     else
