@@ -162,6 +162,9 @@ static void print_reasons(const struct lks_survey *survey, const struct lks_conf
             if (lks_ask_value(info, "fabric_detail", detail, sizeof detail)) {
                 printf("     fabric: %s\n", detail);
             }
+            if (lks_ask_value(info, "ring_memory", detail, sizeof detail)) {
+                printf("     log memory: %s\n", detail);
+            }
             printf("     ");
             lks_workers_view_print(info);
             lks_clients_view_print(info);

@@ -122,9 +122,17 @@ static int open_fabric(struct lks_assembly *assembly, const struct lks_assembly_
     memcpy(hello.boot_id, identity.boot_id, sizeof hello.boot_id);
     hello.boot_id[sizeof hello.boot_id - 1] = '\0';
     memcpy(fabric.hello, &hello, sizeof hello);
-    return config->fabric == LKS_CONFIG_FABRIC_RDMA
-               ? lks_assembly_rdma(assembly, &fabric, err)
-               : lks_fabric_shm_new(&assembly->fabric, &fabric, err);
+    if (config->fabric != LKS_CONFIG_FABRIC_RDMA) {
+        return lks_fabric_shm_new(&assembly->fabric, &fabric, err);
+    }
+    lks_ring_memory_prepare(&assembly->ring_memory, medium, &memory,
+                            lks_assembly_device_node(config, options->replica));
+    const int rc = lks_assembly_rdma(assembly, &fabric, err);
+    lks_ring_memory_settled(&assembly->ring_memory);
+    if (rc == 0) {
+        lks_log_info(options->log_sink, "log: %s", assembly->ring_memory.text);
+    }
+    return rc;
 }
 
 /* Persisting blocks only where the page cache stands before the medium. */

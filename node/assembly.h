@@ -11,6 +11,7 @@
 #include "node/durability.h"
 #include "node/flusher.h"
 #include "node/replica.h"
+#include "node/ring_memory.h"
 
 struct lks_assembly_options {
     const struct lks_config *config;
@@ -33,6 +34,7 @@ struct lks_assembly {
     struct lks_flusher *flusher; /* NULL where persisting does not block */
     struct lks_flusher *snapshot_flusher; /* the same for the snapshot area */
     struct lks_fabric *fabric;
+    struct lks_ring_memory ring_memory; /* RDMA; else its text is empty */
     struct lks_replica *replica;
     int core_cpu; /* where the replica's own thread belongs; -1: anywhere */
 };

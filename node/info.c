@@ -178,6 +178,9 @@ static void add_medium(struct writer *out, const struct lks_assembly *assembly)
     if (lks_fabric_describe(assembly->fabric, detail, sizeof detail)) {
         add(out, "fabric_detail:%s", detail);
     }
+    if (assembly->ring_memory.text[0] != '\0') {
+        add(out, "ring_memory:%s", assembly->ring_memory.text);
+    }
     add(out, "durability:%s", lks_durability_name(assembly->durability.durability));
     add(out, "durability_reason:%s", assembly->durability.reason);
     add(out, "medium:%s", lks_medium_name(medium->kind));

@@ -22,6 +22,7 @@ lks_test(unit/node/test_members.c lks_node)
 lks_test(unit/node/test_remains.c lks_node)
 lks_test(unit/node/test_utilisation.c lks_node)
 lks_test(unit/node/test_placement.c lks_node)
+lks_test(unit/node/test_ring_memory.c lks_node)
 # Over RDMA; without a device it is skipped (tests/lab/run has one).
 if(TARGET lks_verbs_ibv)
   lks_test(unit/node/test_stopped_followers.c lks_bench)
