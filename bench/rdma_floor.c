@@ -80,10 +80,11 @@ void lks_rdma_floor_fini(struct lks_rdma_floor *lowest)
     *lowest = (struct lks_rdma_floor){0};
 }
 
-int lks_rdma_floor_write(struct lks_rdma_floor *lowest, uint32_t bytes, uint64_t *first_ns,
-                         struct lks_error *err)
+int lks_rdma_floor_write(struct lks_rdma_floor *lowest, uint32_t bytes, bool in_turn,
+                         uint64_t *first_ns, struct lks_error *err)
 {
-    const int code = lks_raw_write_once(lowest->raw, bytes, first_ns);
+    const int code = lks_raw_write_once(lowest->raw, bytes,
+                                        in_turn ? LKS_RAW_IN_TURN : LKS_RAW_AT_ONCE, first_ns);
     return code == 0 ? 0
                      : lks_error_set(err, code, "the floor's write of %u bytes: %s", bytes,
                                      lks_error_text(code));
@@ -113,11 +114,12 @@ void lks_rdma_floor_fini(struct lks_rdma_floor *lowest)
     *lowest = (struct lks_rdma_floor){0};
 }
 
-int lks_rdma_floor_write(struct lks_rdma_floor *lowest, uint32_t bytes, uint64_t *first_ns,
-                         struct lks_error *err)
+int lks_rdma_floor_write(struct lks_rdma_floor *lowest, uint32_t bytes, bool in_turn,
+                         uint64_t *first_ns, struct lks_error *err)
 {
     (void)lowest;
     (void)bytes;
+    (void)in_turn;
     (void)first_ns;
     return lks_error_set(err, -ENOTSUP, "this build has no RDMA");
 }

@@ -31,8 +31,9 @@ int lks_rdma_floor_connect(struct lks_rdma_floor *lowest, const struct lks_confi
 /* Accepts a zeroed object. */
 void lks_rdma_floor_fini(struct lks_rdma_floor *lowest);
 
-/* One write to all peers; *first_ns until the first of them has completed. */
-int lks_rdma_floor_write(struct lks_rdma_floor *lowest, uint32_t bytes, uint64_t *first_ns,
-                         struct lks_error *err);
+/* One write to all peers, at once or (in_turn) to the first alone before the others; *first_ns
+ * until the first of them has completed. */
+int lks_rdma_floor_write(struct lks_rdma_floor *lowest, uint32_t bytes, bool in_turn,
+                         uint64_t *first_ns, struct lks_error *err);
 
 #endif

@@ -59,6 +59,7 @@ struct bench {
     uint64_t now_ns;      /* last reading of the clock: one for each command */
     struct lks_samples samples;
     struct lks_samples floor_samples;
+    struct lks_samples turn_samples;  /* RDMA: the floor, one peer after the other */
     struct lks_floor floor;           /* shm */
     struct lks_rdma_floor rdma_floor; /* RDMA */
     uint32_t warm_up;
@@ -338,11 +339,11 @@ static int start_floor(struct bench *bench, struct lks_error *err)
 }
 
 /* What the floor takes for the bytes of one command's entry. */
-static int run_floor(struct bench *bench, uint64_t *taken_ns, struct lks_error *err)
+static int run_floor(struct bench *bench, bool in_turn, uint64_t *taken_ns, struct lks_error *err)
 {
     const uint64_t span = lks_entry_span(bench->options->size);
     if (bench->options->rdma_address != NULL) {
-        return lks_rdma_floor_write(&bench->rdma_floor, (uint32_t)span, taken_ns, err);
+        return lks_rdma_floor_write(&bench->rdma_floor, (uint32_t)span, in_turn, taken_ns, err);
     }
     const uint64_t before = lks_clock_monotonic_ns();
     lks_floor_copy(&bench->floor, bench->command, span);
@@ -357,7 +358,7 @@ static int closed_loop(struct bench *bench, struct lks_error *err)
     bench->timed = true;
     for (uint32_t i = 0; i < bench->warm_up && rc == 0; i++) {
         rc = run_batch(bench, 1, err);
-        rc = rc == 0 ? run_floor(bench, &taken_ns, err) : rc;
+        rc = rc == 0 ? run_floor(bench, false, &taken_ns, err) : rc;
     }
     const uint32_t block =
         bench->options->rdma_address != NULL ? RDMA_BLOCK_SAMPLES : BLOCK_SAMPLES;
@@ -369,8 +370,12 @@ static int closed_loop(struct bench *bench, struct lks_error *err)
             lks_samples_add(&bench->samples, bench->answered_ns - before);
         }
         for (uint32_t i = 0; i < block && rc == 0; i++) {
-            rc = run_floor(bench, &taken_ns, err);
+            rc = run_floor(bench, false, &taken_ns, err);
             lks_samples_add(&bench->floor_samples, taken_ns);
+        }
+        for (uint32_t i = 0; i < block && rc == 0 && bench->options->rdma_address != NULL; i++) {
+            rc = run_floor(bench, true, &taken_ns, err);
+            lks_samples_add(&bench->turn_samples, taken_ns);
         }
     }
     return rc;
@@ -430,6 +435,7 @@ static void report(struct bench *bench)
     const struct lks_bench_replicate_options *options = bench->options;
     lks_samples_sort(&bench->samples);
     lks_samples_sort(&bench->floor_samples);
+    lks_samples_sort(&bench->turn_samples);
     const uint64_t p50 = lks_samples_percentile(&bench->samples, 0.50);
     const uint64_t floor_p50 = lks_samples_percentile(&bench->floor_samples, 0.50);
     const char *durability = lks_durability_name(bench->leader.durability.durability);
@@ -450,6 +456,10 @@ static void report(struct bench *bench)
             floor_p50, lks_samples_percentile(&bench->floor_samples, 0.99),
             lks_samples_percentile(&bench->floor_samples, 0.999),
             lks_samples_max(&bench->floor_samples));
+    if (bench->turn_samples.count != 0) {
+        fprintf(table, "  %-9s %10" PRIu64 " (one peer after the other)\n", "floor",
+                lks_samples_percentile(&bench->turn_samples, 0.50));
+    }
     fprintf(table, "  commit / floor at p50: %.2f\nopen loop: commands/s by batch\n",
             (double)p50 / (double)(floor_p50 != 0 ? floor_p50 : 1));
     for (uint32_t b = 0; b < BATCHES; b++) {
@@ -459,12 +469,14 @@ static void report(struct bench *bench)
     if (options->json) {
         printf("{\"p50_ns\":%" PRIu64 ",\"p99_ns\":%" PRIu64 ",\"p999_ns\":%" PRIu64
                ",\"max_ns\":%" PRIu64 ",\"floor_p50_ns\":%" PRIu64
+               ",\"floor_in_turn_p50_ns\":%" PRIu64
                ",\"ops_per_s\":%.0f,\"samples\":%zu,\"durability\":\"%s\",\"fabric\":\"%s\","
                "\"replicas\":%u,\"size\":%u,\"commit\":\"%s\"}\n",
                p50, lks_samples_percentile(&bench->samples, 0.99),
                lks_samples_percentile(&bench->samples, 0.999), lks_samples_max(&bench->samples),
-               floor_p50, best, bench->samples.count, durability, fabric,
-               options->replicas, options->size, LKS_COMMIT);
+               floor_p50, lks_samples_percentile(&bench->turn_samples, 0.50), best,
+               bench->samples.count, durability, fabric, options->replicas, options->size,
+               LKS_COMMIT);
     }
 }
 
@@ -494,6 +506,7 @@ static void clean_up(struct bench *bench)
     lks_guard_dismiss(&bench->guard);
     lks_samples_fini(&bench->samples);
     lks_samples_fini(&bench->floor_samples);
+    lks_samples_fini(&bench->turn_samples);
 }
 
 int lks_bench_replicate(const struct lks_bench_replicate_options *options, struct lks_error *err)
@@ -516,6 +529,9 @@ int lks_bench_replicate(const struct lks_bench_replicate_options *options, struc
     int rc = lks_samples_init(&bench->samples, options->samples);
     if (rc == 0) {
         rc = lks_samples_init(&bench->floor_samples, options->samples);
+    }
+    if (rc == 0) {
+        rc = lks_samples_init(&bench->turn_samples, options->samples);
     }
     if (rc == 0) {
         rc = make_config(bench, err);

@@ -117,15 +117,16 @@ static void write_log(struct lks_replica *replica, const struct lks_effect *effe
 }
 
 /*
- * Where a write costs its copying when it is posted, a majority is served first: what has committed
+ * Where a write takes its time when it is posted, a majority is served first: what has committed
  * is answered, and the other followers get the same bytes before the step ends. Per peer the
  * order stays: once one write waits, all later ones do.
  */
 static bool can_wait(const struct lks_replica *replica)
 {
     const uint32_t others = lks_quorum_count(replica->view->members.voters) / 2;
-    return replica->options.fabric->ops->writes_when_posted && replica->writes_now >= others &&
-           replica->deferred_count < LKS_REPLICA_DEFERRED_MAX;
+    const struct lks_fabric_ops *ops = replica->options.fabric->ops;
+    return (ops->writes_when_posted || ops->writes_while_posting) &&
+           replica->writes_now >= others && replica->deferred_count < LKS_REPLICA_DEFERRED_MAX;
 }
 
 static void write_or_defer(struct lks_replica *replica, const struct lks_effect *effect)

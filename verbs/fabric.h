@@ -128,6 +128,8 @@ struct lks_fabric {
 struct lks_fabric_ops {
     const char *name;
     bool writes_when_posted; /* a write costs its copying when posted, and is done then (shm) */
+    bool writes_while_posting; /* posting a write takes about as long as the write, which is often
+                                  done then, though nothing promises it: software RDMA */
     void (*free)(struct lks_fabric *fabric);
     int (*connect)(struct lks_fabric *fabric, uint32_t peer);
     const uint8_t *(*hello)(const struct lks_fabric *fabric, uint32_t peer);

@@ -211,8 +211,10 @@ static int wait_for_one(struct lks_raw_write *raw)
     return count == 1 && completion.status == IBV_WC_SUCCESS ? 0 : -EIO;
 }
 
-int lks_raw_write_once(struct lks_raw_write *raw, uint32_t bytes, uint64_t *first_ns)
+int lks_raw_write_once(struct lks_raw_write *raw, uint32_t bytes, enum lks_raw_order order,
+                       uint64_t *first_ns)
 {
+    const uint32_t at_first = order == LKS_RAW_IN_TURN ? 1 : raw->options.peers;
     if (bytes == 0 || bytes > raw->options.region_bytes / 8) {
         return -EINVAL;
     }
@@ -221,12 +223,15 @@ int lks_raw_write_once(struct lks_raw_write *raw, uint32_t bytes, uint64_t *firs
     }
     const uint64_t before_ns = now_ns();
     int code = 0;
-    for (uint32_t i = 0; i < raw->options.peers && code == 0; i++) {
+    for (uint32_t i = 0; i < at_first && code == 0; i++) {
         code = post(raw, i, bytes);
     }
     if (code == 0) {
         code = wait_for_one(raw);
         *first_ns = now_ns() - before_ns;
+    }
+    for (uint32_t i = at_first; i < raw->options.peers && code == 0; i++) {
+        code = post(raw, i, bytes);
     }
     for (uint32_t i = 1; i < raw->options.peers && code == 0; i++) {
         code = wait_for_one(raw);

@@ -31,9 +31,14 @@ int lks_raw_write_connect(struct lks_raw_write *raw);
 /* Accepts NULL. The peers' processes have ended when it returns. */
 void lks_raw_write_free(struct lks_raw_write *raw);
 
+/* To every peer at once; or to the first alone, and to the others when that has completed: what is
+ * least where a write is done within the call that posts it, as software RDMA does. */
+enum lks_raw_order { LKS_RAW_AT_ONCE, LKS_RAW_IN_TURN };
+
 /* Posts one write (and READ) to every peer, waits for all of them; *first_ns: from before the first
  * post until the first peer's completion was polled. bytes: at most an eighth of the region.
  * -EIO: a completion was an error. */
-int lks_raw_write_once(struct lks_raw_write *raw, uint32_t bytes, uint64_t *first_ns);
+int lks_raw_write_once(struct lks_raw_write *raw, uint32_t bytes, enum lks_raw_order order,
+                       uint64_t *first_ns);
 
 #endif

@@ -14,6 +14,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "verbs/ibv/software.h"
 #include "verbs/shm/process.h"
 
 #define OUTSTANDING_LIMIT 8192u
@@ -340,7 +341,8 @@ int lks_fabric_rdma_new(struct lks_fabric **fabric, const struct lks_fabric_opti
     if (ibv == NULL) {
         return lks_error_set(err, -ENOMEM, "no memory for the RDMA fabric");
     }
-    ibv->base.ops = &ibv_ops;
+    ibv->ops = ibv_ops;
+    ibv->base.ops = &ibv->ops;
     ibv->self = options->replica;
     ibv->replicas = options->replicas;
     ibv->outstanding_max = options->outstanding_max;
@@ -365,6 +367,14 @@ int lks_fabric_rdma_new(struct lks_fabric **fabric, const struct lks_fabric_opti
     if (code != 0) {
         ibv_free(&ibv->base);
         return code;
+    }
+    /* A software driver sends, and within a host also receives, in the call that posts. */
+    const bool software = ibv->driver[0] == '\0';
+    ibv->ops.writes_while_posting = software;
+    if (software && lks_ibv_software_copies_bytes(LKS_IBV_CPUINFO)) {
+        lks_log_warn(options->log_sink, "software RDMA on a kernel that copies byte by byte (erms):"
+                     " words that peers write may be seen half written, and a log be taken for "
+                     "damaged; for trials only, or boot with clearcpuid=erms (docs/rdma.md)");
     }
     char text[DESCRIPTION_BYTES];
     ibv_describe(&ibv->base, text, sizeof text);

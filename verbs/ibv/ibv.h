@@ -265,6 +265,7 @@ enum lks_ibv_source {
 
 struct lks_ibv_fabric {
     struct lks_fabric base; /* first */
+    struct lks_fabric_ops ops; /* as the device wants them */
     uint32_t self;
     uint32_t replicas;
     uint32_t outstanding_max;

@@ -618,6 +618,11 @@ const char *hand_place(const struct hand_net *net, uint32_t replica, uint32_t pe
     return net->hands[replica]->peers[peer].place;
 }
 
+void hand_post_slowly(struct hand_net *net)
+{
+    net->ops.writes_while_posting = true;
+}
+
 struct hand_net *hand_net_new(uint32_t replicas, bool writes_when_posted, hand_durable durable,
                               void *ctx)
 {

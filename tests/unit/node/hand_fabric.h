@@ -36,6 +36,8 @@ typedef void (*hand_durable)(void *ctx, uint32_t owner, uint64_t offset, uint64_
 struct hand_net *hand_net_new(uint32_t replicas, bool writes_when_posted, hand_durable durable,
                               void *ctx);
 void hand_net_free(struct hand_net *net);
+/* From now on the fabrics say that posting takes as long as writing (writes_while_posting). */
+void hand_post_slowly(struct hand_net *net);
 
 /* A life of a replica: connected to nobody. lks_fabric_free is its death: see hand_kill. */
 struct lks_fabric *hand_fabric(struct hand_net *net, const struct lks_fabric_options *options);

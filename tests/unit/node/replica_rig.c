@@ -48,6 +48,7 @@ static void on_reply(void *ctx, uint64_t cookie, const void *reply, size_t bytes
     assert_int_equal(bytes, length);
     assert_memory_equal(reply, expected, bytes);
     assert_true(cookie <= self->rig->submitted);
+    self->writes_at_reply = hand_calls(self->rig->net, self->id, HAND_WRITE_LOG);
     self->rig->answered[cookie]++;
     self->rig->answers[self->rig->answers_count] = cookie;
     self->rig->answers_count++;

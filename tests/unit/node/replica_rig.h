@@ -77,6 +77,7 @@ struct rig_replica {
     bool area_posted;
     struct rig_service service; /* what it executed */
     uint32_t replies; /* to its own clients, in this life */
+    uint64_t writes_at_reply; /* writes to logs that it had posted when it gave the last one */
     uint32_t unknown; /* commands of its own clients whose outcome is not known, in this life */
 };
 

@@ -110,6 +110,50 @@ static void revoke__writes_under_way__void(void **state)
     }
 }
 
+/* Where posting takes as long as writing, a majority's write is all that an answer waits for; the
+ * other follower gets the same bytes, and its commit word, in the same step. */
+static void submit__posting_is_slow__answered_before_the_last_write(void **state)
+{
+    (void)state;
+    for (int slowly = 0; slowly < 2; slowly++) {
+        struct rig *rig = rig_new(&(struct rig_options){.replicas = 3});
+        if (slowly != 0) {
+            hand_post_slowly(rig->net);
+        }
+        const uint32_t leader = rig_lead(rig);
+        rig_settle(rig);
+        const uint64_t before = hand_calls(rig->net, leader, HAND_WRITE_LOG);
+        rig_submit_many(rig, leader, 100, 1);
+        rig_step(rig, leader);
+        const struct rig_replica *self = &rig->replicas[leader];
+        assert_int_equal(self->replies, 1);
+        assert_int_equal(self->writes_at_reply - before, slowly != 0 ? 1 : 2);
+        assert_int_equal(hand_calls(rig->net, leader, HAND_WRITE_LOG) - before, 4);
+        rig_settle(rig);
+        rig_free(rig);
+    }
+}
+
+/* A follower that completes nothing holds up nobody, also where the others wait for it. */
+static void submit__posting_is_slow_and_one_follower_silent__answered(void **state)
+{
+    (void)state;
+    for (uint32_t silent = 1; silent <= 2; silent++) {
+        struct rig *rig = rig_new(&(struct rig_options){.replicas = 3});
+        hand_post_slowly(rig->net);
+        const uint32_t leader = rig_lead(rig);
+        rig_settle(rig);
+        const uint32_t other = (leader + silent - 1) % 3 + 1;
+        hand_hold(rig->net, leader, other, HAND_PATH, true);
+        rig_submit_many(rig, leader, 100, 1);
+        rig_step(rig, leader);
+        assert_int_equal(rig->replicas[leader].replies, 1);
+        hand_hold(rig->net, leader, other, HAND_PATH, false);
+        rig_settle(rig);
+        rig_free(rig);
+    }
+}
+
 /* ---- what completes late --------------------------------------------------------------------- */
 
 /* A path opens late, after a newer election of the same candidate was won by another path. */
@@ -489,6 +533,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(revoke__takes_long__what_landed_meanwhile_is_kept),
+        cmocka_unit_test(submit__posting_is_slow__answered_before_the_last_write),
+        cmocka_unit_test(submit__posting_is_slow_and_one_follower_silent__answered),
         cmocka_unit_test(revoke__writes_under_way__void),
         cmocka_unit_test(open__completes_late__newer_grant_counts),
         cmocka_unit_test(persist_log__of_an_old_leadership__does_not_count_for_the_new),
