@@ -175,8 +175,9 @@ void lks_sim_administrator_schedules(struct lks_replica *replica, enum lks_sched
     }
     take_args(&line, args);
     lks_scheduler_command(replica, args, line.count, &reply);
-    LKS_ASSERT(reply.bytes == 5 && memcmp(reply.data, "+OK\r\n", 5) == 0);
+    const bool accepted = reply.bytes == 5 && memcmp(reply.data, "+OK\r\n", 5) == 0;
     lks_reply_fini(&reply);
+    LKS_ASSERT(accepted);
     lks_replica_scheduler_status(replica, &status);
     LKS_ASSERT(status.wanted == kind);
 }
