@@ -139,6 +139,28 @@ static void answers_that_are_none__each_status_is_told(void **state)
     end(client);
 }
 
+static void forbidden__told_and_calls_behind_it_go_on(void **state)
+{
+    struct heard a;
+    struct heard b;
+    struct lks_client *client = connect_with(0);
+    (void)state;
+    give_call(client, "a", &a);
+    give_call(client, "b", &b);
+    assert_int_equal(lks_client_poll(client, 0), 0);
+    scripted_gateway_say(g_gateway.requests[0].number, LKS_CLIENT_SAID_FORBIDDEN, "");
+    scripted_gateway_status(1, LKS_SESSION_STATUS_GAP);
+    assert_int_equal(lks_client_poll(client, 0), 1);
+    assert_int_equal(a.status, LKS_CLIENT_FORBIDDEN);
+    assert_int_equal(lks_client_poll(client, 0), 0);
+    assert_int_equal(g_gateway.requests[2].header.kind, LKS_SESSION_SKIP);
+    scripted_gateway_answer(2, "_\r\n");
+    scripted_gateway_answer(3, "+OK\r\n");
+    assert_int_equal(lks_client_poll(client, 0), 1);
+    assert_int_equal(b.status, LKS_CLIENT_OK);
+    end(client);
+}
+
 static void session_lost__sent_once_no_effect_sent_twice_unknown(void **state)
 {
     struct heard heard[4];
@@ -290,6 +312,7 @@ int main(void)
         TEST(call__times_out__its_answer_is_counted_and_given_to_nobody),
         TEST(calls_as_many_as_may_be__next_is_busy),
         TEST(answers_that_are_none__each_status_is_told),
+        TEST(forbidden__told_and_calls_behind_it_go_on),
         TEST(session_lost__sent_once_no_effect_sent_twice_unknown),
         TEST(commands_that_are_none__refused_at_once),
         TEST(connect__no_replica_anywhere__says_so_after_its_time),
