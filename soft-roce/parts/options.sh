@@ -17,6 +17,7 @@ number_within() { # OPTION VALUE LEAST MOST
 }
 
 read_options() {
+    number_within LKS_LAB_BOOT_LIMIT "${LKS_LAB_BOOT_LIMIT:-240}" 1 86400
     while [ $# -gt 0 ]; do
         case $1 in
         --guests | --cpus | --memory | --timeout | --nvdimm-mib | --out)

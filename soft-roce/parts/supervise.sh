@@ -6,7 +6,7 @@
 # else ends with it. Sourced by soft-roce/lab.
 # shellcheck shell=bash disable=SC2034,SC2154 # the parts share their variables
 
-boot_limit_s=240 # a few seconds on an idle machine; on a loaded one much more
+boot_limit_s=${LKS_LAB_BOOT_LIMIT:-240} # a few seconds on an idle machine; on a loaded one much more
 
 declare -A state=()  # of each guest: down, booting, up
 declare -A since=()  # of each guest: when it was started, in this process's seconds
