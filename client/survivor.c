@@ -110,9 +110,12 @@ int lks_survivor_found(const struct lks_survivor *survivor, const struct lks_con
 {
     uint8_t cluster_id[LKS_CLUSTER_ID_BYTES];
     struct lks_remains remains;
-    if (getrandom(cluster_id, sizeof cluster_id, 0) != (ssize_t)sizeof cluster_id) {
+    uint32_t drawn = 0;
+    if (getrandom(&drawn, sizeof drawn, 0) != (ssize_t)sizeof drawn) {
         return lks_error_set(err, -EIO, "cannot get random bytes for the cluster's new id");
     }
+    drawn = drawn << 1 != 0 ? drawn : 1;
+    lks_remains_draw_cluster(config->cluster_id, drawn, cluster_id);
     int rc = open_remains(&remains, config, survivor->id, err);
     if (rc != 0) {
         return rc;

@@ -25,7 +25,7 @@ void lks_adoption_begin(struct lks_core *core)
     lks_adoption_choose(core);
 }
 
-/* As with followers: where a snapshot can make room, half of the reserve is left for later terms. */
+/* As with followers: where a snapshot can make room, half of the reserve stays for later terms. */
 static bool has_room(const struct lks_core *core, const struct lks_message *report)
 {
     const uint64_t end = core->view.base.offset + core->options.ring_bytes;

@@ -6,6 +6,12 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
+
+/* Of CRC32C, 33 bits, that of the highest power first, as the checksum takes a word's bits. */
+#define POLYNOMIAL (UINT64_C(0x82F63B78) << 1 | 1)
+#define FACTOR_BITS 31u
+#define FACTOR_MASK ((1u << FACTOR_BITS) - 1)
 
 void lks_remains_close(struct lks_remains *remains)
 {
@@ -195,6 +201,21 @@ int lks_remains_found(struct lks_remains *remains, uint32_t id, uint64_t now_ns,
     return rc == 0 ? 0
                    : lks_error_set(err, rc, "replica %u's journal: its members cannot be changed: "
                                    "%s", id, lks_error_text(rc));
+}
+
+void lks_remains_draw_cluster(const uint8_t old_id[LKS_CLUSTER_ID_BYTES], uint32_t drawn,
+                              uint8_t new_id[LKS_CLUSTER_ID_BYTES])
+{
+    uint64_t word = 0;
+    uint64_t multiple = 0;
+    LKS_ASSERT((drawn & FACTOR_MASK) != 0);
+    for (uint32_t bit = 0; bit < FACTOR_BITS; bit++) {
+        multiple ^= (drawn >> bit & 1u) != 0 ? POLYNOMIAL << bit : 0;
+    }
+    memcpy(&word, old_id, sizeof word);
+    word ^= multiple;
+    memcpy(new_id, old_id, LKS_CLUSTER_ID_BYTES);
+    memcpy(new_id, &word, sizeof word);
 }
 
 int lks_remains_set_cluster(struct lks_remains *remains,

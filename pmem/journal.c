@@ -369,13 +369,18 @@ void lks_journal_close(struct lks_journal *journal, bool clean)
 int lks_journal_set_cluster(struct lks_journal *journal,
                             const uint8_t cluster_id[LKS_CLUSTER_ID_BYTES])
 {
-    struct lks_header_page header; /* one cache line: whole, before and after */
+    struct lks_header_page header;
     LKS_ASSERT(!journal->read_only);
     memcpy(&header, journal->mapping.address, sizeof header);
+    const uint32_t checksum = header.checksum;
     memcpy(header.cluster_id, cluster_id, LKS_CLUSTER_ID_BYTES);
     header.checksum = lks_journal_header_checksum(&header);
+    const size_t at = offsetof(struct lks_header_page, cluster_id);
     const int rc =
-        lks_medium_store(&journal->medium, journal->mapping.address, &header, sizeof header);
+        header.checksum == checksum
+            ? lks_medium_store(&journal->medium, journal->mapping.address + at, cluster_id,
+                               LKS_CLUSTER_ID_BYTES)
+            : lks_medium_store(&journal->medium, journal->mapping.address, &header, sizeof header);
     if (rc == 0) {
         memcpy(journal->facts.cluster_id, cluster_id, LKS_CLUSTER_ID_BYTES);
     }

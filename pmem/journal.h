@@ -206,8 +206,10 @@ struct lks_journal_facts {
     uint64_t created_ns; /* CLOCK_REALTIME */
 };
 
-/* Gives the journal to another cluster, durably: for a lost majority, when no replica runs. Errors:
- * errno of msync. */
+/* Gives the journal to another cluster, durably: for a lost majority, when no replica runs. A power
+ * cut may leave it damaged, unless the new id differs in one word alone, by which the checksum is
+ * the same (lks_remains_draw_cluster): then it leaves it to one of the two. Errors: errno of
+ * msync. */
 int lks_journal_set_cluster(struct lks_journal *journal,
                             const uint8_t cluster_id[LKS_CLUSTER_ID_BYTES]);
 

@@ -133,9 +133,14 @@ int lks_snapshots_set_cluster(struct lks_snapshots *store,
     struct lks_snapshots_header header;
     LKS_ASSERT(!store->read_only);
     memcpy(&header, store->mapping.address, sizeof header);
+    const uint32_t checksum = header.checksum;
     memcpy(header.cluster_id, cluster_id, LKS_CLUSTER_ID_BYTES);
     header.checksum = lks_snapshots_header_checksum(&header);
-    return lks_medium_store(&store->medium, store->mapping.address, &header, sizeof header);
+    const size_t at = offsetof(struct lks_snapshots_header, cluster_id);
+    return header.checksum == checksum
+               ? lks_medium_store(&store->medium, store->mapping.address + at, cluster_id,
+                                  LKS_CLUSTER_ID_BYTES)
+               : lks_medium_store(&store->medium, store->mapping.address, &header, sizeof header);
 }
 
 static int sync_file(const struct lks_snapshots *store)

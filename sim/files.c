@@ -29,6 +29,7 @@ struct description {
 };
 
 static bool g_entered;
+static bool g_on_disk;
 static uint64_t g_numbers;
 static struct file g_files[FILES_MAX];
 static struct description g_open[OPEN_MAX];
@@ -38,6 +39,11 @@ bool lks_sim_files_enter(bool simulated)
     const bool before = g_entered;
     g_entered = simulated;
     return before;
+}
+
+void lks_sim_files_lie_on_disk(bool on_disk)
+{
+    g_on_disk = on_disk;
 }
 
 static int fail(int code)
@@ -221,7 +227,8 @@ int __wrap_fstatfs(int fd, struct statfs *status)
     if (!is_simulated(fd)) {
         return __real_fstatfs(fd, status);
     }
-    *status = (struct statfs){.f_type = TMPFS_MAGIC, .f_bsize = 4096};
+    *status =
+        (struct statfs){.f_type = g_on_disk ? EXT4_SUPER_MAGIC : TMPFS_MAGIC, .f_bsize = 4096};
     return 0;
 }
 

@@ -18,6 +18,9 @@
 /* From now on names are those of simulated files, or of real ones. Returns what was before. */
 bool lks_sim_files_enter(bool simulated);
 
+/* What simulated files are said to lie on from now on: a file system on a disk, or memory. */
+void lks_sim_files_lie_on_disk(bool on_disk);
+
 /* The number of the simulated file behind a descriptor, or by a name; 0: it is none. No two files
  * ever have the same. */
 uint64_t lks_sim_files_number(int fd);

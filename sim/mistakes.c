@@ -23,6 +23,7 @@ struct attempt {
     bool up;      /* while its process runs; else while it does not */
     bool creates; /* else opens */
     bool full;    /* on a disk without room */
+    bool fails;   /* on a medium that fails */
 };
 
 enum journal_mistake {
@@ -43,6 +44,7 @@ enum journal_mistake {
     JOURNAL_OF_A_TERMINAL,
     JOURNAL_ON_A_TERMINAL,
     JOURNAL_WITHOUT_A_BOOT,
+    JOURNAL_ON_A_BAD_MEDIUM,
     JOURNAL_MISTAKES
 };
 
@@ -65,6 +67,8 @@ static const struct attempt g_journal[JOURNAL_MISTAKES] = {
     [JOURNAL_OF_A_TERMINAL] = {"a device that holds nothing", -EINVAL, .up = false},
     [JOURNAL_ON_A_TERMINAL] = {"a new journal on such a device", -EINVAL, .creates = true},
     [JOURNAL_WITHOUT_A_BOOT] = {"a boot without its whole name", -EINVAL, .up = false},
+    [JOURNAL_ON_A_BAD_MEDIUM] = {"a new journal on a failing medium", -EIO, .creates = true,
+                                 .fails = true},
 };
 
 enum area_mistake {
@@ -82,6 +86,7 @@ enum area_mistake {
     AREA_CUT_TO_NOTHING,
     AREA_OF_A_TERMINAL,
     AREA_ON_A_TERMINAL,
+    AREA_ON_A_BAD_MEDIUM,
     AREA_MISTAKES
 };
 
@@ -101,6 +106,8 @@ static const struct attempt g_area[AREA_MISTAKES] = {
     [AREA_CUT_TO_NOTHING] = {"snapshots of less than a block", -LKS_EFORMAT, .up = false},
     [AREA_OF_A_TERMINAL] = {"a device for snapshots", -EINVAL, .up = false},
     [AREA_ON_A_TERMINAL] = {"new snapshots on a device", -EINVAL, .creates = true},
+    [AREA_ON_A_BAD_MEDIUM] = {"new snapshots on a failing medium", -EIO, .creates = true,
+                              .fails = true},
 };
 
 /* The file, which holds nothing, gets another size; returns the former one. WHOLE: it stays. */
@@ -124,7 +131,8 @@ static int try_journal(const struct lks_sim_storage *storage, enum journal_mista
     char path[PATH_BYTES];
     (void)snprintf(path, sizeof path, "%s.other", options.path);
     options.bootstrap_voters = 1u << options.replica;
-    if (mistake == JOURNAL_NOT_THERE || mistake == JOURNAL_WITHOUT_ROOM) {
+    if (mistake == JOURNAL_NOT_THERE || mistake == JOURNAL_WITHOUT_ROOM ||
+        mistake == JOURNAL_ON_A_BAD_MEDIUM) {
         options.path = path;
     } else if (mistake == JOURNAL_OF_ANOTHER_CLUSTER) {
         options.cluster_id[0] ^= 1;
@@ -166,7 +174,8 @@ static int try_area(const struct lks_sim_area *area, enum area_mistake mistake,
     struct lks_snapshots_options options = *lks_sim_area_options(area);
     char path[PATH_BYTES];
     (void)snprintf(path, sizeof path, "%s.other", options.path);
-    if (mistake == AREA_NOT_THERE || mistake == AREA_WITHOUT_ROOM) {
+    if (mistake == AREA_NOT_THERE || mistake == AREA_WITHOUT_ROOM ||
+        mistake == AREA_ON_A_BAD_MEDIUM) {
         options.path = path;
     } else if (mistake == AREA_OF_ANOTHER_CLUSTER) {
         options.cluster_id[0] ^= 1;
@@ -214,9 +223,18 @@ bool lks_sim_mistake(struct lks_sim_process *process, struct lks_sim_random *ran
     struct lks_sim_storage *before = lks_sim_storage_enter(storage);
     const bool was_full = lks_sim_storage_is_full(storage);
     lks_sim_storage_fill_disk(storage, was_full || attempt->full);
+    if (attempt->fails) {
+        lks_sim_storage_fill_disk(storage, false);
+        lks_sim_storage_fail(storage, -EIO);
+        lks_sim_storage_fail_records(storage);
+    }
     const int status =
         of_area ? try_area(area, mistake, &err) : try_journal(storage, mistake, &err);
     lks_sim_storage_fill_disk(storage, was_full);
+    if (attempt->fails) {
+        lks_sim_storage_fail(storage, 0);
+        lks_sim_storage_forget_others(storage); /* it was made, and removed again */
+    }
     (void)lks_sim_storage_enter(before);
     verdict->checks++;
     if (status != attempt->expected || err.text[0] == '\0') {

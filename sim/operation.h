@@ -44,7 +44,7 @@ struct lks_sim_operation {
     int64_t argument; /* what SET writes, INCRBY adds */
 };
 
-/* Draws one; `argument` becomes what a SET writes. Few values are as long as filler_bytes_max. Where
+/* Draws one; `argument` becomes what a SET writes. Few values are of filler_bytes_max bytes. Where
  * that is above LKS_SIM_FILLER_BYTES_MAX, most may be, and EXISTS and DEL name many keys. */
 void lks_sim_operation_draw(struct lks_sim_operation *operation, struct lks_sim_random *random,
                             int64_t argument, uint32_t filler_bytes_max);

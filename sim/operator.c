@@ -240,15 +240,22 @@ static bool can_recover(const struct lks_sim_faults *faults)
     return whole != 0;
 }
 
+static void draw_cluster(struct lks_sim_faults *faults, uint8_t cluster_id[LKS_CLUSTER_ID_BYTES])
+{
+    const struct lks_sim_process *any = faults->options.processes[1];
+    const struct lks_journal_options *old =
+        lks_sim_storage_options(lks_sim_process_storage(any));
+    const uint32_t drawn = 1 + (uint32_t)lks_sim_random_below(&faults->random, INT32_MAX);
+    lks_remains_draw_cluster(old->cluster_id, drawn, cluster_id);
+}
+
 bool lks_sim_operator_recovers(struct lks_sim_faults *faults)
 {
     uint8_t cluster_id[LKS_CLUSTER_ID_BYTES];
     if (!can_recover(faults)) {
         return false;
     }
-    for (uint32_t i = 0; i < sizeof cluster_id; i++) {
-        cluster_id[i] = (uint8_t)lks_sim_random_below(&faults->random, 256);
-    }
+    draw_cluster(faults, cluster_id);
     end_all(faults);
     const uint32_t survivor = choose_survivor(faults, usable(faults));
     if (survivor == 0) {
@@ -257,7 +264,7 @@ bool lks_sim_operator_recovers(struct lks_sim_faults *faults)
     if (lks_sim_random_chance(&faults->random, INTERRUPTED_PPM)) {
         const uint64_t step = 1 + lks_sim_random_below(&faults->random, 3);
         (void)found(faults, survivor, cluster_id, step);
-        cluster_id[0]++; /* the next attempt draws another */
+        draw_cluster(faults, cluster_id);
         lks_sim_process_power_cut(faults->options.processes[survivor]);
     }
     const uint64_t number = found(faults, survivor, cluster_id, 0);

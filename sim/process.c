@@ -261,6 +261,9 @@ struct lks_sim_process *lks_sim_process_new(const struct lks_sim_process_options
     lks_sim_random_fork(&process->random, options->random, options->replica);
     lks_sim_workers_init(&process->workers, options->random, options->replica);
     process->storage = lks_sim_storage_new(&options->journal);
+    if (options->profile->media[options->replica].disk) {
+        lks_sim_storage_lie_on_disk(process->storage);
+    }
     process->options.journal.path = lks_sim_storage_path(process->storage);
     make_area(process);
     process->slow = (struct lks_sim_slow_medium){.timeline = options->timeline,

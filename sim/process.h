@@ -24,6 +24,7 @@ struct lks_sim_process;
 struct lks_sim_medium_profile {
     enum lks_durability durability;
     bool slow; /* ranges are made durable by posting them */
+    bool disk; /* a file system on a disk, not memory; for pmem-ack */
 };
 
 /* How processes and their hosts behave. */

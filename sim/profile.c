@@ -459,6 +459,16 @@ static void shape_members(struct lks_sim_profile *profile, struct lks_sim_random
     profile->run_ns = 1200 * MS;
 }
 
+/* Journals of those that sync by themselves may lie on disks. */
+static void put_on_disks(struct lks_sim_profile *profile, struct lks_sim_random *random)
+{
+    for (uint32_t replica = 1; replica <= LKS_REPLICAS_MAX; replica++) {
+        struct lks_sim_medium_profile *medium = &profile->process.media[replica];
+        medium->disk = lks_sim_random_chance(random, 600000) &&
+                       medium->durability == LKS_DURABILITY_PMEM_ACK;
+    }
+}
+
 /* Operators look into files, err, run what older versions left, and begin anew with one replica. */
 static void shape_operator(struct lks_sim_profile *profile, struct lks_sim_random *random)
 {
@@ -466,12 +476,15 @@ static void shape_operator(struct lks_sim_profile *profile, struct lks_sim_rando
     for (uint32_t replica = 1; replica <= LKS_REPLICAS_MAX; replica++) {
         profile->process.media[replica] = any_medium(random, true);
     }
+    put_on_disks(profile, random);
     profile->faults.weights[LKS_SIM_FAULT_LOOK] = 4;
     profile->faults.weights[LKS_SIM_FAULT_AGE] = 2;
     profile->faults.weights[LKS_SIM_FAULT_RECOVER] = 1;
     profile->faults.weights[LKS_SIM_FAULT_MISTAKE] = 6;
     profile->faults.weights[LKS_SIM_FAULT_ROT_AREA] = 2;
     profile->faults.weights[LKS_SIM_FAULT_ROT_LOG] = 2;
+    profile->faults.weights[LKS_SIM_FAULT_MEDIUM] = 2;
+    profile->faults.records_ppm = 500000;
     profile->faults.weights[LKS_SIM_FAULT_MEMBER] = 8;
     profile->process.workers_max = lks_sim_random_chance(random, 500000) ? 3 : 0;
     profile->faults.weights[LKS_SIM_FAULT_CRASH] = 3;

@@ -43,6 +43,7 @@ struct lks_sim_storage {
     int area_failing; /* likewise, of the snapshot area alone */
     bool records_fail; /* the journal's records fail too, not its log alone */
     bool full;
+    bool on_disk;
 };
 
 static struct lks_sim_storage *g_storages[STORAGES_MAX]; /* by replica; of the present run */
@@ -117,6 +118,7 @@ struct lks_sim_storage *lks_sim_storage_enter(struct lks_sim_storage *storage)
     struct lks_sim_storage *before = g_entered;
     g_entered = storage;
     (void)lks_sim_files_enter(storage != NULL);
+    lks_sim_files_lie_on_disk(storage != NULL && storage->on_disk);
     return before;
 }
 
@@ -243,6 +245,15 @@ void lks_sim_storage_remove(struct lks_sim_storage *storage, const char *path)
         }
     }
     (void)lks_sim_files_remove(path);
+}
+
+void lks_sim_storage_forget_others(struct lks_sim_storage *storage)
+{
+    for (uint32_t i = 2; i < FILES_MAX; i++) {
+        empty(storage, &storage->files[i]);
+        lks_sim_memory_release(&storage->files[i].pooled);
+        storage->files[i] = (struct file){.number = 0};
+    }
 }
 
 void lks_sim_storage_set_cluster(struct lks_sim_storage *storage,
@@ -529,6 +540,11 @@ void lks_sim_storage_fail_area(struct lks_sim_storage *storage, int status)
 int lks_sim_storage_area_fails(const struct lks_sim_storage *storage)
 {
     return storage->area_failing;
+}
+
+void lks_sim_storage_lie_on_disk(struct lks_sim_storage *storage)
+{
+    storage->on_disk = true;
 }
 
 void lks_sim_storage_fill_disk(struct lks_sim_storage *storage, bool full)

@@ -36,6 +36,10 @@ int lks_sim_storage_create(struct lks_sim_storage *storage, bool fresh_cluster,
 /* Opens the journal under the present boot id. Errors of lks_journal_open. */
 int lks_sim_storage_open(struct lks_sim_storage *storage, struct lks_error *err);
 void lks_sim_storage_close(struct lks_sim_storage *storage, bool clean);
+/* Its files lie on a disk: pages, made durable by msync, and no memory that lines are written back
+ * to. Before anything is created. */
+void lks_sim_storage_lie_on_disk(struct lks_sim_storage *storage);
+
 /* What the journal is opened and formatted as from now on. */
 void lks_sim_storage_set_cluster(struct lks_sim_storage *storage,
                                  const uint8_t cluster_id[LKS_CLUSTER_ID_BYTES]);
@@ -49,6 +53,9 @@ struct lks_sim_storage *lks_sim_storage_enter(struct lks_sim_storage *storage);
 /* A file of this storage that is not the journal's, and that nobody has open or mapped, is removed;
  * one that is made by that name later is all zeros. It need not exist. */
 void lks_sim_storage_remove(struct lks_sim_storage *storage, const char *path);
+
+/* Files beside the journal and its snapshot area, which nobody has open, are gone. */
+void lks_sim_storage_forget_others(struct lks_sim_storage *storage);
 
 /* ---- what the network does ---------------------------------------------------------------- */
 

@@ -22,6 +22,8 @@ if(TARGET lks_sim)
   target_compile_definitions(simulation_test_command
     PRIVATE LKS_SIM_BINARY="$<TARGET_FILE:lockstep-sim>")
   add_dependencies(simulation_test_command lockstep-sim)
+  add_test(NAME simulation/out_of_reach
+    COMMAND ${CMAKE_SOURCE_DIR}/tools/coverage --check)
   add_test(NAME simulation/kept_seeds
     COMMAND lockstep-sim --kept ${CMAKE_CURRENT_SOURCE_DIR}/simulation/kept-seeds)
 endif()

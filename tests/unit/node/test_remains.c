@@ -134,6 +134,25 @@ static void set_cluster__whole__opens_as_the_new_one_alone(void **state)
     assert_int_equal(open_remains(replica), 0);
 }
 
+static void draw_cluster__any_factor__keeps_a_headers_checksum(void **state)
+{
+    (void)state;
+    struct lks_header_page header = {.version = 4, .replica = 2, .cluster_id = {1, 2, 3, 4}};
+    const uint32_t before = lks_journal_header_checksum(&header);
+    for (uint32_t drawn = 1; drawn != 0; drawn <<= 1) {
+        uint8_t id[LKS_CLUSTER_ID_BYTES];
+        const uint8_t old[LKS_CLUSTER_ID_BYTES] = {1, 2, 3, 4};
+        if (drawn == 1u << 31) {
+            break;
+        }
+        lks_remains_draw_cluster(old, drawn, id);
+        assert_memory_not_equal(id, old, 8);
+        assert_memory_equal(id + 8, old + 8, 8);
+        memcpy(header.cluster_id, id, sizeof id);
+        assert_int_equal(lks_journal_header_checksum(&header), before);
+    }
+}
+
 /* A recovery ended between the two files: with the old configuration it can be done again. */
 static void open__area_of_the_new_cluster_already__is_the_journals(void **state)
 {
@@ -177,6 +196,7 @@ int main(void)
         TEST(open__running_replica__is_busy),
         TEST(found__alone__in_a_term_above_promise_and_log),
         TEST(set_cluster__whole__opens_as_the_new_one_alone),
+        cmocka_unit_test(draw_cluster__any_factor__keeps_a_headers_checksum),
         TEST(open__area_of_the_new_cluster_already__is_the_journals),
         TEST(open__area_of_another_cluster_and_log__is_refused),
         TEST(open__area_of_another_cluster_beyond_the_log__is_refused),
