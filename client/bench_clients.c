@@ -5,6 +5,7 @@
 #include "bench/samples.h"
 #include "client/bench_cluster.h"
 #include "lockstep/client.h"
+#include "node/client_places.h"
 #include "services/kv/encode.h"
 #include "services/kv/format.h"
 
@@ -211,7 +212,14 @@ static int measure_fabric(struct clients *clients, struct loop *loop, struct lks
         .first = leader,
         .spin_ns = clients->options->spin_us * LKS_NS_PER_US,
     };
-    int rc = lks_client_connect(&client, &options);
+    struct lks_client_places places;
+    int rc = clients->options->rdma ? lks_client_places_of(&clients->cluster.config, &places)
+                                    : lks_client_connect(&client, &options);
+    if (rc == 0 && clients->options->rdma) {
+        const struct lks_client_rdma_options rdma = {.addresses = places.addresses,
+                                                     .client_key = places.client_key};
+        rc = lks_client_connect_rdma(&client, &options, &rdma);
+    }
     if (rc == 0) {
         begin_loop(clients, loop);
         rc = fabric_loop(clients, client);
@@ -264,7 +272,11 @@ static int start(struct clients *clients, struct lks_error *err)
     const struct lks_bench_clients_options *options = clients->options;
     const struct lks_cluster_options cluster = {.directory = options->directory,
                                                 .replicas = options->replicas,
-                                                .port = options->port};
+                                                .port = options->port,
+                                                .fabric = options->rdma ? LKS_CONFIG_FABRIC_RDMA
+                                                                        : LKS_CONFIG_FABRIC_SHM,
+                                                .fabric_given = options->rdma,
+                                                .rdma_address = options->address};
     clients->value = malloc(options->value_bytes + 1);
     if (clients->value == NULL) {
         return lks_error_set(err, -ENOMEM, "no memory for the value");
@@ -273,7 +285,7 @@ static int start(struct clients *clients, struct lks_error *err)
     clients->value[options->value_bytes] = '\0';
     int rc = 0;
     for (uint32_t i = 0; rc == 0 && i < LOOPS; i++) {
-        clients->loops[i].way = i % 2 == 0 ? "tcp" : "fabric";
+        clients->loops[i].way = i % 2 == 0 ? "tcp" : options->rdma ? "rdma" : "fabric";
         clients->loops[i].outstanding = i < 2 ? 1 : options->outstanding;
         rc = lks_samples_init(&clients->loops[i].samples, options->samples);
     }

@@ -19,6 +19,8 @@ struct lks_bench_clients_options {
     uint32_t spin_us;     /* the fabric's client looks so long before it sleeps */
     uint16_t port;
     const char *directory; /* where the cluster's folder is made, and removed again */
+    bool rdma;            /* the fabric is RDMA, over the device of: */
+    const char *address;  /* numeric; NULL: this machine's first device */
     bool json;
 };
 

@@ -365,6 +365,9 @@ static int client_command(int argc, char **argv)
         {"size", 's', "BYTES", 0, "Of a value (default 64)", 0},
         {"pipeline", 'P', "N", 0, "Calls outstanding in the second loops, up to 64 (default 16)",
          0},
+        {"fabric", 'f', "NAME", 0, "shm or rdma (default shm)", 0},
+        {"address", 'a', "A", 0, "rdma: numeric address of the RDMA device (default: of the first)",
+         0},
         {"spin", 'u', "US", 0, "The fabric's client looks so long before it sleeps (default 0)", 0},
         {"replicas", 'n', "N", 0, "1, 3, 5 or 7 (default 3)", 0},
         {"port", 'p', "P", 0, "First client port (default 17401)", 0},
@@ -376,7 +379,7 @@ static int client_command(int argc, char **argv)
         .options = table,
         .parser = parse,
         .doc = "Time from giving a command to its answer, for one client of the leader, over TCP "
-               "and over the fabric (shared memory) in one run.",
+               "and over the fabric in one run.",
     };
     struct bench_options options = {.replicas = 3,
                                     .size = 64,
@@ -393,9 +396,15 @@ static int client_command(int argc, char **argv)
         .spin_us = options.spin_us,
         .port = options.port,
         .directory = options.directory,
+        .rdma = options.rdma,
+        .address = options.address,
         .json = options.json,
     };
     struct lks_error err = {0};
+    if (options.address != NULL && !options.rdma) {
+        (void)lks_error_set(&err, -EINVAL, "--address: is for --fabric rdma only");
+        return finish("client", -EINVAL, &err);
+    }
     if (options.pipelined > 64) {
         (void)lks_error_set(&err, -EINVAL, "--pipeline %u: a session has at most 64 calls "
                                            "outstanding", options.pipelined);

@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define RDMA_PORTS_APART 100u
 #define HEARTBEATS_PER_TIMEOUT 5u
 
 int lks_cluster_config_path(const char *directory, char path[LKS_CONFIG_PATH_MAX],
@@ -65,14 +66,23 @@ int lks_cluster_make_directory(const char *directory, struct lks_error *err)
                          lks_error_text(code));
 }
 
-/* Connection managers count their ports for themselves: the same number as TCP's is free. */
+/* Connection managers count their ports for themselves; clients over RDMA use TCP's numbers there,
+ * replicas others. */
+static uint16_t rdma_port_for(uint16_t port)
+{
+    return (uint16_t)(port <= UINT16_MAX - RDMA_PORTS_APART ? port + RDMA_PORTS_APART
+                                                            : port - RDMA_PORTS_APART);
+}
+
 static int choose_rdma(struct lks_config *made, const struct lks_cluster_options *options,
                        struct lks_error *err)
 {
     char address[LKS_ADDRESS_TEXT_MAX];
     made->fabric = LKS_CONFIG_FABRIC_RDMA;
-    if (getrandom(made->cluster_key, sizeof made->cluster_key, 0) != sizeof made->cluster_key) {
-        return lks_error_set(err, -EIO, "cannot get random bytes for the cluster's key");
+    made->takes_clients = true;
+    if (getrandom(made->cluster_key, sizeof made->cluster_key, 0) != sizeof made->cluster_key ||
+        getrandom(made->client_key, sizeof made->client_key, 0) != sizeof made->client_key) {
+        return lks_error_set(err, -EIO, "cannot get random bytes for the cluster's keys");
     }
     if (options->rdma_address != NULL) {
         (void)snprintf(address, sizeof address, "%s", options->rdma_address);
@@ -84,7 +94,7 @@ static int choose_rdma(struct lks_config *made, const struct lks_cluster_options
     }
     for (uint32_t id = 1; id <= made->replicas_count; id++) {
         memcpy(made->replicas[id].rdma_address, address, sizeof address);
-        made->replicas[id].rdma_port = made->replicas[id].port;
+        made->replicas[id].rdma_port = rdma_port_for(made->replicas[id].port);
     }
     return 0;
 }

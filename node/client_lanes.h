@@ -10,7 +10,7 @@
 #include "verbs/lane.h"
 
 /* *lanes: the caller's; untouched where this fabric has none: clients come over TCP only. Errors:
- * those of lks_lanes_shm_new; err says the way out. */
+ * those of lks_lanes_shm_new and lks_lanes_rdma_new; err says the way out. */
 int lks_client_lanes_open(struct lks_lanes **lanes, const struct lks_config *config,
                           uint32_t replica, const struct lks_log *log_sink,
                           struct lks_error *err);

@@ -249,6 +249,29 @@ static int check_directory(const struct loader *loader, const char *text)
     return 0;
 }
 
+/* Whoever has it can give commands, but must not be able to pass for a replica. */
+static int check_client_key(const struct loader *loader, const struct lks_config_raw *raw)
+{
+    struct lks_config *config = loader->config;
+    if (raw->client_key == NULL) {
+        return 0;
+    }
+    if (config->fabric != LKS_CONFIG_FABRIC_RDMA) {
+        return complain(loader, "client_key", "it is for `fabric: rdma`, but the fabric is shm, "
+                        "where clients are the replicas' user: leave it out");
+    }
+    if (lks_config_key_parse(raw->client_key, config->client_key) != 0) {
+        return complain(loader, "client_key", "it is not %u hexadecimal digits",
+                        2 * LKS_CONFIG_KEY_BYTES);
+    }
+    if (memcmp(config->client_key, config->cluster_key, sizeof config->client_key) == 0) {
+        return complain(loader, "client_key", "it is the cluster_key: give clients another one "
+                        "(`openssl rand -hex 32`), else each can pass for a replica");
+    }
+    config->takes_clients = true;
+    return 0;
+}
+
 static int check_modes(const struct loader *loader, const struct lks_config_raw *raw)
 {
     struct lks_config *config = loader->config;
@@ -264,6 +287,10 @@ static int check_modes(const struct loader *loader, const struct lks_config_raw 
         return complain(loader, "", "cluster_key is missing: with `fabric: rdma` give %u "
                         "hexadecimal digits, the same for all replicas and secret (`openssl rand "
                         "-hex 32` makes some)", 2 * LKS_CONFIG_KEY_BYTES);
+    }
+    const int rc = check_client_key(loader, raw);
+    if (rc != 0) {
+        return rc;
     }
     if (raw->durability != NULL &&
         lks_durability_parse(raw->durability, &config->durability) != 0) {
@@ -390,6 +417,26 @@ static int check_rdma(const struct loader *loader, const struct lks_config_raw_r
     return rc;
 }
 
+/* Clients over RDMA call the RDMA address at the port of `listen`. */
+static int check_client_places(const struct loader *loader, const char *path, uint32_t id)
+{
+    const struct lks_config *config = loader->config;
+    const struct lks_config_replica *replica = &config->replicas[id];
+    for (uint32_t other = 1; config->takes_clients && other <= config->replicas_count; other++) {
+        const struct lks_config_replica *taken = &config->replicas[other];
+        if (taken->port == 0 || strcmp(taken->rdma_address, replica->rdma_address) != 0) {
+            continue; /* not read yet, or elsewhere */
+        }
+        if (taken->rdma_port == replica->port || replica->rdma_port == taken->port ||
+            (other != id && taken->port == replica->port)) {
+            return complain(loader, path, "clients over RDMA call %s at the port of `listen`, %u, "
+                            "which is in use by replica %u: choose another port there",
+                            replica->rdma_address, replica->port, other);
+        }
+    }
+    return 0;
+}
+
 /* Every file serves one purpose of one replica. */
 static int check_files(const struct loader *loader, unsigned at, uint32_t id)
 {
@@ -468,7 +515,7 @@ static int check_replica(const struct loader *loader, const struct lks_config_ra
                             raw->listen, other);
         }
     }
-    return rc;
+    return rc == 0 ? check_client_places(loader, path, (uint32_t)id) : rc;
 }
 
 static int check_replicas(const struct loader *loader, const struct lks_config_raw *raw)

@@ -10,6 +10,8 @@
  *   fabric: shm                  # shm: processes of one host; rdma: RoCE or InfiniBand
  *   cluster_key: 64 digits       # rdma: 32 secret bytes in hexadecimal, by which replicas know
  *                                # one another
+ *   client_key: 64 digits        # rdma: likewise, by which clients over RDMA are known; none: no
+ *                                # such clients
  *   durability: auto             # auto | memory | writer-flush | pmem-ack | pmem-read
  *   ring: 64M                    # bytes of log that each replica keeps
  *   entry_max: 512K              # greatest command, at most 512K and ring / 8
@@ -99,6 +101,8 @@ struct lks_config {
     char directory[LKS_CONFIG_PATH_MAX];
     enum lks_config_fabric fabric;
     uint8_t cluster_key[LKS_CONFIG_KEY_BYTES]; /* RDMA */
+    uint8_t client_key[LKS_CONFIG_KEY_BYTES];  /* RDMA: of clients on the fabric; ... */
+    bool takes_clients;                        /* ... there are none, if it is not given */
     enum lks_durability durability; /* as wished; see node/durability.h */
     uint64_t ring_bytes;
     uint64_t entry_bytes_max;

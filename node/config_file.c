@@ -151,6 +151,15 @@ static void write_address(FILE *out, const char *key, const char *address, uint1
             port);
 }
 
+static void write_key(FILE *out, const char *name, const uint8_t key[LKS_CONFIG_KEY_BYTES])
+{
+    fprintf(out, "%s: ", name);
+    for (unsigned i = 0; i < LKS_CONFIG_KEY_BYTES; i++) {
+        fprintf(out, "%02x", key[i]);
+    }
+    fputc('\n', out);
+}
+
 static void write_all(FILE *out, const struct lks_config *config)
 {
     char id[LKS_CLUSTER_ID_TEXT];
@@ -162,11 +171,10 @@ static void write_all(FILE *out, const struct lks_config *config)
     write_path(out, config->directory);
     fprintf(out, "fabric: %s\n", lks_config_fabric_name(config->fabric));
     if (config->fabric == LKS_CONFIG_FABRIC_RDMA) {
-        fprintf(out, "cluster_key: ");
-        for (unsigned i = 0; i < LKS_CONFIG_KEY_BYTES; i++) {
-            fprintf(out, "%02x", config->cluster_key[i]);
-        }
-        fputc('\n', out);
+        write_key(out, "cluster_key", config->cluster_key);
+    }
+    if (config->takes_clients) {
+        write_key(out, "client_key", config->client_key);
     }
     fprintf(out, "durability: %s\n", lks_durability_name(config->durability));
     fprintf(out, "ring: %s\n", lks_value_size_text(config->ring_bytes, text, sizeof text));

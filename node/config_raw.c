@@ -50,6 +50,7 @@ static const cyaml_schema_field_t config_fields[] = {
     TEXT_FIELD(struct lks_config_raw, directory),
     TEXT_FIELD(struct lks_config_raw, fabric),
     TEXT_FIELD(struct lks_config_raw, cluster_key),
+    TEXT_FIELD(struct lks_config_raw, client_key),
     TEXT_FIELD(struct lks_config_raw, durability),
     TEXT_FIELD(struct lks_config_raw, ring),
     TEXT_FIELD(struct lks_config_raw, entry_max),

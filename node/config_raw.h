@@ -43,6 +43,7 @@ struct lks_config_raw {
     char *directory;
     char *fabric;
     char *cluster_key;
+    char *client_key;
     char *durability;
     char *ring;
     char *entry_max;

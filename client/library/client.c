@@ -40,7 +40,8 @@ const char *lks_client_status_text(int status)
     case LKS_CLIENT_SESSIONS_FULL:
         return "the cluster has as many clients as it may: close some, or wait for their leases";
     case LKS_CLIENT_REFUSED:
-        return "the replica does not understand this client: use one version, and one user";
+        return "the replica does not take this client: use one version, and one user, or over RDMA "
+               "the cluster's client_key";
     case LKS_CLIENT_FORBIDDEN:
         return "no effect: the replica's configuration does not allow this command: set "
                "`debug_commands: yes` there";
@@ -253,7 +254,7 @@ static int check_options(struct lks_client_options *options)
     options->first = options->first != 0 ? options->first : 1;
     options->timeout_ns = options->timeout_ns != 0 ? options->timeout_ns : TIMEOUT_DEFAULT_NS;
     options->lease_ms = options->lease_ms != 0 ? options->lease_ms : LEASE_DEFAULT_MS;
-    const bool sound = options->directory != NULL && options->replicas <= REPLICAS_DEFAULT &&
+    const bool sound = options->replicas <= REPLICAS_DEFAULT &&
                        options->first <= options->replicas &&
                        options->lease_ms >= LKS_SESSION_LEASE_MS_MIN &&
                        options->lease_ms <= LKS_SESSION_LEASE_MS_MAX;
@@ -267,6 +268,7 @@ static void release(struct lks_client *client)
         free(client->calls[i].message);
     }
     free((char *)(uintptr_t)client->options.directory);
+    free(client->places);
     free(client);
 }
 
@@ -305,18 +307,25 @@ static int attach_shm(const struct lks_client *client, uint32_t replica,
 
 static const struct lks_client_way g_shm = {.attach = attach_shm};
 
-int lks_client_connect(struct lks_client **client, const struct lks_client_options *options)
+int lks_client_connect_by(struct lks_client **client, const struct lks_client_options *options,
+                          const struct lks_client_way *way, void *places)
 {
     struct lks_client *made = calloc(1, sizeof *made);
     if (made == NULL) {
+        free(places);
         return -ENOMEM;
     }
     made->options = *options;
-    made->way = &g_shm;
+    made->options.directory = NULL;
+    made->way = way;
+    made->places = places;
     int rc = check_options(&made->options);
-    made->options.directory = rc == 0 ? strdup(options->directory) : NULL;
+    if (rc == 0 && options->directory != NULL) {
+        made->options.directory = strdup(options->directory);
+        rc = made->options.directory != NULL ? 0 : -ENOMEM;
+    }
     if (rc == 0) {
-        rc = made->options.directory != NULL ? lks_client_draw_nonce(made) : -ENOMEM;
+        rc = lks_client_draw_nonce(made);
     }
     if (rc == 0) {
         made->replica = made->options.first - 1; /* the next one is tried */
@@ -328,6 +337,12 @@ int lks_client_connect(struct lks_client **client, const struct lks_client_optio
     }
     *client = made;
     return 0;
+}
+
+int lks_client_connect(struct lks_client **client, const struct lks_client_options *options)
+{
+    return options->directory != NULL ? lks_client_connect_by(client, options, &g_shm, NULL)
+                                      : -EINVAL;
 }
 
 void lks_client_close(struct lks_client *client)

@@ -44,7 +44,8 @@ struct lks_client_control {
 
 struct lks_client {
     struct lks_client_options options;
-    const struct lks_client_way *way; /* to a replica */
+    const struct lks_client_way *way;  /* to a replica */
+    void *places;                      /* the way's, freed with the client; or NULL */
     struct lks_attachment *attachment; /* NULL: none */
     uint32_t replica;                  /* of it, or tried last */
     uint64_t attach_ns;                /* not tried again before */
@@ -88,6 +89,11 @@ void lks_client_tell(struct lks_client *client, struct lks_client_call *call, in
  * then on. */
 void lks_client_finish(struct lks_client *client, struct lks_client_call *call, int status,
                        const void *reply, size_t bytes);
+
+/* What connecting is, whatever the way. places is the client's from here on, also if it fails;
+ * options are checked, but for its directory. */
+int lks_client_connect_by(struct lks_client **client, const struct lks_client_options *options,
+                          const struct lks_client_way *way, void *places);
 
 /* Attaches where needed, sends what is to be sent, takes what has come. */
 void lks_client_exchange(struct lks_client *client);

@@ -57,6 +57,25 @@ struct lks_client_options {
  * *client is untouched then. */
 int lks_client_connect(struct lks_client **client, const struct lks_client_options *options);
 
+/* Where a cluster whose fabric is `rdma`, and whose configuration has a client_key, is reached. */
+struct lks_client_rdma_options {
+    const char *addresses;  /* "10.0.0.1:7001,10.0.0.2:7001,...", replicas 1, 2, ... in this order:
+                               each the numeric address of `rdma` with the port of `listen`; an
+                               IPv6 address in brackets */
+    const char *client_key; /* 64 hexadecimal digits, secret */
+};
+
+/*
+ * The same over RDMA, from any host of the fabric; options->directory and replicas are not looked
+ * at. Programs that call it link libibverbs and librdmacm. The process must not fork while the
+ * client is there, but to execute another program at once: the adapter writes this process's
+ * memory. Locked memory: 2.1 MiB a client (`ulimit -l`).
+ * Also: -EINVAL (addresses, key), -ENODEV (no RDMA device reaches the replicas), -EHOSTUNREACH,
+ * -ENOTSUP (the library was built without RDMA). LKS_CLIENT_REFUSED: not the cluster's client_key.
+ */
+int lks_client_connect_rdma(struct lks_client **client, const struct lks_client_options *options,
+                            const struct lks_client_rdma_options *rdma);
+
 /* Ends the session (for at most a second), and frees; NULL is allowed. Callbacks of what is
  * unanswered are not called. */
 void lks_client_close(struct lks_client *client);

@@ -84,7 +84,7 @@ static pid_t launch(const struct chaos_members *members)
                    lks_process_cluster_port(cluster, members->id));
     (void)snprintf(rdma, sizeof rdma, "%s:%d",
                    cluster->rdma_address != NULL ? cluster->rdma_address : "",
-                   lks_process_cluster_port(cluster, members->id));
+                   lks_process_cluster_port(cluster, members->id) + 100);
     const char *const remove[] = {"member", "remove", id, "--config", config, NULL};
     const char *const rejoin[] = {"member", "add", id, "--config", config, "--rejoin", "--no-wait",
                                   NULL};

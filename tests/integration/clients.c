@@ -1,7 +1,9 @@
 /*
  * Clients on the fabric of a cluster of real processes: each call takes effect once and in order,
  * whoever is killed meanwhile: the replica that the client is attached to, the leader, all of them.
+ * Over shared memory; with the argument `rdma` over the device that LKS_TEST_RDMA_ADDRESS names.
  */
+#include "node/client_places.h"
 #include "tests/support/fabric_client.h"
 #include "tests/support/process_cluster.h"
 
@@ -17,21 +19,53 @@
 #define SERVING_MS 20000
 #define PATIENCE_NS UINT64_C(30000000000)
 
+static bool g_rdma;
+
 struct fixture {
     struct lks_process_cluster cluster;
+    struct lks_client_places places; /* over RDMA */
     struct lks_client *client;
     struct lks_client_answer answer;
 };
 
+static int find_places(struct fixture *fixture)
+{
+    char path[300];
+    struct lks_error err = {0};
+    struct lks_config *config = calloc(1, sizeof *config);
+    (void)snprintf(path, sizeof path, "%s/cluster.yaml", fixture->cluster.directory);
+    int rc = lks_config_load(config, path, &err);
+    rc = rc == 0 ? lks_client_places_of(config, &fixture->places) : rc;
+    free(config);
+    return rc;
+}
+
+static uint32_t patience(const struct fixture *fixture)
+{
+    return lks_process_cluster_patience(&fixture->cluster, SERVING_MS);
+}
+
+static int connect_client(struct fixture *fixture, const struct lks_client_options *options)
+{
+    const struct lks_client_rdma_options rdma = {.addresses = fixture->places.addresses,
+                                                 .client_key = fixture->places.client_key};
+    return g_rdma ? lks_client_connect_rdma(&fixture->client, options, &rdma)
+                  : lks_client_connect(&fixture->client, options);
+}
+
 static int set_up(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
-    const struct lks_process_cluster_options options = {.replicas = 3, .ring = "1M"};
+    const struct lks_process_cluster_options options = {.replicas = 3, .ring = "1M", .rdma = g_rdma,
+                                                        .election_timeout =
+                                                            g_rdma ? "500ms" : NULL};
     *state = fixture;
     if (lks_process_cluster_init(&fixture->cluster, &options) != 0) {
         return -1;
     }
-    return lks_process_cluster_wait_serving(&fixture->cluster, SERVING_MS);
+    return g_rdma && find_places(fixture) != 0
+               ? -1
+               : lks_process_cluster_wait_serving(&fixture->cluster, patience(fixture));
 }
 
 static int tear_down(void **state)
@@ -56,7 +90,7 @@ static void attach(struct fixture *fixture, uint32_t first)
 {
     const struct lks_client_options options = client_options(fixture, first);
     fixture->cluster.failed = true; /* until the test's end: its folder is kept */
-    assert_int_equal(lks_client_connect(&fixture->client, &options), LKS_CLIENT_OK);
+    assert_int_equal(connect_client(fixture, &options), LKS_CLIENT_OK);
 }
 
 static void expect_call(struct fixture *fixture, const struct fabric_command *command,
@@ -92,8 +126,8 @@ static void kill_and_restart(struct fixture *fixture, uint32_t replica)
 
 static void finish(struct fixture *fixture)
 {
-    assert_int_equal(lks_process_cluster_wait_serving(&fixture->cluster, SERVING_MS), 0);
-    assert_int_equal(lks_process_cluster_check_hashes(&fixture->cluster, SERVING_MS), 0);
+    assert_int_equal(lks_process_cluster_wait_serving(&fixture->cluster, patience(fixture)), 0);
+    assert_int_equal(lks_process_cluster_check_hashes(&fixture->cluster, patience(fixture)), 0);
     fixture->cluster.failed = false;
 }
 
@@ -336,7 +370,7 @@ static void gateway_stopped__call_goes_elsewhere(void **state)
     finish(fixture);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(call__then_read__sees_it, set_up, tear_down),
@@ -353,5 +387,6 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(gateway_stopped__call_goes_elsewhere, set_up, tear_down),
     };
+    g_rdma = argc > 1 && strcmp(argv[1], "rdma") == 0;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,7 +35,8 @@ int lks_client_ibv_make_non_blocking(int fd);
 bool lks_client_ibv_next_event(struct rdma_event_channel *channel,
                                struct lks_client_ibv_event *event);
 
-/* Before an id is connected or accepted. exponent 0: 13, which is 34 ms; traffic 0: the system's. */
+/* Before an id is connected or accepted. exponent 0: 13, which is 34 ms; traffic 0: the
+ * system's. */
 void lks_client_ibv_set_options(struct rdma_cm_id *id, uint8_t exponent, uint8_t traffic);
 
 #endif

@@ -118,8 +118,8 @@ int lks_client_ibv_end_open(struct lks_client_ibv_end *end, uint64_t area_bytes)
         return -ENOMEM;
     }
     end->area_bytes = area_bytes;
-    end->area_region =
-        ibv_reg_mr(end->pd, end->area, area_bytes, IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
+    end->area_region = ibv_reg_mr(end->pd, end->area, area_bytes,
+                                  IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
     return end->area_region != NULL ? 0 : errno != 0 ? -errno : -EIO;
 }
 

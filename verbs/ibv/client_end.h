@@ -19,8 +19,8 @@
 #define LKS_CLIENT_IBV_DEPTH 256u   /* writes under way; a power of two */
 #define LKS_CLIENT_IBV_MESSAGES 2u  /* the first receives: of the meeting */
 /* Wake-ups that may come before some are taken. A side that has taken them looks into its area, and
- * the other one sends at most one for each request or reply (128) and for each eighth of a ring that
- * it has read: what is beyond waits at the sender's adapter. */
+ * the other one sends at most one for each request or reply (128) and for each eighth of a ring
+ * that it has read: what is beyond waits at the sender's adapter. */
 #define LKS_CLIENT_IBV_RECEIVES 256u
 
 struct lks_client_ibv_end {

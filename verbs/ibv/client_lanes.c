@@ -66,7 +66,8 @@ struct rdma_lanes {
     struct caller callers[CALLERS_MAX];
     uint32_t caller_next; /* the oldest */
     uint64_t reserved;    /* bit n: lane n is a caller's */
-    int said;             /* reason of the last refusal that was logged, and when */
+    int said; /* reason of the last refusal that was logged, and when */
+    const char *said_detail;
     uint64_t said_ns;
     /* Both. */
     struct ibv_comp_channel *completions; /* of all lanes and callers; the loop looks at it */
@@ -230,8 +231,10 @@ static void rdma_disarm(struct lks_lanes *base)
 static void say_refused(struct rdma_lanes *lanes, int code, const char *detail)
 {
     const uint64_t now_ns = lks_clock_monotonic_ns();
-    if (code != lanes->said || now_ns - lanes->said_ns >= SAY_NS) {
+    if (code != lanes->said || detail != lanes->said_detail ||
+        now_ns - lanes->said_ns >= SAY_NS) {
         lanes->said = code;
+        lanes->said_detail = detail; /* (one of a few constants) */
         lanes->said_ns = now_ns;
         lks_log_warn(lanes->options.log_sink, "a client over RDMA is refused: %s%s%s",
                      lks_error_text(code), detail[0] != '\0' ? ": " : "", detail);

@@ -278,6 +278,48 @@ static void parse__rdma__needs_a_key_and_addresses(void **state)
     "replicas:\n  - {id: 1, journal: a, listen: '127.0.0.1:7001', " \
     "rdma: '10.0.0.1:7101'}\n"
 
+#define CLIENT_KEY_TEXT "ff0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1eff"
+
+static void parse__client_key__taken_if_it_is_another_and_its_port_is_free(void **state)
+{
+    (void)state;
+    struct lks_config config;
+    struct lks_error err;
+#define WITH_CLIENTS(key, ports)                                                          \
+    "name: demo\n" ID "fabric: rdma\ncluster_key: " KEY_TEXT "\nclient_key: " key "\n"    \
+    "replicas:\n  - {id: 1, journal: a, listen: '127.0.0.1:7001', rdma: '10.0.0.1:7101'}\n" \
+    "  - {id: 2, journal: b, " ports "}\n"
+    assert_int_equal(parse(WITH_CLIENTS(CLIENT_KEY_TEXT,
+                                        "listen: '127.0.0.1:7002', rdma: '10.0.0.1:7102'"),
+                           &config, &err),
+                     0);
+    assert_true(config.takes_clients);
+    assert_int_equal(config.client_key[0], 0xff);
+    expect_error(WITH_CLIENTS("12", "listen: '127.0.0.1:7002', rdma: '10.0.0.1:7102'"),
+                 "cluster.yaml:5: client_key: it is not 64 hexadecimal digits");
+    expect_error(WITH_CLIENTS(KEY_TEXT, "listen: '127.0.0.1:7002', rdma: '10.0.0.1:7102'"),
+                 "cluster.yaml:5: client_key: it is the cluster_key: give clients another one "
+                 "(`openssl rand -hex 32`), else each can pass for a replica");
+    expect_error(WITH_CLIENTS(CLIENT_KEY_TEXT,
+                              "listen: '127.0.0.2:7101', rdma: '10.0.0.1:7102'"),
+                 "cluster.yaml:8: replicas[1].listen: clients over RDMA call 10.0.0.1 at the port "
+                 "of `listen`, 7101, which is in use by replica 1: choose another port there");
+    expect_error(WITH_CLIENTS(CLIENT_KEY_TEXT,
+                              "listen: '127.0.0.2:7001', rdma: '10.0.0.1:7102'"),
+                 "cluster.yaml:8: replicas[1].listen: clients over RDMA call 10.0.0.1 at the port "
+                 "of `listen`, 7001, which is in use by replica 1: choose another port there");
+    assert_int_equal(parse(WITH_CLIENTS(CLIENT_KEY_TEXT,
+                                        "listen: '127.0.0.2:7101', rdma: '10.0.0.2:7102'"),
+                           &config, &err),
+                     0);
+    expect_error(GOOD "client_key: " CLIENT_KEY_TEXT "\n",
+                 "cluster.yaml:13: client_key: it is for `fabric: rdma`, but the fabric is shm, "
+                 "where clients are the replicas' user: leave it out");
+    assert_int_equal(parse(RDMA_ONE, &config, &err), 0);
+    assert_false(config.takes_clients);
+#undef WITH_CLIENTS
+}
+
 static void parse__rdma_keys__are_taken_and_have_defaults(void **state)
 {
     (void)state;
@@ -500,6 +542,8 @@ static void write__then_load__gives_the_same_and_never_overwrites(void **state)
                    "/snapshots/two");
     config.fabric = LKS_CONFIG_FABRIC_RDMA;
     memset(config.cluster_key, 0xa5, sizeof config.cluster_key);
+    memset(config.client_key, 0x5a, sizeof config.client_key);
+    config.takes_clients = true;
     for (uint32_t id = 1; id <= 3; id++) {
         (void)snprintf(config.replicas[id].rdma_address, sizeof config.replicas[id].rdma_address,
                        "fe80::%u", id);
@@ -534,6 +578,8 @@ static void write__then_load__gives_the_same_and_never_overwrites(void **state)
     assert_int_equal(loaded.replicas[3].port, 7003);
     assert_int_equal(loaded.fabric, LKS_CONFIG_FABRIC_RDMA);
     assert_memory_equal(loaded.cluster_key, config.cluster_key, sizeof config.cluster_key);
+    assert_true(loaded.takes_clients);
+    assert_memory_equal(loaded.client_key, config.client_key, sizeof config.client_key);
     assert_string_equal(loaded.replicas[2].rdma_address, "fe80::2");
     assert_int_equal(loaded.replicas[2].rdma_port, 7102);
     assert_int_equal(lks_config_write(&config, path, &err), -EEXIST);
@@ -555,6 +601,7 @@ int main(void)
         cmocka_unit_test(parse__bad_identity__says_what_is_allowed),
         cmocka_unit_test(parse__bad_modes__say_what_is_allowed),
         cmocka_unit_test(parse__rdma__needs_a_key_and_addresses),
+        cmocka_unit_test(parse__client_key__taken_if_it_is_another_and_its_port_is_free),
         cmocka_unit_test(parse__rdma_keys__are_taken_and_have_defaults),
         cmocka_unit_test(parse__bad_rdma_keys__name_line_value_and_way_out),
         cmocka_unit_test(parse__values_out_of_limits__name_value_and_limits),
