@@ -225,6 +225,29 @@ static void remove__dead_voter_of_three__two_go_on(void **state)
     rig_free(rig);
 }
 
+/* Two voters stand no failure: nobody leads any more, and nothing is lost (docs/members.md). */
+static void remove__one_of_the_two_left_loses_its_journal__nobody_leads(void **state)
+{
+    (void)state;
+    struct rig *rig = members_cluster(3, VOTERS_123);
+    rig_append(rig, 1, 1);
+    rig_settle(rig);
+    const uint64_t committed = rig_view(rig, 1)->commit_offset;
+    rig->nodes[1].sides[2].hold_path = true;
+    members_remove(rig, 1, 3);
+    rig_crash(rig, 2);
+    rig_lose_journal(rig, 2);
+    rig->nodes[1].sides[2].hold_path = false;
+    rig_settle(rig);
+    members_come_back(rig, 2);
+    rig_advance(rig, 20 * RIG_TIMEOUT);
+    assert_int_equal(rig_leader(rig), 0);
+    assert_int_equal(rig_view(rig, 1)->members.voters, BIT(1) | BIT(2));
+    assert_int_equal(rig_view(rig, 1)->commit_offset, committed);
+    assert_true(rig_view(rig, 1)->tail.offset > committed); /* the removal */
+    rig_free(rig);
+}
+
 static void reads__fewer_voters_after_a_change__are_confirmed_by_them(void **state)
 {
     (void)state;
@@ -291,6 +314,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(remove__voter_that_is_up__gets_its_removal_then_its_path_ends),
         cmocka_unit_test(remove__silent_voter__is_dropped_and_told_when_it_wakes),
         cmocka_unit_test(remove__dead_voter_of_three__two_go_on),
+        cmocka_unit_test(remove__one_of_the_two_left_loses_its_journal__nobody_leads),
         cmocka_unit_test(reads__fewer_voters_after_a_change__are_confirmed_by_them),
         cmocka_unit_test(transfer__named_voter__leads),
         cmocka_unit_test(transfer__named_voter_does_not_take_over__is_given_up),
