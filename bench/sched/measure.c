@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define COMMANDS_OF_A_TURN 32u
+
 const struct lks_contestant lks_contestants[] = {
     {"floor", "floor", LKS_SEQUENTIAL, lks_rival_floor}, /* first: others are compared with it */
     {"sequential", "ours", LKS_SEQUENTIAL, NULL},
@@ -72,14 +74,25 @@ static struct run run_sequential(struct lks_load *load)
     return (struct run){wall_ns, cpu_now_ns() - cpu_ns, lks_load_digest(load)};
 }
 
-/* turns: workers that this thread is as well, in turns; 0: they are threads. */
+/* As a replica does: while no worker is wanted it executes commands itself, and looks again at the
+ * next turn of its loop. turns: workers that this thread is as well, in turns; 0: they are threads.
+ */
 static void submit_all(struct lks_load *load, struct lks_scheduler *scheduler, uint32_t turns)
 {
     const struct lks_load_options *options = lks_load_options_of(load);
     const struct lks_load_entry *log = lks_load_log(load);
     const uint32_t mask = lks_load_mask(options);
+    bool in_place = false;
     for (uint64_t i = 0; i < options->commands; i++) {
         const struct lks_load_entry *entry = &log[i & mask];
+        if (i % COMMANDS_OF_A_TURN == 0) {
+            in_place = lks_scheduler_is_inline(scheduler);
+        }
+        if (in_place) {
+            lks_load_execute(load, 0, i);
+            lks_scheduler_ran(scheduler);
+            continue;
+        }
         while (!lks_scheduler_submit(scheduler, i, entry->words, entry->count)) {
             if (turns == 0) {
                 lks_scheduler_wait(scheduler);
