@@ -3,9 +3,9 @@
  * level (0: inline on the dispatcher's thread; k: k workers), now and then another level is tried
  * for some stretches, and the better one is kept. A trial that loses is not repeated soon: the time
  * until the next one doubles, and grows eightfold where it lost by far, which ends it early. When
- * commands have become dearer or cheaper by half, it is tried again soon. Others on the machine only
- * make stretches longer, so the shortest ones tell what a level costs. Runs on the dispatcher's
- * thread, between two commands.
+ * commands have become dearer or cheaper by half, it is tried again soon. Others on the machine
+ * only make stretches longer, so the shortest ones tell what a level costs. Runs on the
+ * dispatcher's thread, between two commands.
  *
  * Only time in which commands were at hand counts. Where the caller has nothing more to submit and
  * all is executed, the clock stands still. Of commands that the caller executes itself

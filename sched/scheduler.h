@@ -97,8 +97,8 @@ bool lks_scheduler_submit(struct lks_scheduler *scheduler, uint64_t command,
 /*
  * Whether the caller may execute the next command itself, without submitting it: everything is
  * executed, and the kind is LKS_SEQUENTIAL, or LKS_ADAPTIVE which finds workers not worth it at the
- * moment. It has no ticket. Saves handing it over and back; after each the caller says so. It may go
- * on for a while, until it submits one, where this has become false meanwhile.
+ * moment. It has no ticket. Saves handing it over and back; after each the caller says so. It may
+ * go on for a while, until it submits one, where this has become false meanwhile.
  */
 bool lks_scheduler_is_inline(const struct lks_scheduler *scheduler);
 /* The caller has executed a command itself, as it may: counted as the dispatcher's, and, with

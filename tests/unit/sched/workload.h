@@ -58,7 +58,8 @@ void workload_fini(struct workload *workload);
 void workload_execute(void *ctx, uint32_t worker, uint64_t command);
 
 /* Submits all of it on this thread, waiting where there is no room; where it may, it executes most
- * commands itself instead. `between` (may be NULL) is called before each. Returns when all is executed. */
+ * commands itself instead. `between` (may be NULL) is called before each. Returns when all is
+ * executed. */
 void workload_run(struct workload *workload, struct lks_scheduler *scheduler,
                   void (*between)(void *ctx, struct lks_scheduler *scheduler, uint32_t command),
                   void *ctx);

@@ -1,4 +1,5 @@
-/* The simulator's administrator: says words at replicas of a cluster, and looks at what they say. */
+/* The simulator's administrator: says words at replicas of a cluster, and looks at what they say.
+ */
 #include "base/assert.h"
 #include "base/error.h"
 #include "node/members.h"
