@@ -203,13 +203,16 @@ static void make_header(const struct lks_ingress_producer *producer,
     header->checksum = lks_crc32c(header_checksum(header), command->data, command->bytes);
 }
 
-/* A record is written from where it stopped: what is there already must be of the same command. */
-static void check_same(const struct lks_ingress_producer *producer,
-                       const struct lks_ingress_command *command)
+/* A record is written on from where it stopped, where what is there already is of this command. */
+static bool is_unfinished(const struct lks_ingress_producer *producer,
+                          const struct lks_ingress_command *command)
 {
     struct lks_ingress_header header;
+    if (producer->unfinished_sequence != command->sequence) {
+        return false;
+    }
     make_header(producer, command, &header);
-    LKS_ASSERT(header.checksum == producer->unfinished_checksum);
+    return header.checksum == producer->unfinished_checksum;
 }
 
 static int write_record(struct lks_ingress_producer *producer,
@@ -240,16 +243,14 @@ int lks_ingress_push(struct lks_ingress_producer *producer,
         return -LKS_EBROKEN;
     }
     const uint64_t lines = record_lines(command->bytes);
-    if (producer->unfinished_sequence != command->sequence) {
-        abandon_record(producer);
+    if (!is_unfinished(producer, command)) {
+        abandon_record(producer); /* nothing of it was shown */
         const int rc = begin_record(producer, lines);
         if (rc != 0) {
             return rc;
         }
         producer->unfinished_sequence = command->sequence;
         producer->unfinished_bytes = 0;
-    } else {
-        check_same(producer, command);
     }
     const uint32_t bytes = (uint32_t)lines * LKS_INGRESS_ALIGN;
     int rc = write_record(producer, command, bytes);

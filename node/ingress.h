@@ -77,9 +77,8 @@ struct lks_ingress_command {
 /*
  * Writes a command behind the others; the leader sees it after the next _publish. -LKS_EBUSY: no
  * credit, or too much work outstanding: publish what there is, and push the same command again
- * later (asserted: a part of its bytes may be written already); or the next one, if this one was
- * answered meanwhile. -LKS_ETOOBIG above
- * LKS_INGRESS_COMMAND_MAX.
+ * later, which goes on where this stopped; or another one, whose record takes the place of what is
+ * written of this one. -LKS_ETOOBIG above LKS_INGRESS_COMMAND_MAX.
  * -LKS_EBROKEN: closed, or the connection is broken (the producer is closed then).
  */
 int lks_ingress_push(struct lks_ingress_producer *producer,

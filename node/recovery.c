@@ -357,7 +357,8 @@ bool lks_replica_recover_read(struct lks_replica *replica, struct lks_read *read
         lks_reads_run_waited(replica, read);
         return true;
     }
-    if (!lks_waiting_has_room(recovery->waiting)) {
+    /* The command before which it is read was found to have room: it keeps it. */
+    if (!lks_waiting_has_room_for_two(recovery->waiting)) {
         return false;
     }
     struct lks_waiting_entry *waiting = lks_waiting_add(recovery->waiting, recovery->list, count);

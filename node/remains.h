@@ -42,7 +42,7 @@ int lks_remains_found(struct lks_remains *remains, uint32_t id, uint64_t now_ns,
 
 /* The id of a new cluster: of the old one, but for the first 8 bytes, which differ by a multiple of
  * the checksum's polynomial. So a header's checksum stays as it is, and one word says whose file it
- * is: no power cut tears it. drawn: anything random but 0. */
+ * is: no power cut tears it. drawn: random, of its lower 31 bits not all 0. */
 void lks_remains_draw_cluster(const uint8_t old_id[LKS_CLUSTER_ID_BYTES], uint32_t drawn,
                               uint8_t new_id[LKS_CLUSTER_ID_BYTES]);
 

@@ -180,6 +180,12 @@ bool lks_waiting_has_room(const struct lks_waiting *waiting)
            waiting->links_max - waiting->links_count >= waiting->partitions;
 }
 
+bool lks_waiting_has_room_for_two(const struct lks_waiting *waiting)
+{
+    return waiting->entries_max - (waiting->tail - waiting->head) > waiting->partitions &&
+           waiting->links_max - waiting->links_count >= 2 * waiting->partitions;
+}
+
 struct lks_waiting_entry *lks_waiting_add(struct lks_waiting *waiting, const uint16_t *partitions,
                                           uint32_t count)
 {

@@ -44,6 +44,8 @@ bool lks_waiting_must(const struct lks_waiting *waiting, const uint16_t *partiti
 
 /* Whether an entry of whatever partitions could be queued now, also in parts, one a partition. */
 bool lks_waiting_has_room(const struct lks_waiting *waiting);
+/* The same behind another entry. An empty queue has it. */
+bool lks_waiting_has_room_for_two(const struct lks_waiting *waiting);
 
 /*
  * Queues an entry behind all others; the caller fills in offset, index, cookie, part and own. Its

@@ -8,11 +8,44 @@
 struct lks_memory_node {
     hwloc_topology_t topology;
     hwloc_const_nodeset_t nodes; /* the topology's: the one node */
+    hwloc_nodeset_t before;      /* the thread's, as an operator may have set it */
+    hwloc_membind_policy_t policy;
 };
 
 static int last_error(void)
 {
     return errno != 0 ? -errno : -EIO;
+}
+
+/* The topology, and what the thread's memory is bound to before. Negative: nothing is made. */
+static int describe(struct lks_memory_node *made, struct lks_error *err)
+{
+    const int flags = HWLOC_MEMBIND_THREAD | HWLOC_MEMBIND_BYNODESET;
+    errno = 0;
+    if (hwloc_topology_init(&made->topology) != 0) {
+        return lks_error_set(err, last_error(), "hwloc describes no machine");
+    }
+    made->before = hwloc_bitmap_alloc();
+    if (made->before == NULL || hwloc_topology_load(made->topology) != 0) {
+        const int code = lks_error_set(err, last_error(), "hwloc describes no machine");
+        hwloc_bitmap_free(made->before);
+        hwloc_topology_destroy(made->topology);
+        return code;
+    }
+    if (hwloc_get_membind(made->topology, made->before, &made->policy, flags) != 0 ||
+        made->policy == HWLOC_MEMBIND_FIRSTTOUCH) { /* what nobody has set, too */
+        made->policy = HWLOC_MEMBIND_DEFAULT;
+        (void)hwloc_bitmap_copy(made->before,
+                                hwloc_topology_get_complete_nodeset(made->topology));
+    }
+    return 0;
+}
+
+static void forget(struct lks_memory_node *memory)
+{
+    hwloc_bitmap_free(memory->before);
+    hwloc_topology_destroy(memory->topology);
+    free(memory);
 }
 
 int lks_memory_node_begin(struct lks_memory_node **memory, uint32_t node, struct lks_error *err)
@@ -21,14 +54,12 @@ int lks_memory_node_begin(struct lks_memory_node **memory, uint32_t node, struct
     if (made == NULL) {
         return lks_error_set(err, -ENOMEM, "no memory for the machine's description");
     }
-    errno = 0;
-    if (hwloc_topology_init(&made->topology) != 0) {
+    int code = describe(made, err);
+    if (code != 0) {
         free(made);
-        return lks_error_set(err, last_error(), "hwloc describes no machine");
+        return code;
     }
-    int code = hwloc_topology_load(made->topology) == 0 ? 0 : last_error();
-    hwloc_obj_t object =
-        code == 0 ? hwloc_get_numanode_obj_by_os_index(made->topology, node) : NULL;
+    hwloc_obj_t object = hwloc_get_numanode_obj_by_os_index(made->topology, node);
     if (object != NULL) {
         made->nodes = object->nodeset;
         /* (Without the flag that makes it strict: a full node refuses nothing.) */
@@ -38,12 +69,10 @@ int lks_memory_node_begin(struct lks_memory_node **memory, uint32_t node, struct
                                  "%s", node, lks_error_text(last_error()));
         }
     } else {
-        code = lks_error_set(err, code != 0 ? code : -ENOENT, "this machine has no NUMA node %u",
-                             node);
+        code = lks_error_set(err, -ENOENT, "this machine has no NUMA node %u", node);
     }
     if (code != 0) {
-        hwloc_topology_destroy(made->topology);
-        free(made);
+        forget(made);
         return code;
     }
     *memory = made;
@@ -65,10 +94,7 @@ void lks_memory_node_end(struct lks_memory_node *memory)
     if (memory == NULL) {
         return;
     }
-    (void)hwloc_set_membind(memory->topology,
-                            hwloc_topology_get_complete_nodeset(memory->topology),
-                            HWLOC_MEMBIND_DEFAULT,
+    (void)hwloc_set_membind(memory->topology, memory->before, memory->policy,
                             HWLOC_MEMBIND_THREAD | HWLOC_MEMBIND_BYNODESET);
-    hwloc_topology_destroy(memory->topology);
-    free(memory);
+    forget(memory);
 }

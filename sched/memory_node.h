@@ -20,7 +20,7 @@ int lks_memory_node_begin(struct lks_memory_node **memory, uint32_t node, struct
  * device has pinned it. errno of the kernel: where it lies has not changed, or only in part. */
 int lks_memory_node_take(const struct lks_memory_node *memory, void *address, uint64_t bytes);
 
-/* The thread's memory comes from anywhere again. NULL is allowed. */
+/* The thread's memory comes from where it came from before. NULL is allowed. */
 void lks_memory_node_end(struct lks_memory_node *memory);
 
 #endif

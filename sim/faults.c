@@ -177,13 +177,17 @@ static bool pause_process(struct lks_sim_faults *faults, uint32_t replica)
 
 /* ---- media -------------------------------------------------------------------------------- */
 
-/* Of the voters but this one, those that may have forgotten, or cannot keep what is new. */
+/* Of the voters but this one, those that may have forgotten, or cannot keep what is new; and of the
+ * learners those that are down: the leader may not know it yet, and make one a voter. */
 static uint32_t count_forgetful(struct lks_sim_faults *faults, uint32_t replica, uint32_t *least)
 {
     uint32_t forgetful = 0;
     const uint32_t voters = lks_sim_members_voters(faults->options.members, least);
+    const uint32_t named = lks_sim_members_named(faults->options.members);
     for (uint32_t other = 1; other <= faults->options.replicas; other++) {
-        const bool counts = other != replica && (voters >> other & 1u) != 0;
+        const bool down = lks_sim_process_state(process_of(faults, other)) == LKS_SIM_DOWN;
+        const uint32_t counted = down ? named : voters;
+        const bool counts = other != replica && (counted >> other & 1u) != 0;
         forgetful += counts && (lks_sim_process_amnesiac(process_of(faults, other)) ||
                                 lks_sim_process_is_rotten(process_of(faults, other)) ||
                                 lks_sim_media_area_fails(faults, other));

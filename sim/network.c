@@ -176,6 +176,12 @@ void lks_sim_network_lose_power(struct lks_sim_network *network, uint32_t replic
         lks_sim_host_end(network, replica, true);
         return;
     }
+    /* What outlived its process does not outlive this: nothing that is on its way arrives, and no
+     * flush covers what is lost. */
+    network->hosts[replica].outlives = false;
+    for (uint32_t peer = 1; peer <= network->options.replicas; peer++) {
+        network->sides[peer][replica].carries = false;
+    }
     lks_sim_host_forget_writes(network, replica);
 }
 

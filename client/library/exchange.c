@@ -45,7 +45,7 @@ static void attach(struct lks_client *client, uint64_t now_ns)
     const int rc = client->way->attach(client, client->replica, &client->attachment);
     if (rc == 0) {
         client->attachments++;
-        client->heard_ns = now_ns;
+        client->heard_ns = lks_clock_monotonic_ns(); /* it may have taken a while */
     }
     client->attach_status = rc;
     client->refused = client->refused || rc == -LKS_EVERSION || rc == -EACCES;
@@ -362,9 +362,10 @@ static bool awaits(struct lks_client *client)
 
 void lks_client_exchange(struct lks_client *client)
 {
-    const uint64_t now_ns = lks_clock_monotonic_ns();
+    uint64_t now_ns = lks_clock_monotonic_ns();
     if (client->attachment == NULL && now_ns >= client->attach_ns) {
         attach(client, now_ns);
+        now_ns = lks_clock_monotonic_ns();
     }
     if (client->attachment != NULL) {
         client->heard_ns = awaits(client) ? client->heard_ns : now_ns;

@@ -260,8 +260,10 @@ static bool rdma_is_alive(struct lks_lane *base)
 static bool rdma_arm(struct lks_lane *base)
 {
     struct rdma_lane *lane = lane_of(base);
+    const uint32_t ended = lane->end.ended;
     lks_client_ibv_end_arm(&lane->end);
-    return !lane->end.failed;
+    /* What has ended in here has made room for what was refused, and wakes nobody any more. */
+    return !lane->end.failed && lane->end.ended == ended;
 }
 
 static void rdma_disarm(struct lks_lane *base)

@@ -33,7 +33,7 @@
 #define CHECK_NS (UINT64_C(2) * LKS_NS_PER_S)    /* between two questions whether a client lives */
 #define MEETING_LOOK_MS 1 /* at callers' messages */
 #define SAY_NS LKS_NS_PER_S /* between two lines about refusals for one reason */
-#define EVENTS_AT_ONCE 32
+#define EVENTS_AT_ONCE CALLERS_MAX /* then who calls is served */
 
 enum lane_state { LANE_FREE, LANE_READY, LANE_USED, LANE_LEFT };
 
@@ -64,7 +64,6 @@ struct rdma_lanes {
     struct rdma_event_channel *channel;
     struct rdma_cm_id *listener;
     struct caller callers[CALLERS_MAX];
-    uint32_t caller_next; /* the oldest */
     uint64_t reserved;    /* bit n: lane n is a caller's */
     int said; /* reason of the last refusal that was logged, and when */
     const char *said_detail;
@@ -214,10 +213,15 @@ static int rdma_fd(const struct lks_lanes *base)
 static bool rdma_arm(struct lks_lanes *base)
 {
     struct rdma_lanes *lanes = lanes_of(base);
+    bool idle = true;
     for (uint64_t rest = lanes->used; rest != 0; rest &= rest - 1) {
-        lks_client_ibv_end_arm(&lanes->lanes[__builtin_ctzll(rest)].end);
+        struct lks_client_ibv_end *end = &lanes->lanes[__builtin_ctzll(rest)].end;
+        const uint32_t ended = end->ended;
+        lks_client_ibv_end_arm(end);
+        /* What has ended in here has made room for what was refused, and wakes nobody any more. */
+        idle = idle && end->ended == ended;
     }
-    return true; /* what has failed is told within a tick */
+    return idle; /* what has failed is told within a tick */
 }
 
 static void rdma_disarm(struct lks_lanes *base)
@@ -285,6 +289,19 @@ static int accept_caller(struct rdma_lanes *lanes, struct caller *caller)
     return rdma_accept(caller->end.id, &given) == 0 ? 0 : -errno;
 }
 
+/* A free place, or that of the caller who has been silent longest. */
+static struct caller *choose_place(struct rdma_lanes *lanes)
+{
+    struct caller *chosen = &lanes->callers[0];
+    for (uint32_t i = 0; i < CALLERS_MAX && chosen->state != CALLER_NONE; i++) {
+        struct caller *caller = &lanes->callers[i];
+        if (caller->state == CALLER_NONE || caller->deadline_ns < chosen->deadline_ns) {
+            chosen = caller;
+        }
+    }
+    return chosen;
+}
+
 static void on_request(struct rdma_lanes *lanes, struct rdma_cm_id *id, const void *data,
                        size_t bytes)
 {
@@ -297,8 +314,7 @@ static void on_request(struct rdma_lanes *lanes, struct rdma_cm_id *id, const vo
         (void)rdma_destroy_id(id);
         return;
     }
-    struct caller *caller = &lanes->callers[lanes->caller_next];
-    lanes->caller_next = (lanes->caller_next + 1) % CALLERS_MAX;
+    struct caller *caller = choose_place(lanes);
     drop_caller(lanes, caller);
     caller->state = CALLER_MEETS;
     caller->meeting = meeting;

@@ -114,6 +114,7 @@ static void room__none_left__says_so_until_the_oldest_has_run(void **state)
     (void)state;
     struct lks_waiting *waiting = make(PARTITIONS);
     assert_true(lks_waiting_has_room(waiting)); /* for an entry in as many parts */
+    assert_false(lks_waiting_has_room_for_two(waiting));
     add(waiting, 1, 1, P0);
     assert_false(lks_waiting_has_room(waiting));
     for (uint32_t i = 1; i < PARTITIONS; i++) {
