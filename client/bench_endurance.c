@@ -40,6 +40,7 @@ struct worker {
     uint32_t pipelined;
     uint64_t random;
     uint64_t commands;
+    uint64_t closed; /* connections, by the replica */
     int rc;
 };
 
@@ -147,6 +148,19 @@ static void await_turn(const struct worker *worker, uint64_t *due_ns)
     *due_ns += LKS_NS_PER_S * worker->pipelined * options->replicas / options->rate;
 }
 
+/* A replica that fell behind and installed snapshots over commands of this connection has closed
+ * it, since it cannot tell what they answered. The load goes on with another one. */
+static void reconnect_if_closed(struct worker *worker, int *fd)
+{
+    if (worker->rc != -ECONNRESET && worker->rc != -EPIPE) {
+        return;
+    }
+    (void)close(*fd);
+    worker->closed++;
+    *fd = lks_bench_dial(&worker->endurance->cluster.config.replicas[worker->replica]);
+    worker->rc = *fd < 0 ? *fd : 0;
+}
+
 static void *work(void *ctx)
 {
     struct worker *worker = ctx;
@@ -154,7 +168,7 @@ static void *work(void *ctx)
     uint64_t due_ns = lks_clock_monotonic_ns();
     const size_t room = COMMAND_ROOM + endurance->options->value_bytes;
     char *request = malloc(room * worker->pipelined);
-    const int fd = lks_bench_dial(&endurance->cluster.config.replicas[worker->replica]);
+    int fd = lks_bench_dial(&endurance->cluster.config.replicas[worker->replica]);
     worker->rc = request == NULL ? -ENOMEM : fd < 0 ? fd : 0;
     while (worker->rc == 0 && !ended(endurance)) {
         if (worker == &endurance->workers[0]) {
@@ -163,6 +177,7 @@ static void *work(void *ctx)
             await_turn(worker, &due_ns);
             worker->rc = send_some(worker, fd, request);
         }
+        reconnect_if_closed(worker, &fd);
     }
     if (fd >= 0) {
         (void)close(fd);
@@ -354,8 +369,10 @@ static void report(struct endurance *endurance)
     const struct lks_bench_endurance_options *options = endurance->options;
     FILE *table = options->json ? stderr : stdout;
     uint64_t commands = 0;
+    uint64_t closed = 0;
     for (uint32_t id = 0; id <= options->replicas; id++) {
         commands += endurance->workers[id].commands;
+        closed += endurance->workers[id].closed;
     }
     struct lks_samples *probes = &endurance->probes;
     lks_samples_sort(probes);
@@ -373,6 +390,10 @@ static void report(struct endurance *endurance)
             probes->count, (double)p50 / 1e3, (double)p99 / 1e3, (double)p999 / 1e3,
             (double)most / 1e3);
     report_spikes(table, endurance, &spikes, late_p99, late_max);
+    if (closed > 0) {
+        fprintf(table, "  connections closed by a replica that had fallen behind: %" PRIu64 "\n",
+                closed);
+    }
     if (options->json) {
         printf("{\"laps\":%.1f,\"ring_bytes\":%" PRIu64 ",\"commands\":%" PRIu64
                ",\"seconds\":%.1f,\"snapshots\":%" PRIu64 ",\"rss_start_bytes\":%" PRIu64
@@ -380,6 +401,7 @@ static void report(struct endurance *endurance)
                ",\"p50_ns\":%" PRIu64 ",\"p99_ns\":%" PRIu64 ",\"p999_ns\":%" PRIu64
                ",\"max_ns\":%" PRIu64 ",\"samples\":%zu,\"spikes\":%zu,"
                "\"spikes_unexplained\":%zu,\"witness_privileged\":%s,\"witness_max_ns\":%" PRIu64
+               ",\"closed\":%" PRIu64
                ",\"replicas\":%u,\"fabric\":\"shm\",\"commit\":\"%s\"}\n",
                endurance->end.laps, options->ring_bytes, commands, endurance->seconds,
                endurance->snapshots, most_resident(endurance, &endurance->start),
@@ -387,7 +409,7 @@ static void report(struct endurance *endurance)
                most_resident(endurance, &endurance->end), p50, p99, p999, most, probes->count,
                spikes.count, spikes.unexplained,
                lks_bench_witness_privileged(endurance->witness) ? "true" : "false", late_max,
-               options->replicas, LKS_COMMIT);
+               closed, options->replicas, LKS_COMMIT);
     }
 }
 
