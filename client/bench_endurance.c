@@ -26,6 +26,7 @@
 #define PROBES_MAX 4000000u
 #define SLOW_NS (500 * LKS_NS_PER_US) /* a probe that took longer is kept with its time */
 #define SLOW_MAX 1000000u
+#define CLOSED_IN_A_ROW_MAX 10u /* more are no catching up: the load ends with the error */
 #define SPIKE 5 /* times the 99th percentile */
 #define WARM_LAPS 4.0 /* every replica has written its areas and tables once */
 #define COMMAND_ROOM 128u
@@ -41,6 +42,7 @@ struct worker {
     uint64_t random;
     uint64_t commands;
     uint64_t closed; /* connections, by the replica */
+    uint32_t closed_in_a_row; /* without an answer between them */
     int rc;
 };
 
@@ -152,7 +154,9 @@ static void await_turn(const struct worker *worker, uint64_t *due_ns)
  * it, since it cannot tell what they answered. The load goes on with another one. */
 static void reconnect_if_closed(struct worker *worker, int *fd)
 {
-    if (worker->rc != -ECONNRESET && worker->rc != -EPIPE) {
+    const bool is_closed = worker->rc == -ECONNRESET || worker->rc == -EPIPE;
+    worker->closed_in_a_row = is_closed ? worker->closed_in_a_row + 1 : 0;
+    if (!is_closed || worker->closed_in_a_row > CLOSED_IN_A_ROW_MAX) {
         return;
     }
     (void)close(*fd);

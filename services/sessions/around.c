@@ -30,21 +30,9 @@ const struct lks_service *lks_client_sessions_around(const struct lks_service *i
         .name = inner->name,
         .partitions = inner->partitions,
         .open = open_state,
-        .close = lks_client_sessions_close,
         .footprint = footprint,
-        .apply = lks_client_sessions_execute,
-        .read = lks_client_sessions_read,
         .is_read = is_read,
-        .tick = lks_client_sessions_tick,
-        .next_expiry_ns = lks_client_sessions_next_expiry_ns,
-        .snapshot_begin = lks_client_sessions_snapshot_begin,
-        .snapshot_step = lks_client_sessions_snapshot_step,
-        .snapshot_end = lks_client_sessions_snapshot_end,
-        .snapshot_kept = lks_client_sessions_snapshot_kept,
-        .restore_begin = lks_client_sessions_restore_begin,
-        .restore_chunk = lks_client_sessions_restore_chunk,
-        .restore_end = lks_client_sessions_restore_end,
-        .hash = lks_client_sessions_partition_hash,
+        LKS_CLIENT_SESSIONS_FUNCTIONS,
     };
     return &g_around;
 }

@@ -53,4 +53,20 @@ const struct lks_service *lks_client_sessions_around(const struct lks_service *i
 /* The key-value service with sessions around it. */
 extern const struct lks_service lks_kv_sessions_service;
 
+/* What every service with sessions around it has in its table, whatever is inside. */
+#define LKS_CLIENT_SESSIONS_FUNCTIONS \
+    .close = lks_client_sessions_close, \
+    .apply = lks_client_sessions_execute, \
+    .read = lks_client_sessions_read, \
+    .tick = lks_client_sessions_tick, \
+    .next_expiry_ns = lks_client_sessions_next_expiry_ns, \
+    .snapshot_begin = lks_client_sessions_snapshot_begin, \
+    .snapshot_step = lks_client_sessions_snapshot_step, \
+    .snapshot_end = lks_client_sessions_snapshot_end, \
+    .snapshot_kept = lks_client_sessions_snapshot_kept, \
+    .restore_begin = lks_client_sessions_restore_begin, \
+    .restore_chunk = lks_client_sessions_restore_chunk, \
+    .restore_end = lks_client_sessions_restore_end, \
+    .hash = lks_client_sessions_partition_hash
+
 #endif
