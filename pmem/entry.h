@@ -15,6 +15,10 @@
 
 #define LKS_ENTRY_ALIGN 64u
 
+/* No term, index, offset or incarnation in a journal reaches this, which a log that grows by 1 GB
+ * a second would do after 146 years: nothing that is computed from them overflows. */
+#define LKS_JOURNAL_NUMBER_MAX (UINT64_C(1) << 62)
+
 enum lks_entry_kind {
     LKS_ENTRY_NOOP = 1,    /* first entry of a term */
     LKS_ENTRY_COMMAND = 2, /* payload: a command of the service */

@@ -77,10 +77,16 @@ static int load(const struct lks_journal *journal, struct lks_slots *slots, void
     return 0;
 }
 
-/* A base or record that no code of ours would have written. */
+/* Records that code of ours can have written. */
 static bool records_make_sense(const struct lks_journal *journal)
 {
     return journal->base.offset % LKS_ENTRY_ALIGN == 0 &&
+           journal->base.offset < LKS_JOURNAL_NUMBER_MAX &&
+           journal->base.index < LKS_JOURNAL_NUMBER_MAX &&
+           journal->base.term < LKS_JOURNAL_NUMBER_MAX &&
+           journal->promise.term < LKS_JOURNAL_NUMBER_MAX &&
+           journal->promise.incarnation < LKS_JOURNAL_NUMBER_MAX &&
+           journal->record.incarnation < LKS_JOURNAL_NUMBER_MAX &&
            memchr(journal->record.boot_id, '\0', LKS_BOOT_ID_BYTES) != NULL;
 }
 
@@ -95,7 +101,7 @@ static int load_records(struct lks_journal *journal, struct lks_error *err)
     }
     if (rc == 0 && !records_make_sense(journal)) {
         return lks_error_set(err, -LKS_EDAMAGED,
-                             "journal %s: its identity or base cannot be right: move the "
+                             "journal %s: its identity, promise or base cannot be right: move the "
                              "file away and create it anew with `lockstep init CONFIG --replica "
                              "%" PRIu32 "`",
                              journal->path, journal->facts.replica);

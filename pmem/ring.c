@@ -134,7 +134,8 @@ bool lks_ring_header(const struct lks_journal *journal, const struct lks_log_poi
     memcpy(header, journal->ring + place, sizeof *header);
     atomic_signal_fence(memory_order_seq_cst); /* the copy is checked, never the ring again */
     if (header->index != before->index + 1 || header->previous_term != before->term ||
-        header->term < before->term || header->term == 0 || header->flags != 0 ||
+        header->term < before->term || header->term == 0 ||
+        header->term >= LKS_JOURNAL_NUMBER_MAX || header->flags != 0 ||
         header->kind < LKS_ENTRY_NOOP || header->kind >= LKS_ENTRY_KINDS) {
         return false;
     }

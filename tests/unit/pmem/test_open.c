@@ -197,6 +197,28 @@ static void open__both_copies_of_a_slot_rotten__is_damaged(void **state)
     open_journal(f);
 }
 
+/* Whole by its checksum, and no log of ours: sums with it would overflow. Found by fuzzing. */
+static void open__record_beyond_all_reason__is_damaged(void **state)
+{
+    struct fixture *f = *state;
+    const uint64_t absurd[2] = {LKS_JOURNAL_NUMBER_MAX, UINT64_MAX & ~UINT64_C(63)};
+    for (size_t i = 0; i < 10; i++) {
+        struct lks_log_point base = {0};
+        struct lks_promise promise = {0};
+        uint64_t *const fields[5] = {&base.offset, &base.index, &base.term, &promise.term,
+                                     &promise.incarnation};
+        *fields[i / 2] = absurd[i % 2];
+        (void)unlink(f->path);
+        create(f);
+        open_journal(f);
+        assert_int_equal(lks_journal_store(f->journal, &f->journal->base_slots, &base), 0);
+        assert_int_equal(lks_journal_store(f->journal, &f->journal->promise_slots, &promise), 0);
+        lks_journal_close(f->journal, false);
+        f->journal = NULL;
+        expect_error(f, -LKS_EDAMAGED, "cannot be right");
+    }
+}
+
 static void open__rotten_copy__is_repaired(void **state)
 {
     struct fixture *f = *state;
@@ -351,6 +373,7 @@ int main(void)
         TEST(open__entry_limit_beyond_stored_ring__einval),
         TEST(open__truncated__esize),
         TEST(open__both_copies_of_a_slot_rotten__is_damaged),
+        TEST(open__record_beyond_all_reason__is_damaged),
         TEST(open__rotten_copy__is_repaired),
         TEST(open__twice__ebusy_names_the_process),
         TEST(open__by_another_process__ebusy_until_it_dies),

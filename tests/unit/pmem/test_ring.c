@@ -316,6 +316,7 @@ static void next__forged_fields__are_refused(void **state)
     REFUSED(index, 0);
     REFUSED(index, 2);
     REFUSED(term, 0);
+    REFUSED(term, LKS_JOURNAL_NUMBER_MAX);
     REFUSED(previous_term, 1);
     REFUSED(kind, 0);
     REFUSED(kind, LKS_ENTRY_KINDS);
