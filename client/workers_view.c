@@ -89,6 +89,7 @@ void lks_workers_view_print(const char *info)
     char kind[32];
     char wanted[32];
     const uint64_t workers = lks_ask_number(info, "workers");
+    const uint64_t in_place = lks_ask_number(info, "executed_in_place");
     (void)lks_ask_value(info, "scheduler", kind, sizeof kind);
     (void)lks_ask_value(info, "scheduler_wanted", wanted, sizeof wanted);
     printf("scheduler %s", kind);
@@ -96,12 +97,13 @@ void lks_workers_view_print(const char *info)
         printf(", soon %s", wanted);
     }
     if (workers == 0) {
-        printf(", no workers\n");
+        printf(", no workers: %" PRIu64 " executed in place\n", in_place);
         return;
     }
-    printf(", %" PRIu64 " of %" PRIu64 " workers, %" PRIu64 " commands under way\n",
+    printf(", %" PRIu64 " of %" PRIu64 " workers, %" PRIu64 " commands under way; %" PRIu64
+           " scheduled so far, %" PRIu64 " executed in place\n",
            lks_ask_number(info, "workers_active"), workers,
-           lks_ask_number(info, "commands_under_way"));
+           lks_ask_number(info, "commands_under_way"), lks_ask_number(info, "scheduled"), in_place);
     printf("     %-12s %7s %7s %12s %10s %10s %10s %10s\n", "", "busy", "queue", "executed",
            "stolen", "given", "waited", "slept");
     each(info, show_row);

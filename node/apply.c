@@ -51,6 +51,7 @@ void lks_replica_run(struct lks_replica *replica, const struct lks_execution_com
     lks_touch_expect(command->touched, replica->options.service->partitions);
     replica->options.service->apply(replica->service, &given, &replica->reply);
     lks_touch_expect(NULL, 0);
+    replica->executed_in_place++;
     if (command->asker.own) { /* (of a part of a command there is no reply) */
         replica->options.on_reply(replica->options.ctx, command->asker.cookie, replica->reply.data,
                                   only == NULL ? replica->reply.bytes : 0);

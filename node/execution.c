@@ -452,7 +452,9 @@ void lks_replica_scheduler_status(const struct lks_replica *replica,
                                   struct lks_scheduler_status *status)
 {
     const struct lks_execution *execution = replica->execution;
-    *status = (struct lks_scheduler_status){.kind = LKS_SEQUENTIAL, .wanted = LKS_SEQUENTIAL};
+    *status = (struct lks_scheduler_status){.kind = LKS_SEQUENTIAL,
+                                             .wanted = LKS_SEQUENTIAL,
+                                             .in_place = replica->executed_in_place};
     if (execution == NULL) {
         return;
     }

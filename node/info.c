@@ -147,6 +147,7 @@ static void add_scheduler(struct writer *out, const struct lks_assembly *assembl
     add(out, "workers_active:%u", status.all.active);
     add(out, "commands_under_way:%" PRIu64, status.under_way);
     add(out, "scheduled:%" PRIu64, status.all.submitted);
+    add(out, "executed_in_place:%" PRIu64, status.in_place);
     add(out, "scheduled_alone:%" PRIu64, status.all.everything);
     add(out, "scheduled_meetings:%" PRIu64, status.all.synchronised);
     add(out, "scheduled_dependent:%" PRIu64, status.all.dependent);

@@ -318,6 +318,7 @@ static void run(struct lks_replica *replica, struct lks_read *read)
     lks_reply_clear(&replica->reply);
     LKS_ASSERT(lks_execution_is_quiet(replica));
     replica->options.service->read(replica->service, &command, &replica->reply);
+    replica->executed_in_place++;
     replica->options.on_reply(replica->options.ctx, read->cookie, replica->reply.data,
                               replica->reply.bytes);
     lks_read_queue_release(replica->reads.queue, read);

@@ -266,6 +266,10 @@ struct lks_scheduler_status {
     enum lks_scheduler_kind wanted; /* what comes next, once everything is at rest; else as kind */
     uint32_t workers;
     uint64_t under_way; /* commands and reads dispatched, and not answered yet */
+    /* Commands and reads that the replica's thread executed itself, without handing them over: no
+     * workers, or adaptive that wants none now, or partitions are missing (then each part of a
+     * command counts). all.submitted has the others. */
+    uint64_t in_place;
     struct lks_scheduler_statistics all;
     struct lks_worker_statistics worker[LKS_WORKERS_MAX + 1]; /* the last: the replica's thread */
     uint32_t busy_percent[LKS_WORKERS_MAX]; /* of the last second or two in which a worker had work;

@@ -168,6 +168,7 @@ struct lks_replica {
     /* applied state */
     void *service;
     struct lks_execution *execution; /* NULL: commands are executed where they are dispatched */
+    uint64_t executed_in_place;      /* commands and reads that did not go to it */
     struct lks_reply reply;
     struct lks_log_point applied; /* dispatched below it: executed, but for what recovery.c still
                                      has waiting or execution.c has under way */

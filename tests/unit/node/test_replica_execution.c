@@ -65,6 +65,33 @@ static void apply__each_scheduler__equals_one_by_one(void **state)
     rig_free(rig);
 }
 
+/* What INFO's `scheduled` and `executed_in_place` say together, and the latter alone. */
+static void in_place__each_scheduler__makes_up_all_with_what_was_scheduled(void **state)
+{
+    (void)state;
+    const struct rig_options options = mixed_options();
+    struct rig *rig = rig_new(&options);
+    (void)rig_lead(rig);
+    load(rig, 100, 12);
+    rig_settle(rig);
+    for (uint32_t id = 1; id <= 5; id++) {
+        struct lks_scheduler_status status;
+        lks_replica_scheduler_status(rig->replicas[id].replica, &status);
+        assert_int_equal(status.in_place + status.all.submitted, rig_executed(rig, id));
+        assert_int_equal(status.in_place > 0, id == 1 || id == 5);
+        assert_int_equal(status.all.submitted > 0, id != 1);
+    }
+    struct lks_scheduler_status before;
+    struct lks_scheduler_status after;
+    struct lks_replica *alone = rig->replicas[1].replica;
+    lks_replica_scheduler_status(alone, &before);
+    (void)rig_read(rig, 1, UINT32_MAX - 1, true);
+    rig_run(rig, 20 * RIG_TICK_NS);
+    lks_replica_scheduler_status(alone, &after);
+    assert_int_equal(after.in_place, before.in_place + 1); /* reads are executed, too */
+    rig_free(rig);
+}
+
 static void footprint__five_replicas__is_asked_for_once(void **state)
 {
     (void)state;
@@ -361,6 +388,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(apply__each_scheduler__equals_one_by_one),
+        cmocka_unit_test(in_place__each_scheduler__makes_up_all_with_what_was_scheduled),
         cmocka_unit_test(footprint__five_replicas__is_asked_for_once),
         cmocka_unit_test(applied__workers_stand_still__is_not_told_before_the_mark),
         cmocka_unit_test(replies__executed_in_another_order__leave_in_that_of_the_log),
