@@ -15,6 +15,7 @@
 
 #include <argp.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,6 +27,16 @@
 #define RECOVERY_VALUE_BYTES 1024u
 #define STATE_BYTES_MIN (UINT64_C(1) << 20)
 #define STATE_BYTES_MAX (UINT64_C(1) << 40)
+
+enum { KEY_RATE = 0x100 };
+
+/* Rows of argp's that several benchmarks have. */
+#define OPTION_JSON \
+    {"json", 'j', NULL, 0, "One JSON object on the last line", 0}
+#define OPTION_DIRECTORY \
+    {"dir", 'd', "D", 0, "Where folders of clusters are made (default /dev/shm)", 0}
+#define OPTION_REPLICAS \
+    {"replicas", 'n', "N", 0, "1, 3, 5 or 7 (default 3)", 0}
 
 struct bench_options {
     uint32_t replicas;
@@ -40,7 +51,7 @@ struct bench_options {
     uint32_t spin_us;
     uint32_t workers;
     uint32_t stretch_ms;
-    uint16_t port;
+    uint32_t port;
     uint64_t ring_bytes;
     uint64_t state_bytes;
     bool stop;
@@ -54,52 +65,39 @@ struct bench_options {
     uint32_t devices_count;
 };
 
-/* The options that are plain numbers. */
+/* The options that are plain numbers, of 32 bits each. */
+static const struct {
+    int key;
+    const char *name;
+    uint64_t min;
+    uint64_t max;
+    size_t at;
+} numbers[] = {
+    {'s', "size", 1, 256u << 10, offsetof(struct bench_options, size)},
+    {'S', "samples", 1000, 10000000, offsetof(struct bench_options, samples)},
+    {'C', "commands", 1000, 10000000, offsetof(struct bench_options, commands)},
+    {'r', "rounds", 1, 100000, offsetof(struct bench_options, rounds)},
+    {'l', "laps", 1, 1000000, offsetof(struct bench_options, laps)},
+    {'k', "keys", 1, 100000000, offsetof(struct bench_options, keys)},
+    {'P', "pipeline", 1, 256, offsetof(struct bench_options, pipelined)},
+    {'w', "workers", 1, 63, offsetof(struct bench_options, workers)},
+    {'t', "time", 10, 60000, offsetof(struct bench_options, stretch_ms)},
+    {'u', "spin", 0, 1000000, offsetof(struct bench_options, spin_us)},
+    {KEY_RATE, "rate", 1, 100000000, offsetof(struct bench_options, rate)},
+    {'p', "port", 1, 65528, offsetof(struct bench_options, port)},
+};
+
 static error_t parse_number(int key, const char *argument, struct argp_state *state)
 {
-    struct bench_options *options = state->input;
-    switch (key) {
-    case 's':
-        options->size = (uint32_t)lks_cluster_number(state, "size", argument, 1, 256u << 10);
-        return 0;
-    case 'S':
-        options->samples =
-            (uint32_t)lks_cluster_number(state, "samples", argument, 1000, 10000000);
-        return 0;
-    case 'C':
-        options->commands =
-            (uint32_t)lks_cluster_number(state, "commands", argument, 1000, 10000000);
-        return 0;
-    case 'r':
-        options->rounds = (uint32_t)lks_cluster_number(state, "rounds", argument, 1, 100000);
-        return 0;
-    case 'l':
-        options->laps = (uint32_t)lks_cluster_number(state, "laps", argument, 1, 1000000);
-        return 0;
-    case 'k':
-        options->keys = (uint32_t)lks_cluster_number(state, "keys", argument, 1, 100000000);
-        return 0;
-    case 'P':
-        options->pipelined = (uint32_t)lks_cluster_number(state, "pipeline", argument, 1, 256);
-        return 0;
-    case 'w':
-        options->workers = (uint32_t)lks_cluster_number(state, "workers", argument, 1, 63);
-        return 0;
-    case 't':
-        options->stretch_ms = (uint32_t)lks_cluster_number(state, "time", argument, 10, 60000);
-        return 0;
-    case 'u':
-        options->spin_us = (uint32_t)lks_cluster_number(state, "spin", argument, 0, 1000000);
-        return 0;
-    case 'a':
-        options->rate = (uint32_t)lks_cluster_number(state, "rate", argument, 1, 100000000);
-        return 0;
-    case 'p':
-        options->port = (uint16_t)lks_cluster_number(state, "port", argument, 1, 65528);
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
+    for (size_t i = 0; i < LKS_COUNT_OF(numbers); i++) {
+        if (numbers[i].key == key) {
+            const uint32_t value = (uint32_t)lks_cluster_number(
+                state, numbers[i].name, argument, numbers[i].min, numbers[i].max);
+            memcpy((char *)state->input + numbers[i].at, &value, sizeof value);
+            return 0;
+        }
     }
+    return ARGP_ERR_UNKNOWN;
 }
 
 static error_t parse(int key, char *argument, struct argp_state *state)
@@ -179,7 +177,7 @@ static int finish(const char *name, int rc, const struct lks_error *err)
 static int replicate_command(int argc, char **argv)
 {
     static const struct argp_option table[] = {
-        {"replicas", 'n', "N", 0, "1, 3, 5 or 7 (default 3)", 0},
+        OPTION_REPLICAS,
         {"size", 's', "BYTES", 0, "Of a command (default 64)", 0},
         {"durability", 'D', "MODE", 0, "memory, writer-flush, pmem-ack or pmem-read (default "
          "writer-flush; with --fabric rdma memory)", 0},
@@ -192,7 +190,7 @@ static int replicate_command(int argc, char **argv)
         {"ring", 'R', "SIZE", 0, "Of the log, to be written anew meanwhile (default: holds all)",
          0},
         {"dir", 'd', "D", 0, "Where the journals are made (default /dev/shm)", 0},
-        {"json", 'j', NULL, 0, "One JSON object on the last line", 0},
+        OPTION_JSON,
         {0},
     };
     static const struct argp argp = {
@@ -245,8 +243,8 @@ static int failover_command(int argc, char **argv)
         {"rounds", 'r', "N", 0, "Leaders to lose (default 50)", 0},
         {"signal", 'g', "KILL|STOP", 0, "How (default KILL)", 0},
         {"port", 'p', "P", 0, "First client port (default 17101)", 0},
-        {"dir", 'd', "D", 0, "Where the cluster's folder is made (default /dev/shm)", 0},
-        {"json", 'j', NULL, 0, "One JSON object on the last line", 0},
+        OPTION_DIRECTORY,
+        OPTION_JSON,
         {0},
     };
     static const struct argp argp = {
@@ -261,7 +259,7 @@ static int failover_command(int argc, char **argv)
     const struct lks_bench_failover_options bench = {
         .replicas = options.replicas,
         .rounds = options.rounds,
-        .port = options.port,
+        .port = (uint16_t)options.port,
         .stop = options.stop,
         .directory = options.directory,
         .json = options.json,
@@ -282,8 +280,8 @@ static int recovery_command(int argc, char **argv)
         {"replicas", 'n', "N", 0, "1, 3, 5 or 7, each with all of it (default 1)", 0},
         {"ring", 'R', "SIZE", 0, "Of the log (default 64M)", 0},
         {"port", 'p', "P", 0, "First client port (default 17201)", 0},
-        {"dir", 'd', "D", 0, "Where the cluster's folder is made (default /dev/shm)", 0},
-        {"json", 'j', NULL, 0, "One JSON object on the last line", 0},
+        OPTION_DIRECTORY,
+        OPTION_JSON,
         {0},
     };
     static const struct argp argp = {
@@ -304,7 +302,7 @@ static int recovery_command(int argc, char **argv)
         .state_bytes = options.state_bytes,
         .value_bytes = options.size,
         .ring_bytes = options.ring_bytes,
-        .port = options.port,
+        .port = (uint16_t)options.port,
         .directory = options.directory,
         .json = options.json,
     };
@@ -320,11 +318,11 @@ static int endurance_command(int argc, char **argv)
         {"keys", 'k', "N", 0, "Different ones (default 50000)", 0},
         {"size", 's', "BYTES", 0, "Of a value (default 64)", 0},
         {"pipeline", 'P', "N", 0, "Commands in flight at each replica (default 32)", 0},
-        {"rate", 'a', "N", 0, "Commands a second in all (default: as fast as they go)", 0},
-        {"replicas", 'n', "N", 0, "1, 3, 5 or 7 (default 3)", 0},
+        {"rate", KEY_RATE, "N", 0, "Commands a second in all (default: as fast as they go)", 0},
+        OPTION_REPLICAS,
         {"port", 'p', "P", 0, "First client port (default 17301)", 0},
-        {"dir", 'd', "D", 0, "Where the cluster's folder is made (default /dev/shm)", 0},
-        {"json", 'j', NULL, 0, "One JSON object on the last line", 0},
+        OPTION_DIRECTORY,
+        OPTION_JSON,
         {0},
     };
     static const struct argp argp = {
@@ -350,7 +348,7 @@ static int endurance_command(int argc, char **argv)
         .value_bytes = options.size,
         .pipelined = options.pipelined,
         .rate = options.rate,
-        .port = options.port,
+        .port = (uint16_t)options.port,
         .directory = options.directory,
         .json = options.json,
     };
@@ -369,10 +367,10 @@ static int client_command(int argc, char **argv)
         {"address", 'a', "A", 0, "rdma: numeric address of the RDMA device (default: of the first)",
          0},
         {"spin", 'u', "US", 0, "The fabric's client looks so long before it sleeps (default 0)", 0},
-        {"replicas", 'n', "N", 0, "1, 3, 5 or 7 (default 3)", 0},
+        OPTION_REPLICAS,
         {"port", 'p', "P", 0, "First client port (default 17401)", 0},
-        {"dir", 'd', "D", 0, "Where the cluster's folder is made (default /dev/shm)", 0},
-        {"json", 'j', NULL, 0, "One JSON object on the last line", 0},
+        OPTION_DIRECTORY,
+        OPTION_JSON,
         {0},
     };
     static const struct argp argp = {
@@ -394,7 +392,7 @@ static int client_command(int argc, char **argv)
         .samples = options.samples,
         .outstanding = options.pipelined,
         .spin_us = options.spin_us,
-        .port = options.port,
+        .port = (uint16_t)options.port,
         .directory = options.directory,
         .rdma = options.rdma,
         .address = options.address,
@@ -421,10 +419,10 @@ static int execution_command(int argc, char **argv)
         {"time", 't', "MS", 0, "Of one measurement (default 500)", 0},
         {"load", 'L', "NAME", 0, "Only this one: set, \"burn 1 us\", ... (default all)", 0},
         {"keys", 'k', "N", 0, "Different ones, taken evenly (default 10000)", 0},
-        {"replicas", 'n', "N", 0, "1, 3, 5 or 7 (default 3)", 0},
+        OPTION_REPLICAS,
         {"port", 'p', "P", 0, "First client port (default 17501)", 0},
-        {"dir", 'd', "D", 0, "Where the clusters' folders are made (default /dev/shm)", 0},
-        {"json", 'j', NULL, 0, "One JSON object on the last line", 0},
+        OPTION_DIRECTORY,
+        OPTION_JSON,
         {0},
     };
     static const struct argp argp = {
@@ -448,7 +446,7 @@ static int execution_command(int argc, char **argv)
         .stretch_ms = options.stretch_ms,
         .load = options.load,
         .keys = options.keys,
-        .port = options.port,
+        .port = (uint16_t)options.port,
         .directory = options.directory,
         .json = options.json,
     };
@@ -462,7 +460,7 @@ static int permission_command(int argc, char **argv)
         {"address", 'a', "A", 0, "Numeric address of the RDMA device", 0},
         {"ring", 'R', "SIZE", 0, "Of the log (default 64M)", 0},
         {"rounds", 'r', "N", 0, "Times to give and take it (default 200)", 0},
-        {"json", 'j', NULL, 0, "One JSON object on the last line", 0},
+        OPTION_JSON,
         {0},
     };
     static const struct argp argp = {

@@ -33,25 +33,6 @@ int lks_cluster_config_path(const char *directory, char path[LKS_CONFIG_PATH_MAX
     return 0;
 }
 
-int lks_cluster_load(struct lks_config *config, const char *file, const char *directory,
-                     char path[LKS_CONFIG_PATH_MAX], struct lks_error *err)
-{
-    if (file == NULL && directory == NULL) {
-        return lks_error_set(err, -LKS_ECONFIG,
-                             "no cluster is named: give --config FILE or --dir D");
-    }
-    if (file == NULL) {
-        const int rc = lks_cluster_config_path(directory, path, err);
-        if (rc != 0) {
-            return rc;
-        }
-    } else {
-        (void)snprintf(path, LKS_CONFIG_PATH_MAX, "%s", file);
-    }
-    /* Whatever keeps the file from being read, the arguments named the wrong one. */
-    return lks_config_load(config, path, err) == 0 ? 0 : -LKS_ECONFIG;
-}
-
 int lks_cluster_make_directory(const char *directory, struct lks_error *err)
 {
     if (mkdir(directory, 0700) == 0) {

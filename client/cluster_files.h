@@ -15,10 +15,6 @@
 int lks_cluster_config_path(const char *directory, char path[LKS_CONFIG_PATH_MAX],
                             struct lks_error *err);
 
-/* Loads the configuration named by --config, else by --dir. Fails with -LKS_ECONFIG only. */
-int lks_cluster_load(struct lks_config *config, const char *file, const char *directory,
-                     char path[LKS_CONFIG_PATH_MAX], struct lks_error *err);
-
 /* Makes the folder (mode 0700) unless it exists. errno. */
 int lks_cluster_make_directory(const char *directory, struct lks_error *err);
 

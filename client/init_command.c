@@ -5,6 +5,7 @@
 #include "client/cluster_files.h"
 #include "client/cluster_options.h"
 #include "client/command.h"
+#include "client/named_cluster.h"
 
 #include <argp.h>
 #include <stdio.h>
@@ -81,7 +82,8 @@ static int init_old(const struct init_options *options, struct lks_error *err)
 {
     struct lks_config config;
     char path[LKS_CONFIG_PATH_MAX];
-    int rc = lks_cluster_load(&config, options->config, NULL, path, err);
+    const struct lks_named_cluster named = {.file = options->config};
+    int rc = lks_cluster_load(&config, &named, path, err);
     if (rc == 0) {
         rc = lks_cluster_make_directory(config.directory, err);
     }

@@ -6,10 +6,12 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "client/cluster_files.h"
+#include "client/cluster_options.h"
 #include "client/command.h"
 #include "client/config_edit.h"
 #include "client/json.h"
 #include "client/members.h"
+#include "client/named_cluster.h"
 #include "client/progress.h"
 
 #include <argp.h>
@@ -37,8 +39,7 @@ enum action { ACTION_LIST, ACTION_ADD, ACTION_PROMOTE, ACTION_REMOVE, ACTION_TRA
 static const char *const action_names[] = {"list", "add", "promote", "remove", "transfer"};
 
 struct member_command {
-    const char *config_file;
-    const char *directory;
+    struct lks_named_cluster cluster;
     bool action_given;
     enum action action;
     uint32_t id; /* 0: not given */
@@ -79,9 +80,6 @@ static void check(const struct member_command *command, struct argp_state *state
     if (!command->action_given) {
         argp_error(state, "say list, add N, promote N, remove N or transfer [N]");
     }
-    if (command->config_file == NULL && command->directory == NULL) {
-        argp_error(state, "name the cluster: --config FILE or --dir D");
-    }
     if (command->action == ACTION_LIST ? command->id != 0
                                        : command->id == 0 && command->action != ACTION_TRANSFER) {
         argp_error(state, "%s: %s", action_names[command->action],
@@ -106,11 +104,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 {
     struct member_command *command = state->input;
     switch (key) {
-    case 'c':
-        command->config_file = argument;
-        return 0;
-    case 'd':
-        command->directory = argument;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &command->cluster;
         return 0;
     case 'j':
         command->json = true;
@@ -443,8 +438,7 @@ static int run_remove(struct member_command *command, struct lks_error *err)
 
 static int run(struct member_command *command, struct lks_error *err)
 {
-    const int rc = lks_cluster_load(&command->config, command->config_file, command->directory,
-                                    command->path, err);
+    const int rc = lks_cluster_load(&command->config, &command->cluster, command->path, err);
     if (rc != 0) {
         return rc;
     }
@@ -466,8 +460,6 @@ static int run(struct member_command *command, struct lks_error *err)
 int lks_member_command_line(int argc, char **argv)
 {
     static const struct argp_option table[] = {
-        {"config", 'c', "FILE", 0, "The cluster's configuration", 0},
-        {"dir", 'd', "D", 0, "The same as --config D/cluster.yaml", 0},
         {"json", 'j', NULL, 0, "list: one JSON object, on one line", 0},
         {"journal", KEY_JOURNAL, "FILE", 0,
          "add: where the new replica's journal is made; with --listen also its block in the "
@@ -483,9 +475,11 @@ int lks_member_command_line(int argc, char **argv)
         {"timeout", KEY_TIMEOUT, "SECONDS", 0, "add: wait so long at most (default: no end)", 1},
         {0},
     };
+    static const struct argp_child children[] = {LKS_NAMED_CLUSTER_CHILD, {0}};
     static const struct argp argp = {
         .options = table,
         .parser = parse,
+        .children = children,
         .args_doc = "list\nadd N\npromote N\nremove N\ntransfer [N]",
         .doc = "Shows and changes the members of a running cluster, one server at a time.\v"
                "A replica that is added is a learner until it has caught up, then a voter. One "

@@ -4,9 +4,9 @@
  * the cluster's name, and takes the journals of this machine as they are. Replicas must be
  * stopped: each journal is opened under its lock.
  */
-#include "client/cluster_files.h"
 #include "client/cluster_options.h"
 #include "client/command.h"
+#include "client/named_cluster.h"
 #include "client/survivor.h"
 #include "node/assembly.h"
 
@@ -19,8 +19,7 @@
 enum { KEY_ACCEPT_LOSS = 0x100, KEY_CLUSTER, KEY_SURVIVORS };
 
 struct recover_options {
-    const char *config;
-    const char *directory;
+    struct lks_named_cluster named;
     const char *cluster;
     uint32_t replica; /* 0: every journal that is on this machine */
     bool accept_loss;
@@ -46,11 +45,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 {
     struct recover_options *options = state->input;
     switch (key) {
-    case 'c':
-        options->config = argument;
-        return 0;
-    case 'd':
-        options->directory = argument;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &options->named;
         return 0;
     case 'i':
         options->replica =
@@ -66,9 +62,6 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         options->survivors = survivors_option(state, argument);
         return 0;
     case ARGP_KEY_END:
-        if (options->config == NULL && options->directory == NULL) {
-            argp_error(state, "--config FILE (or --dir D) is needed");
-        }
         if (!options->accept_loss) {
             argp_error(state, "--accept-loss is needed: writes that clients saw acknowledged may "
                               "be given up");
@@ -169,7 +162,7 @@ static int recover(const struct recover_options *options, struct lks_error *err)
 {
     struct lks_config config;
     char path[LKS_CONFIG_PATH_MAX];
-    int rc = lks_cluster_load(&config, options->config, options->directory, path, err);
+    int rc = lks_cluster_load(&config, &options->named, path, err);
     if (rc == 0 && options->replica > config.replicas_count) {
         rc = lks_error_set(err, -LKS_ECONFIG, "--replica %u: this cluster has replicas 1 to %u",
                            options->replica, config.replicas_count);
@@ -205,8 +198,6 @@ static int recover(const struct recover_options *options, struct lks_error *err)
 int lks_recover_command(int argc, char **argv)
 {
     static const struct argp_option table[] = {
-        {"config", 'c', "FILE", 0, "The cluster's configuration", 0},
-        {"dir", 'd', "D", 0, "The same as --config D/cluster.yaml", 0},
         {"replica", 'i', "N", 0, "Only replica N's journal (default: all on this machine)", 0},
         {"accept-loss", KEY_ACCEPT_LOSS, NULL, 0, "Needed: say that the loss is accepted", 0},
         {"survivors", KEY_SURVIVORS, "LIST", 0,
@@ -216,9 +207,11 @@ int lks_recover_command(int argc, char **argv)
          0},
         {0},
     };
+    static const struct argp_child children[] = {LKS_NAMED_CLUSTER_CHILD, {0}};
     static const struct argp argp = {
         .options = table,
         .parser = parse,
+        .children = children,
         .args_doc = "--config FILE --accept-loss",
         .doc = "Lets a cluster start again of which a majority may have forgotten acknowledged "
                "entries (power lost in durability mode memory, or journals replaced), or is lost "

@@ -4,8 +4,9 @@
  * thread.
  */
 #include "base/clock.h"
-#include "client/cluster_files.h"
+#include "client/cluster_options.h"
 #include "client/command.h"
+#include "client/named_cluster.h"
 #include "client/survey.h"
 #include "client/workers_view.h"
 
@@ -22,8 +23,7 @@
 #define LOOK_NS (20 * LKS_NS_PER_MS)
 
 struct scheduler_command {
-    const char *config_file;
-    const char *directory;
+    struct lks_named_cluster cluster;
     const char *action; /* "show", "set" */
     const char *kind;   /* set */
     const char *workers; /* set: a number, checked; NULL: all */
@@ -60,9 +60,6 @@ static void check(const struct scheduler_command *command, struct argp_state *st
     if (command->action == NULL || (set && command->kind == NULL)) {
         argp_error(state, "say show, or set and a scheduler");
     }
-    if (command->config_file == NULL && command->directory == NULL) {
-        argp_error(state, "name the cluster: --config FILE or --dir D");
-    }
     if (!set && command->workers != NULL) {
         argp_error(state, "--workers goes with set");
     }
@@ -75,11 +72,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 {
     struct scheduler_command *command = state->input;
     switch (key) {
-    case 'c':
-        command->config_file = argument;
-        return 0;
-    case 'd':
-        command->directory = argument;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &command->cluster;
         return 0;
     case 'j':
         command->json = true;
@@ -236,8 +230,7 @@ static int set(const struct scheduler_command *command)
 static int run(struct scheduler_command *command)
 {
     struct lks_error err = {0};
-    if (lks_cluster_load(&command->config, command->config_file, command->directory, command->path,
-                         &err) != 0) {
+    if (lks_cluster_load(&command->config, &command->cluster, command->path, &err) != 0) {
         fprintf(stderr, "lockstep scheduler: %s\n", err.text);
         return LKS_EXIT_USAGE;
     }
@@ -262,17 +255,17 @@ static int run(struct scheduler_command *command)
 int lks_scheduler_command_line(int argc, char **argv)
 {
     static const struct argp_option table[] = {
-        {"config", 'c', "FILE", 0, "The cluster's configuration", 0},
-        {"dir", 'd', "D", 0, "The same as --config D/cluster.yaml", 0},
         {"replica", 'r', "N", 0, "This one alone (default: all)", 0},
         {"workers", 'w', "N", 0,
          "set late, adaptive: on so many of its workers (default: all that it has)", 0},
         {"json", 'j', NULL, 0, "show: one JSON array, on one line", 0},
         {0},
     };
+    static const struct argp_child children[] = {LKS_NAMED_CLUSTER_CHILD, {0}};
     static const struct argp argp = {
         .options = table,
         .parser = parse,
+        .children = children,
         .args_doc = "show\nset KIND",
         .doc = "Shows who executes the commands of a running cluster, and changes it between two "
                "entries of the log.\vKIND: sequential, early, late, hybrid or adaptive. Replicas "

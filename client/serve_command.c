@@ -3,8 +3,9 @@
  * the replica's loop watches, so nothing runs inside a handler; SIGHUP and SIGPIPE are ignored.
  */
 #include "base/log.h"
-#include "client/cluster_files.h"
+#include "client/cluster_options.h"
 #include "client/command.h"
+#include "client/named_cluster.h"
 #include "client/program.h"
 #include "node/daemon.h"
 
@@ -18,8 +19,7 @@
 #include <unistd.h>
 
 struct serve_options {
-    const char *config;
-    const char *directory;
+    struct lks_named_cluster cluster;
     const char *log;
     uint32_t replica;
 };
@@ -28,11 +28,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 {
     struct serve_options *options = state->input;
     switch (key) {
-    case 'c':
-        options->config = argument;
-        return 0;
-    case 'd':
-        options->directory = argument;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &options->cluster;
         return 0;
     case 'l':
         options->log = argument;
@@ -42,8 +39,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
             (uint32_t)lks_cluster_number(state, "replica", argument, 1, LKS_REPLICAS_MAX);
         return 0;
     case ARGP_KEY_END:
-        if (options->replica == 0 || (options->config == NULL && options->directory == NULL)) {
-            argp_error(state, "--replica N and --config FILE (or --dir D) are needed");
+        if (options->replica == 0) {
+            argp_error(state, "say which replica: --replica N");
         }
         return 0;
     default:
@@ -100,7 +97,7 @@ static int serve(const struct serve_options *options, struct lks_error *err)
 {
     struct lks_config config;
     char path[LKS_CONFIG_PATH_MAX];
-    int rc = lks_cluster_load(&config, options->config, options->directory, path, err);
+    int rc = lks_cluster_load(&config, &options->cluster, path, err);
     if (rc == 0 && options->log != NULL) {
         rc = redirect_log(options->log, err);
     }
@@ -132,15 +129,15 @@ static int serve(const struct serve_options *options, struct lks_error *err)
 int lks_serve_command(int argc, char **argv)
 {
     static const struct argp_option option_table[] = {
-        {"config", 'c', "FILE", 0, "The cluster's configuration", 0},
-        {"dir", 'd', "D", 0, "The same as --config D/cluster.yaml", 0},
         {"replica", 'i', "N", 0, "Which of its replicas this process is", 0},
         {"log", 'l', "FILE", 0, "Append log lines to FILE instead of standard error", 0},
         {0},
     };
+    static const struct argp_child children[] = {LKS_NAMED_CLUSTER_CHILD, {0}};
     static const struct argp argp = {
         .options = option_table,
         .parser = parse,
+        .children = children,
         .args_doc = "--config FILE --replica N",
         .doc = "Runs one replica in the foreground.\vSIGTERM and SIGINT end it in order: clients "
                "get their answers, a leader hands over. Exit codes: 0 ended in order; 1 failed; 2 "

@@ -4,9 +4,9 @@
  */
 #include "base/clock.h"
 #include "client/clients_view.h"
-#include "client/cluster_files.h"
 #include "client/command.h"
 #include "client/json.h"
+#include "client/named_cluster.h"
 #include "client/survey.h"
 #include "client/workers_view.h"
 
@@ -21,8 +21,7 @@
 #define ASK_TIMEOUT_NS (500 * LKS_NS_PER_MS)
 
 struct status_options {
-    const char *config;
-    const char *directory;
+    struct lks_named_cluster cluster;
     bool json;
     bool watch;
 };
@@ -30,23 +29,16 @@ struct status_options {
 static error_t parse(int key, char *argument, struct argp_state *state)
 {
     struct status_options *options = state->input;
+    (void)argument;
     switch (key) {
-    case 'c':
-        options->config = argument;
-        return 0;
-    case 'd':
-        options->directory = argument;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &options->cluster;
         return 0;
     case 'j':
         options->json = true;
         return 0;
     case 'w':
         options->watch = true;
-        return 0;
-    case ARGP_KEY_END:
-        if (options->config == NULL && options->directory == NULL) {
-            argp_error(state, "name the cluster: --config FILE or --dir D");
-        }
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -286,15 +278,15 @@ static int watch(struct lks_survey *survey, const struct lks_config *config, boo
 int lks_status_command(int argc, char **argv)
 {
     static const struct argp_option option_table[] = {
-        {"config", 'c', "FILE", 0, "The cluster's configuration", 0},
-        {"dir", 'd', "D", 0, "The same as --config D/cluster.yaml", 0},
         {"json", 'j', NULL, 0, "One JSON object, on one line", 0},
         {"watch", 'w', NULL, 0, "Again every second until Ctrl-C", 0},
         {0},
     };
+    static const struct argp_child children[] = {LKS_NAMED_CLUSTER_CHILD, {0}};
     static const struct argp argp = {
         .options = option_table,
         .parser = parse,
+        .children = children,
         .args_doc = "--config FILE\n--dir D",
         .doc = "Asks every replica how it is.\vlag: bytes of committed log that a replica has not "
                "executed yet. Exit codes: 0 there is a leader and a majority follows it; 1 "
@@ -305,7 +297,7 @@ int lks_status_command(int argc, char **argv)
     struct lks_config config;
     struct lks_error err = {0};
     char path[LKS_CONFIG_PATH_MAX];
-    if (lks_cluster_load(&config, options.config, options.directory, path, &err) != 0) {
+    if (lks_cluster_load(&config, &options.cluster, path, &err) != 0) {
         fprintf(stderr, "lockstep status: %s\n", err.text);
         return LKS_EXIT_USAGE;
     }

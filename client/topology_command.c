@@ -2,8 +2,9 @@
  * `lockstep topology`: on which core each thread of a replica would run, and why, as text and as a
  * drawing; for a configuration's replicas, for this machine, or for another one. Main thread.
  */
-#include "client/cluster_files.h"
+#include "client/cluster_options.h"
 #include "client/command.h"
+#include "client/named_cluster.h"
 #include "node/placement.h"
 
 #include <argp.h>
@@ -16,8 +17,7 @@
 #define UNKNOWN UINT32_MAX
 
 struct topology_command {
-    const char *config_file;
-    const char *directory;
+    struct lks_named_cluster cluster; /* none: the host alone */
     const char *machine;
     const char *svg;
     uint32_t replica;  /* 0: all of the configuration */
@@ -30,17 +30,12 @@ struct topology_command {
     char titles[LKS_REPLICAS_MAX][24];
 };
 
-static bool has_config(const struct topology_command *command)
-{
-    return command->config_file != NULL || command->directory != NULL;
-}
-
 static void check(const struct topology_command *command, struct argp_state *state)
 {
-    if (!has_config(command) && command->replica != 0) {
+    if (!lks_cluster_is_named(&command->cluster) && command->replica != 0) {
         argp_error(state, "--replica goes with --config FILE or --dir D");
     }
-    if (has_config(command) && command->replicas != 0) {
+    if (lks_cluster_is_named(&command->cluster) && command->replicas != 0) {
         argp_error(state, "--replicas: the configuration says how many there are");
     }
 }
@@ -49,11 +44,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 {
     struct topology_command *command = state->input;
     switch (key) {
-    case 'c':
-        command->config_file = argument;
-        return 0;
-    case 'd':
-        command->directory = argument;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &command->cluster;
         return 0;
     case 'm':
         command->machine = argument;
@@ -161,9 +153,8 @@ static int draw(const struct topology_command *command, struct lks_error *err)
 static int run(struct topology_command *command, struct lks_error *err)
 {
     int rc = 0;
-    if (has_config(command)) {
-        rc = lks_cluster_load(&command->config, command->config_file, command->directory,
-                              command->path, err);
+    if (lks_cluster_is_named(&command->cluster)) {
+        rc = lks_cluster_load(&command->config, &command->cluster, command->path, err);
         rc = rc == 0 ? plan_config(command, err) : rc;
     } else {
         rc = plan_machine(command, err);
@@ -177,8 +168,6 @@ static int run(struct topology_command *command, struct lks_error *err)
 int lks_topology_command(int argc, char **argv)
 {
     static const struct argp_option table[] = {
-        {"config", 'c', "FILE", 0, "The replicas of this configuration", 0},
-        {"dir", 'd', "D", 0, "The same as --config D/cluster.yaml", 0},
         {"replica", 'r', "N", 0, "This one alone (default: all)", 0},
         {"replicas", 'n', "N", 0, "Without a configuration: so many on the host (default: 1)", 0},
         {"workers", 'w', "N", 0, "So many workers (default: the configuration's, else 1)", 0},
@@ -188,9 +177,11 @@ int lks_topology_command(int argc, char **argv)
         {"svg", 's', "FILE", 0, "Draw it as well", 0},
         {0},
     };
+    static const struct argp_child children[] = {LKS_NAMED_CLUSTER_CHILD, {0}};
     static const struct argp argp = {
         .options = table,
         .parser = parse,
+        .children = children,
         .doc = "Tells on which core each thread of a replica runs, and why.\vA replica with "
                "workers keeps to this plan when it starts. Exit codes: 0 done; 1 failed; 2 wrong "
                "arguments or configuration.",
@@ -202,6 +193,7 @@ int lks_topology_command(int argc, char **argv)
         return LKS_EXIT_FAILURE;
     }
     command->workers = UNKNOWN;
+    command->cluster.optional = true;
     (void)argp_parse(&argp, argc, argv, 0, NULL, command);
     const int rc = run(command, &err);
     free(command);

@@ -144,6 +144,7 @@ static void endurance__small_ring__is_written_many_times_over(void **state)
     expect_percentiles(fixture);
     assert_true(figure(fixture, "laps") >= 10);
     assert_true(figure(fixture, "ring_bytes") == 1 << 20);
+    assert_true(figure(fixture, "rate") == 60000);
     assert_true(figure(fixture, "snapshots") >= 10); /* or the ring could not be written anew */
     assert_true(figure(fixture, "rss_start_bytes") > 0);
     assert_true(figure(fixture, "rss_end_bytes") > 0);
