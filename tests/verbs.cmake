@@ -27,6 +27,10 @@ if(TARGET lks_verbs_ibv)
   lks_test(unit/verbs/test_ibv_queue.c lks_verbs_ibv)
   lks_test(unit/verbs/test_ibv_software.c lks_verbs_ibv)
   lks_test(unit/verbs/test_ibv_way.c lks_verbs_ibv)
+  lks_test(unit/verbs/test_ibv_events.c lks_verbs_ibv rdmacm ibverbs)
+  target_link_options(unit_verbs_test_ibv_events PRIVATE LINKER:--wrap=ibv_get_async_event
+    LINKER:--wrap=ibv_ack_async_event LINKER:--wrap=ibv_query_port LINKER:--wrap=_ibv_query_gid_table
+    LINKER:--wrap=ibv_query_pkey LINKER:--wrap=rdma_notify LINKER:--wrap=lks_ibv_link_close)
   add_library(lks_ibv_pair STATIC unit/verbs/ibv_pair.c)
   target_link_libraries(lks_ibv_pair PUBLIC lks_verbs_ibv PkgConfig::CMOCKA)
   lks_test(unit/verbs/test_ibv_device.c lks_ibv_pair)

@@ -20,7 +20,6 @@
 #define PACKET_MASK 0xffffffu /* packet numbers have 24 bits */
 #define QUEUES_A_PEER 3u
 #define DEPTH_MIN 128u
-#define DEVICE_EVENTS_MAX 16
 #define MESSAGE_BYTES_MAX (UINT64_C(1) << 30)
 #define SYSFS_DEVICE "/sys/class/infiniband/%s/device/driver"
 
@@ -306,75 +305,5 @@ void lks_ibv_device_fini(struct lks_ibv_fabric *ibv)
     lks_ibv_deafen(ibv);
     if (ibv->channel != NULL) {
         rdma_destroy_event_channel(ibv->channel);
-    }
-}
-
-/* The peer whose control queue pair this is; 0: none of ours. */
-static uint32_t peer_of(const struct lks_ibv_fabric *ibv, const struct ibv_qp *qp)
-{
-    for (uint32_t id = 1; id <= ibv->replicas; id++) {
-        if (ibv->peers[id].link.queue.qp == qp && qp != NULL) {
-            return id;
-        }
-    }
-    return 0;
-}
-
-static void on_device_event(struct lks_ibv_fabric *ibv, const struct ibv_async_event *event)
-{
-    const char *text = ibv_event_type_str(event->event_type);
-    if (event->event_type == IBV_EVENT_CQ_ERR && event->element.cq != ibv->cq) {
-        return; /* of a client's lane, which notices itself */
-    }
-    switch (event->event_type) {
-    case IBV_EVENT_DEVICE_FATAL:
-    case IBV_EVENT_CQ_ERR:
-        lks_log_error(ibv->options.log_sink, "RDMA device %s: %s; all connections end",
-                      ibv_get_device_name(ibv->context->device), text);
-        for (uint32_t id = 1; id <= ibv->replicas; id++) {
-            lks_ibv_link_close(ibv, id);
-        }
-        break;
-    case IBV_EVENT_PORT_ACTIVE:
-    case IBV_EVENT_PORT_ERR:
-    case IBV_EVENT_GID_CHANGE:
-    case IBV_EVENT_LID_CHANGE:
-    case IBV_EVENT_PKEY_CHANGE:
-        lks_log_warn(ibv->options.log_sink, "RDMA device %s port %d: %s",
-                     ibv_get_device_name(ibv->context->device), event->element.port_num, text);
-        break;
-    case IBV_EVENT_QP_FATAL:
-    case IBV_EVENT_QP_REQ_ERR:
-    case IBV_EVENT_QP_ACCESS_ERR: {
-        const uint32_t peer = peer_of(ibv, event->element.qp);
-        if (peer != 0) {
-            lks_ibv_complain(ibv, peer, -LKS_EBROKEN, "its queue pair failed", text);
-            lks_ibv_link_close(ibv, peer);
-        }
-        break;
-    }
-    case IBV_EVENT_COMM_EST: {
-        const uint32_t peer = peer_of(ibv, event->element.qp);
-        if (peer != 0) {
-            (void)rdma_notify(ibv->peers[peer].link.id, IBV_EVENT_COMM_EST);
-        }
-        break;
-    }
-    default:
-        break; /* a path's end that was refused is told by its completions */
-    }
-}
-
-void lks_ibv_device_events(struct lks_ibv_fabric *ibv)
-{
-    struct ibv_async_event event;
-    for (int i = 0; i < DEVICE_EVENTS_MAX; i++) {
-        if (ibv_get_async_event(ibv->context, &event) != 0) {
-            return;
-        }
-        /* Acknowledged first: destroying what it is about waits for that. The pointer is only
-         * compared with those that are still alive. */
-        ibv_ack_async_event(&event);
-        on_device_event(ibv, &event);
     }
 }

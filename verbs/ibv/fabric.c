@@ -201,6 +201,11 @@ static uint64_t patience_ms(const struct lks_ibv_fabric *ibv)
 static void ibv_describe(const struct lks_fabric *fabric, char *text, size_t bytes)
 {
     const struct lks_ibv_fabric *ibv = lks_ibv_of_const(fabric);
+    if (ibv->trouble[0] != '\0') {
+        (void)snprintf(text, bytes, "RDMA device %s: NOT USABLE NOW: %s",
+                       ibv_get_device_name(ibv->context->device), ibv->trouble);
+        return;
+    }
     (void)snprintf(text, bytes, "RDMA device %s, driver %s; a silent peer is given up after "
                    "%" PRIu64 " to %" PRIu64 " ms; permission ends by: %s (%s)",
                    ibv_get_device_name(ibv->context->device),

@@ -1,9 +1,9 @@
 /*
  * What the files of the RDMA backend share: the fabric object. fabric.c owns its life and the ops
- * table, device.c the device and the registered memory, meeting.c makes connections and link.c
- * ends them, handshake.c proves the key, grant.c is the owner's side of write permission, path.c
- * the writer's, way.c how a path goes, transfer.c moves bytes, arrival.c takes completions apart,
- * wake.c sleeps.
+ * table, device.c the device, device_events.c what happens to it, memory.c the registered memory,
+ * meeting.c makes connections and link.c ends them, handshake.c proves the key, grant.c is the
+ * owner's side of write permission, path.c the writer's, way.c how a path goes, transfer.c moves
+ * bytes, arrival.c takes completions apart, wake.c sleeps.
  *
  * One thread uses a fabric; what may block is done by the helper's. Invariant: a queue pair is
  * posted to only while its queue has it, and a job's fields are touched by one thread at a time.
@@ -34,6 +34,8 @@
 #define LKS_IBV_CHUNKS_MAX 256u     /* of a snapshot area */
 #define LKS_IBV_CHUNK_BYTES_MIN (UINT64_C(64) << 20)
 #define LKS_IBV_PARKED_MAX 32u      /* reads that wait for a chunk's key, a peer */
+#define LKS_IBV_GIDS_MAX 256
+#define LKS_IBV_TROUBLE_BYTES 320u
 #define LKS_IBV_NEVER UINT64_MAX
 #define LKS_IBV_KEY_MARK UINT64_C(0x6c6b6b31) /* upper half of a key's words[1]; [0]: incarnation */
 #define LKS_IBV_STEP_NS UINT64_C(3000000000) /* for each step of a meeting */
@@ -291,6 +293,8 @@ struct lks_ibv_fabric {
     uint16_t pkey_index; /* of the configured partition */
     uint8_t read_depth; /* reads under way, a queue pair */
     char driver[32];
+    bool device_lost; /* for good: nobody is called any more */
+    char trouble[LKS_IBV_TROUBLE_BYTES]; /* why nobody reaches this replica, for people; "": none */
     /* Registered memory. */
     uint8_t *words;
     uint8_t *inboxes; /* inbox_stride bytes a peer */
@@ -358,8 +362,13 @@ struct ibv_mr *lks_ibv_register_grant(const struct lks_ibv_fabric *ibv, struct i
 struct ibv_qp_init_attr lks_ibv_queue_attributes(const struct lks_ibv_fabric *ibv, uint32_t sends,
                                                  uint32_t receives);
 uint32_t lks_ibv_random_packet(void);
-/* Device and port events; bounded work. */
+
+/* ---- device_events.c ------------------------------------------------------------------------- */
+
+/* Takes what the device has to tell; bounded work. */
 void lks_ibv_device_events(struct lks_ibv_fabric *ibv);
+/* It has failed or been removed: all connections end, and none is made any more. Said once. */
+void lks_ibv_device_lost(struct lks_ibv_fabric *ibv, const char *why);
 
 /* ---- meeting.c ------------------------------------------------------------------------------- */
 
@@ -440,7 +449,9 @@ int lks_ibv_queue_pair_connect(struct ibv_qp *qp, const struct lks_ibv_ends *end
 
 /* ---- way.c ----------------------------------------------------------------------------------- */
 
-/* Finds what the configuration names at the port; -EINVAL: it is not there. */
+/* The own address, as RoCE has it in its tables. */
+void lks_ibv_own_gid(const struct lks_ibv_fabric *ibv, union ibv_gid *gid);
+/* Finds what the configuration names at the port, also anew; -EINVAL: it is not there. */
 int lks_ibv_way_init(struct lks_ibv_fabric *ibv, struct lks_error *err);
 /* The way of the paths to a peer, beginning with that of its control queue pair. */
 void lks_ibv_way_choose(const struct lks_ibv_fabric *ibv, uint32_t peer, struct ibv_qp_attr *way);

@@ -173,6 +173,9 @@ static void reject(const struct lks_ibv_fabric *ibv, struct rdma_cm_id *id, int 
 static int check_turn(struct lks_ibv_fabric *ibv, const struct lks_ibv_request *request)
 {
     const struct lks_ibv_peer *peer = &ibv->peers[request->from];
+    if (ibv->device_lost) {
+        return -ENODEV;
+    }
     if (request->kind == LKS_IBV_REQUEST_PROBE || request->from < ibv->self || !peer->wanted) {
         return -ENOTCONN;
     }
@@ -292,8 +295,7 @@ static void on_event(struct lks_ibv_fabric *ibv, const struct rdma_cm_event *eve
         return;
     }
     if (event->event == RDMA_CM_EVENT_DEVICE_REMOVAL && event->id == ibv->listener) {
-        lks_log_error(ibv->options.log_sink, "the RDMA device has been removed: this replica can "
-                      "reach nobody until it is started again with a device");
+        lks_ibv_device_lost(ibv, "it has been removed");
         return;
     }
     const uint32_t peer = peer_of(ibv, event->id);
@@ -355,8 +357,9 @@ static void take_events(struct lks_ibv_fabric *ibv, uint64_t now_ns)
 static bool dials(const struct lks_ibv_fabric *ibv, uint32_t id)
 {
     const struct lks_ibv_peer *peer = &ibv->peers[id];
-    return peer->wanted && id < ibv->self && peer->link.state == LKS_IBV_LINK_NONE &&
-           !peer->farewell_pending && peer->place.ss_family != 0;
+    return !ibv->device_lost && peer->wanted && id < ibv->self &&
+           peer->link.state == LKS_IBV_LINK_NONE && !peer->farewell_pending &&
+           peer->place.ss_family != 0;
 }
 
 static bool has_deadline(const struct lks_ibv_link *link)

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define GIDS_MAX 256
 #define TIMEOUT_UNIT_NS UINT64_C(4096)
 #define TIMEOUT_EXPONENT_MAX 31u
 #define PKEY_NUMBER 0x7fffu /* without the bit of full membership */
@@ -31,8 +30,7 @@ static const char *type_name(uint32_t type)
                                                                                     : "InfiniBand";
 }
 
-/* The own address, as RoCE has it in its table. */
-static void own_gid(const struct lks_ibv_fabric *ibv, union ibv_gid *gid)
+void lks_ibv_own_gid(const struct lks_ibv_fabric *ibv, union ibv_gid *gid)
 {
     const struct sockaddr_storage *own = &ibv->peers[ibv->self].place;
     memset(gid, 0, sizeof *gid);
@@ -51,7 +49,7 @@ static int check_gid(const struct lks_ibv_fabric *ibv, uint8_t port, struct lks_
     struct ibv_gid_entry entry;
     union ibv_gid own;
     char text[INET6_ADDRSTRLEN] = "nothing";
-    own_gid(ibv, &own);
+    lks_ibv_own_gid(ibv, &own);
     const bool there = ibv_query_gid_ex(ibv->context, port, index, &entry, 0) == 0;
     if (there && (entry.gid_type == IBV_GID_TYPE_IB ||
                   memcmp(&entry.gid, &own, sizeof own) == 0)) {
@@ -62,8 +60,8 @@ static int check_gid(const struct lks_ibv_fabric *ibv, uint8_t port, struct lks_
     }
     char others[96] = "";
     size_t used = 0;
-    struct ibv_gid_entry entries[GIDS_MAX];
-    const ssize_t count = ibv_query_gid_table(ibv->context, entries, GIDS_MAX, 0);
+    struct ibv_gid_entry entries[LKS_IBV_GIDS_MAX];
+    const ssize_t count = ibv_query_gid_table(ibv->context, entries, LKS_IBV_GIDS_MAX, 0);
     for (ssize_t i = 0; i < count && used < sizeof others - 24; i++) {
         if (entries[i].port_num == port && memcmp(&entries[i].gid, &own, sizeof own) == 0) {
             used += (size_t)snprintf(others + used, sizeof others - used, "%s%u (%s)",
@@ -109,8 +107,8 @@ int lks_ibv_way_init(struct lks_ibv_fabric *ibv, struct lks_error *err)
 static bool find_routable(const struct lks_ibv_fabric *ibv, const struct ibv_gid_entry *like,
                           uint8_t *index)
 {
-    struct ibv_gid_entry entries[GIDS_MAX];
-    const ssize_t count = ibv_query_gid_table(ibv->context, entries, GIDS_MAX, 0);
+    struct ibv_gid_entry entries[LKS_IBV_GIDS_MAX];
+    const ssize_t count = ibv_query_gid_table(ibv->context, entries, LKS_IBV_GIDS_MAX, 0);
     for (ssize_t i = 0; i < count; i++) {
         if (entries[i].port_num == like->port_num && entries[i].gid_type == IBV_GID_TYPE_ROCE_V2 &&
             memcmp(&entries[i].gid, &like->gid, sizeof like->gid) == 0) {
