@@ -402,14 +402,15 @@ static void report(struct endurance *endurance)
         printf("{\"laps\":%.1f,\"ring_bytes\":%" PRIu64 ",\"rate\":%" PRIu32
                ",\"commands\":%" PRIu64 ",\"seconds\":%.1f,\"snapshots\":%" PRIu64
                ",\"rss_start_bytes\":%" PRIu64 ",\"rss_middle_bytes\":%" PRIu64
-               ",\"rss_end_bytes\":%" PRIu64 ",\"p50_ns\":%" PRIu64 ",\"p99_ns\":%" PRIu64 ",\"p999_ns\":%" PRIu64
-               ",\"max_ns\":%" PRIu64 ",\"samples\":%zu,\"spikes\":%zu,"
-               "\"spikes_unexplained\":%zu,\"witness_privileged\":%s,\"witness_max_ns\":%" PRIu64
-               ",\"closed\":%" PRIu64
+               ",\"rss_end_bytes\":%" PRIu64 ",\"p50_ns\":%" PRIu64 ",\"p99_ns\":%" PRIu64
+               ",\"p999_ns\":%" PRIu64 ",\"max_ns\":%" PRIu64
+               ",\"samples\":%zu,\"spikes\":%zu,\"spikes_unexplained\":%zu"
+               ",\"witness_privileged\":%s,\"witness_max_ns\":%" PRIu64 ",\"closed\":%" PRIu64
                ",\"replicas\":%u,\"fabric\":\"shm\",\"commit\":\"%s\"}\n",
                endurance->end.laps, options->ring_bytes, options->rate, commands,
                endurance->seconds, endurance->snapshots,
-               most_resident(endurance, &endurance->start), most_resident(endurance, &endurance->middle),
+               most_resident(endurance, &endurance->start),
+               most_resident(endurance, &endurance->middle),
                most_resident(endurance, &endurance->end), p50, p99, p999, most, probes->count,
                spikes.count, spikes.unexplained,
                lks_bench_witness_privileged(endurance->witness) ? "true" : "false", late_max,
