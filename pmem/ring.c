@@ -67,6 +67,7 @@ int lks_journal_append(struct lks_journal *journal, struct lks_log_point *tail,
     LKS_ASSERT(draft->kind >= LKS_ENTRY_NOOP && draft->kind < LKS_ENTRY_KINDS);
     LKS_ASSERT(draft->kind != LKS_ENTRY_PAD);
     LKS_ASSERT(draft->term != 0 && draft->term >= tail->term);
+    LKS_ASSERT(draft->term < LKS_JOURNAL_NUMBER_MAX);
     LKS_ASSERT(draft->payload != NULL || draft->payload_bytes == 0);
     LKS_ASSERT(tail->offset >= journal->base.offset && tail->offset % LKS_ENTRY_ALIGN == 0);
     struct lks_entry_header header = {.payload_bytes = (uint32_t)draft->payload_bytes,

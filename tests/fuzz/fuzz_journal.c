@@ -168,7 +168,7 @@ static void append_and_compare(struct lks_journal *journal, struct lks_log_point
     /* Its time tells it from an entry that stands there already. */
     const struct lks_entry_draft draft = {
         .kind = LKS_ENTRY_NOOP, .term = tail.term + 1, .time_ns = UINT64_C(1) << 40};
-    if (tail.term >= UINT64_MAX - 1 || tail.index >= UINT64_MAX - 2) {
+    if (draft.term >= LKS_JOURNAL_NUMBER_MAX) {
         return;
     }
     const int rc = lks_journal_append(journal, &tail, &draft);
