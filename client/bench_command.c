@@ -53,6 +53,7 @@ struct bench_options {
     uint32_t stretch_ms;
     uint32_t port;
     uint64_t ring_bytes;
+    uint64_t election_timeout_ns;
     uint64_t state_bytes;
     bool stop;
     bool json;
@@ -146,6 +147,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case 'a':
         options->address = argument;
+        return 0;
+    case 'E':
+        options->election_timeout_ns = lks_cluster_election_timeout(state, argument);
         return 0;
     case 'J':
         if (options->devices_count == LKS_REPLICAS_MAX) {
@@ -242,6 +246,11 @@ static int failover_command(int argc, char **argv)
         {"replicas", 'n', "N", 0, "3, 5 or 7 (default 3)", 0},
         {"rounds", 'r', "N", 0, "Leaders to lose (default 50)", 0},
         {"signal", 'g', "KILL|STOP", 0, "How (default KILL)", 0},
+        {"fabric", 'f', "NAME", 0, "shm or rdma (default shm)", 0},
+        {"address", 'a', "A", 0, "rdma: numeric address of the RDMA device (default: of the first)",
+         0},
+        {"election-timeout", 'E', "TIME", 0, "Of the replicas (default 25ms)", 0},
+        {"ring", 'R', "SIZE", 0, "Of the log (default 64M)", 0},
         {"port", 'p', "P", 0, "First client port (default 17101)", 0},
         OPTION_DIRECTORY,
         OPTION_JSON,
@@ -262,9 +271,17 @@ static int failover_command(int argc, char **argv)
         .port = (uint16_t)options.port,
         .stop = options.stop,
         .directory = options.directory,
+        .ring_bytes = options.ring_bytes,
+        .election_timeout_ns = options.election_timeout_ns,
+        .rdma = options.rdma,
+        .address = options.address,
         .json = options.json,
     };
     struct lks_error err = {0};
+    if (options.address != NULL && !options.rdma) {
+        (void)lks_error_set(&err, -EINVAL, "--address: is for --fabric rdma only");
+        return finish("failover", -EINVAL, &err);
+    }
     if (options.replicas == 1) {
         (void)lks_error_set(&err, -EINVAL, "--replicas 1: nobody could take over");
         return finish("failover", -EINVAL, &err);

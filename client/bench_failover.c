@@ -14,7 +14,9 @@
 #include <unistd.h>
 
 #define ASK_TIMEOUT_NS (500 * LKS_NS_PER_MS)
+#define RDMA_ASK_TIMEOUT_NS (10 * LKS_NS_PER_S) /* of an emulated machine that is busy */
 #define SETTLE_MAX_NS (30 * LKS_NS_PER_S)
+#define RDMA_SETTLE_MAX_NS (180 * LKS_NS_PER_S)
 #define CALM_NS (100 * LKS_NS_PER_MS) /* between a settled cluster and the next signal */
 
 struct failover {
@@ -28,7 +30,8 @@ struct failover {
 /* Until every replica follows one leader and has applied what it knows of, and a while longer. */
 static int settle(struct failover *failover, struct lks_error *err)
 {
-    const int rc = lks_bench_cluster_await_whole(&failover->cluster, SETTLE_MAX_NS, err);
+    const uint64_t most_ns = failover->options->rdma ? RDMA_SETTLE_MAX_NS : SETTLE_MAX_NS;
+    const int rc = lks_bench_cluster_await_whole(&failover->cluster, most_ns, err);
     lks_bench_nap(rc == 0 ? CALM_NS : 0);
     return rc;
 }
@@ -67,7 +70,8 @@ static int one_round(struct failover *failover, uint32_t round, struct lks_error
                              round, other, lks_error_text(rc));
     }
     lks_samples_add(&failover->samples, after - before);
-    lks_survey_take(&failover->cluster.survey, &failover->cluster.config, ASK_TIMEOUT_NS);
+    lks_survey_take(&failover->cluster.survey, &failover->cluster.config,
+                    failover->options->rdma ? RDMA_ASK_TIMEOUT_NS : ASK_TIMEOUT_NS);
     const struct lks_survey *survey = &failover->cluster.survey;
     lks_failover_round_take(&failover->rounds[failover->rounds_done],
                             survey->replicas[survey->leader].info, before, after);
@@ -86,22 +90,24 @@ static void report(struct failover *failover)
 {
     struct lks_samples *samples = &failover->samples;
     const char *signal_name = failover->options->stop ? "STOP" : "KILL";
+    const char *fabric = failover->options->rdma ? "rdma" : "shm";
     FILE *table = failover->options->json ? stderr : stdout;
     lks_samples_sort(samples);
     fprintf(table,
-            "failover (%s), %u replicas, %zu rounds: p50 %.1f ms, p99 %.1f ms, max %.1f ms\n",
-            signal_name, failover->cluster.config.replicas_count, samples->count,
+            "failover (%s, %s), %u replicas, %zu rounds: p50 %.1f ms, p99 %.1f ms, max %.1f ms\n",
+            signal_name, fabric, failover->cluster.config.replicas_count, samples->count,
             (double)lks_samples_percentile(samples, 0.5) / 1e6,
             (double)lks_samples_percentile(samples, 0.99) / 1e6,
             (double)lks_samples_max(samples) / 1e6);
     lks_failover_print_text(table, failover->rounds, failover->rounds_done);
     if (failover->options->json) {
         printf("{\"p50_ns\":%" PRIu64 ",\"p99_ns\":%" PRIu64 ",\"p999_ns\":%" PRIu64
-               ",\"max_ns\":%" PRIu64 ",\"samples\":%zu,\"signal\":\"%s\",\"fabric\":\"shm\","
-               "\"replicas\":%u,",
+               ",\"max_ns\":%" PRIu64 ",\"samples\":%zu,\"signal\":\"%s\",\"fabric\":\"%s\","
+               "\"election_timeout_ns\":%" PRIu64 ",\"replicas\":%u,",
                lks_samples_percentile(samples, 0.5), lks_samples_percentile(samples, 0.99),
                lks_samples_percentile(samples, 0.999), lks_samples_max(samples), samples->count,
-               signal_name, failover->cluster.config.replicas_count);
+               signal_name, fabric, failover->cluster.config.election_timeout_ns,
+               failover->cluster.config.replicas_count);
         lks_failover_print_json(stdout, failover->rounds, failover->rounds_done);
         printf(",\"commit\":\"%s\"}\n", LKS_COMMIT);
     }
@@ -110,9 +116,15 @@ static void report(struct failover *failover)
 static int start(struct failover *failover, struct lks_error *err)
 {
     const struct lks_bench_failover_options *options = failover->options;
-    const struct lks_cluster_options cluster = {.directory = options->directory,
-                                                .replicas = options->replicas,
-                                                .port = options->port};
+    const struct lks_cluster_options cluster = {
+        .directory = options->directory,
+        .replicas = options->replicas,
+        .port = options->port,
+        .ring_bytes = options->ring_bytes,
+        .election_timeout_ns = options->election_timeout_ns,
+        .fabric = options->rdma ? LKS_CONFIG_FABRIC_RDMA : LKS_CONFIG_FABRIC_SHM,
+        .fabric_given = options->rdma,
+        .rdma_address = options->address};
     int rc = lks_bench_cluster_make(&failover->cluster, "failover", &cluster, err);
     if (rc == 0) {
         rc = lks_bench_cluster_start_all(&failover->cluster, err);

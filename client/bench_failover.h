@@ -17,6 +17,10 @@ struct lks_bench_failover_options {
     uint16_t port;
     bool stop; /* SIGSTOP (and SIGCONT after the measurement) instead of SIGKILL */
     const char *directory; /* where the cluster's folder is made, and removed again */
+    uint64_t ring_bytes;          /* 0: the default, and so below */
+    uint64_t election_timeout_ns;
+    bool rdma;                    /* the fabric is RDMA, over the device of: */
+    const char *address;          /* numeric; NULL: this machine's first */
     bool json;
 };
 

@@ -40,12 +40,14 @@ static void read_rdma_address(struct argp_state *state, const char *text, const 
     *address = text;
 }
 
-static void read_election_timeout(struct argp_state *state, const char *text, uint64_t *ns)
+uint64_t lks_cluster_election_timeout(struct argp_state *state, const char *text)
 {
-    if (lks_value_duration(text, ns) != 0 || *ns < ELECTION_TIMEOUT_MIN_NS ||
-        *ns > ELECTION_TIMEOUT_MAX_NS) {
+    uint64_t ns = 0;
+    if (lks_value_duration(text, &ns) != 0 || ns < ELECTION_TIMEOUT_MIN_NS ||
+        ns > ELECTION_TIMEOUT_MAX_NS) {
         argp_error(state, "--election-timeout: '%s' is not a time from 5ms to 50s", text);
     }
+    return ns;
 }
 
 static void check(const struct lks_cluster_options *options, struct argp_state *state)
@@ -101,7 +103,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         read_rdma_address(state, argument, &options->rdma_address);
         return 0;
     case KEY_ELECTION_TIMEOUT:
-        read_election_timeout(state, argument, &options->election_timeout_ns);
+        options->election_timeout_ns = lks_cluster_election_timeout(state, argument);
         return 0;
     case ARGP_KEY_END:
         check(options, state);

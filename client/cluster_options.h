@@ -40,4 +40,7 @@ extern const struct argp lks_cluster_argp;
 uint64_t lks_cluster_number(struct argp_state *state, const char *option, const char *text,
                             uint64_t min, uint64_t max);
 
+/* Parses the value of --election-timeout, or ends with argp's usage error. */
+uint64_t lks_cluster_election_timeout(struct argp_state *state, const char *text);
+
 #endif

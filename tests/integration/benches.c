@@ -165,6 +165,20 @@ static void failover__two_rounds__parts_do_not_exceed_the_whole(void **state)
     }
 }
 
+/* The options of RDMA are understood; whether there is a device is another matter. */
+static void failover__address_without_rdma__refused(void **state)
+{
+    struct fixture *fixture = *state;
+    char error[96];
+    snprintf(error, sizeof error, "%s/error", fixture->directory);
+    const char *const words[] = {"bench", "failover", "--address", "10.0.0.1", "--dir",
+                                 fixture->made, NULL};
+    assert_int_equal(lks_process_run(words, "/dev/null", error), 1);
+    read_out(fixture, error);
+    assert_non_null(strstr(fixture->last, "--address: is for --fabric rdma only"));
+    assert_int_equal(entries_of(fixture->made), 0);
+}
+
 static void recovery__small_state__is_served_in_time_order(void **state)
 {
     struct fixture *fixture = *state;
@@ -224,6 +238,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(failover__two_rounds__parts_do_not_exceed_the_whole,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(failover__address_without_rdma__refused, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(recovery__small_state__is_served_in_time_order, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(client__both_ways__figures_of_each, set_up, tear_down),
