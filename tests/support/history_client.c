@@ -12,6 +12,8 @@
 #define REPLY_TIMEOUT_MS 3000
 #define RECONNECT_US 2000
 #define CHECK_BATCH 256
+#define CHECK_TRIES_MAX 20u /* a new leader may just be under way when all looks whole */
+#define CHECK_PAUSE_US 200000
 #define DELETED_REGISTER 2u
 
 static uint64_t next_random(uint64_t *state)
@@ -258,7 +260,7 @@ void lks_history_client_fini(struct lks_history_client *client)
 
 /* ---- looking afterwards ---------------------------------------------------------------------- */
 
-int lks_history_read_all(const struct lks_process_cluster *cluster, uint32_t replica,
+static int read_all_once(const struct lks_process_cluster *cluster, uint32_t replica,
                          struct lks_history_operation *into)
 {
     redisContext *context = connect_to(cluster, replica);
@@ -277,7 +279,18 @@ int lks_history_read_all(const struct lks_process_cluster *cluster, uint32_t rep
     return rc;
 }
 
-/* 0: as it should be; 1: wrong, printed; -1: no answer. */
+int lks_history_read_all(const struct lks_process_cluster *cluster, uint32_t replica,
+                         struct lks_history_operation *into)
+{
+    int rc = read_all_once(cluster, replica, into);
+    for (uint32_t tries = 1; rc != 0 && tries < CHECK_TRIES_MAX; tries++) {
+        usleep(CHECK_PAUSE_US);
+        rc = read_all_once(cluster, replica, into);
+    }
+    return rc;
+}
+
+/* 0: as it should be; 1: wrong, printed; -1: no answer, or one that is no value. */
 static int check_own_reply(const struct lks_history_client *client, redisContext *context,
                            uint32_t replica, uint64_t number)
 {
@@ -288,7 +301,11 @@ static int check_own_reply(const struct lks_history_client *client, redisContext
     bool there = reply->type == REDIS_REPLY_STRING &&
                  strtoull(reply->str, NULL, 10) == number;
     bool absent = reply->type == REDIS_REPLY_NIL;
+    bool refused = reply->type == REDIS_REPLY_ERROR;
     freeReplyObject(reply);
+    if (refused) {
+        return -1;
+    }
     char outcome = client->own[number];
     if ((there && outcome != 'R') || (absent && outcome != 'A')) {
         return 0;
@@ -302,25 +319,46 @@ static int check_own_reply(const struct lks_history_client *client, redisContext
     return 1;
 }
 
+/* Reads a batch from *next on by one connection; moves it to the first without an answer, which
+ * there is if this is false. */
+static bool check_batch(const struct lks_history_client *client, redisContext *context,
+                        uint32_t replica, uint64_t *next, int64_t *wrong)
+{
+    uint64_t to = *next + CHECK_BATCH;
+    to = to < client->own_count ? to : client->own_count;
+    for (uint64_t i = *next; i < to; i++) {
+        redisAppendCommand(context, "GET own:%u:%llu", client->id, (unsigned long long)i);
+    }
+    for (; *next < to; (*next)++) {
+        const int rc = check_own_reply(client, context, replica, *next);
+        if (rc < 0) {
+            return false;
+        }
+        *wrong += rc;
+    }
+    return true;
+}
+
 int64_t lks_history_client_check_own(const struct lks_history_client *client,
                                      const struct lks_process_cluster *cluster, uint32_t replica)
 {
-    redisContext *context = connect_to(cluster, replica);
-    if (context == NULL) {
+    int64_t wrong = 0;
+    uint64_t next = 0;
+    for (uint32_t tries = 0; next < client->own_count && tries < CHECK_TRIES_MAX; tries++) {
+        redisContext *context = connect_to(cluster, replica);
+        bool answered = context != NULL;
+        while (answered && next < client->own_count) {
+            answered = check_batch(client, context, replica, &next, &wrong);
+        }
+        redisFree(context);
+        if (next < client->own_count) {
+            usleep(CHECK_PAUSE_US);
+        }
+    }
+    if (next < client->own_count) {
+        fprintf(stderr, "replica %u: own:%u:%llu: no answer, %u times\n", replica, client->id,
+                (unsigned long long)next, CHECK_TRIES_MAX);
         return -1;
     }
-    int64_t wrong = 0;
-    for (uint64_t from = 0; from < client->own_count && wrong >= 0; from += CHECK_BATCH) {
-        uint64_t to = from + CHECK_BATCH;
-        to = to < client->own_count ? to : client->own_count;
-        for (uint64_t i = from; i < to; i++) {
-            redisAppendCommand(context, "GET own:%u:%llu", client->id, (unsigned long long)i);
-        }
-        for (uint64_t i = from; i < to && wrong >= 0; i++) {
-            int rc = check_own_reply(client, context, replica, i);
-            wrong = rc < 0 ? -1 : wrong + rc;
-        }
-    }
-    redisFree(context);
     return wrong;
 }

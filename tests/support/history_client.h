@@ -56,12 +56,13 @@ void lks_history_client_join(struct lks_history_client *client);
 void lks_history_client_fini(struct lks_history_client *client);
 
 /* Reads every contended key at a replica and appends the answers to `into` (room for
- * LKS_HISTORY_KEYS). -1: no answer. */
+ * LKS_HISTORY_KEYS). -1: no answer, though asked again many times. */
 int lks_history_read_all(const struct lks_process_cluster *cluster, uint32_t replica,
                          struct lks_history_operation *into);
 
 /* Reads client's own keys at a replica: an acknowledged one must be there, a refused one must not.
- * Returns how many are wrong (printed), or -1: no answer. */
+ * Returns how many are wrong (printed), or -1: no answer, though asked again many times (printed): a
+ * new leader may be under way just then. */
 int64_t lks_history_client_check_own(const struct lks_history_client *client,
                                      const struct lks_process_cluster *cluster, uint32_t replica);
 

@@ -234,34 +234,6 @@ static void two_clients__each_writes_its_own_area(void **state)
     lks_lane_free(two);
 }
 
-static void client_gone__lane_ends_and_takes_nothing(void **state)
-{
-    struct fixture *fixture = *state;
-    struct lks_lane *lane = attach(fixture);
-    const uint32_t number = lks_lane_number(lane);
-    const uint64_t value = 1;
-    lks_lane_free(lane);
-    await_detached(fixture, number);
-    assert_int_equal(lks_fabric_write_inbox(lks_lanes_fabric(fixture->lanes), number, 0, &value,
-                                            sizeof value, LKS_FABRIC_INLINE, 0),
-                     -LKS_EBROKEN);
-}
-
-static void detached__client_notices(void **state)
-{
-    struct fixture *fixture = *state;
-    struct lks_lane *lane = attach(fixture);
-    const uint64_t until_ns = lks_clock_monotonic_ns() + PATIENCE_NS;
-    lks_lanes_detach(fixture->lanes, lks_lane_number(lane));
-    lks_lanes_detach(fixture->lanes, lks_lane_number(lane)); /* nothing more */
-    while (lks_lane_is_alive(lane)) {
-        assert_true(lks_clock_monotonic_ns() < until_ns);
-        turn(fixture);
-    }
-    assert_int_equal(fixture->detached, 0);
-    lks_lane_free(lane);
-}
-
 /* The replica has let the first client go; that one does not know, and writes on. */
 static void lane_used_again__earlier_client_writes_nothing_that_is_seen(void **state)
 {
@@ -290,6 +262,34 @@ static void lane_used_again__earlier_client_writes_nothing_that_is_seen(void **s
     expect_zero(lks_lane_fabric(new), number);
     lks_lane_free(old);
     lks_lane_free(new);
+}
+
+static void client_gone__lane_ends_and_takes_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    struct lks_lane *lane = attach(fixture);
+    const uint32_t number = lks_lane_number(lane);
+    const uint64_t value = 1;
+    lks_lane_free(lane);
+    await_detached(fixture, number);
+    assert_int_equal(lks_fabric_write_inbox(lks_lanes_fabric(fixture->lanes), number, 0, &value,
+                                            sizeof value, LKS_FABRIC_INLINE, 0),
+                     -LKS_EBROKEN);
+}
+
+static void detached__client_notices(void **state)
+{
+    struct fixture *fixture = *state;
+    struct lks_lane *lane = attach(fixture);
+    const uint64_t until_ns = lks_clock_monotonic_ns() + PATIENCE_NS;
+    lks_lanes_detach(fixture->lanes, lks_lane_number(lane));
+    lks_lanes_detach(fixture->lanes, lks_lane_number(lane)); /* nothing more */
+    while (lks_lane_is_alive(lane)) {
+        assert_true(lks_clock_monotonic_ns() < until_ns);
+        turn(fixture);
+    }
+    assert_int_equal(fixture->detached, 0);
+    lks_lane_free(lane);
 }
 
 struct sleeper {
@@ -413,9 +413,9 @@ int lanes_suite(const struct lanes_backend *backend)
         TEST(bytes__then_a_word__arrive_in_order_both_ways),
         TEST(out_of_bounds__refused),
         TEST(two_clients__each_writes_its_own_area),
+        TEST(lane_used_again__earlier_client_writes_nothing_that_is_seen),
         TEST(client_gone__lane_ends_and_takes_nothing),
         TEST(detached__client_notices),
-        TEST(lane_used_again__earlier_client_writes_nothing_that_is_seen),
         TEST(client_sleeps__write_with_wake_wakes_it),
         TEST(replica_sleeps__write_with_wake_wakes_it),
         TEST(more_wakes_than_anybody_takes__none_is_lost),
