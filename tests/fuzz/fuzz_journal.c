@@ -165,9 +165,11 @@ static void append_and_compare(struct lks_journal *journal, struct lks_log_point
 {
     struct lks_error err;
     struct lks_log_point again;
-    /* Its time tells it from an entry that stands there already. */
-    const struct lks_entry_draft draft = {
-        .kind = LKS_ENTRY_NOOP, .term = tail.term + 1, .time_ns = UINT64_C(1) << 40};
+    /* Its time tells it from entries that stand there already, or did when those behind them were
+     * made to chain: no input guesses it. */
+    const struct lks_entry_draft draft = {.kind = LKS_ENTRY_NOOP,
+                                          .term = tail.term + 1,
+                                          .time_ns = UINT64_C(0x5f3c9a41d7e20b86)};
     if (draft.term >= LKS_JOURNAL_NUMBER_MAX) {
         return;
     }
