@@ -61,8 +61,8 @@ int lks_history_read_all(const struct lks_process_cluster *cluster, uint32_t rep
                          struct lks_history_operation *into);
 
 /* Reads client's own keys at a replica: an acknowledged one must be there, a refused one must not.
- * Returns how many are wrong (printed), or -1: no answer, though asked again many times (printed): a
- * new leader may be under way just then. */
+ * Returns how many are wrong (printed), or -1: no answer, though asked again many times (printed),
+ * as a new leader may be under way. */
 int64_t lks_history_client_check_own(const struct lks_history_client *client,
                                      const struct lks_process_cluster *cluster, uint32_t replica);
 
