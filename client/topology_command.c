@@ -1,10 +1,12 @@
 /*
- * `lockstep topology`: on which core each thread of a replica would run, and why, as text and as a
- * drawing; for a configuration's replicas, for this machine, or for another one. Main thread.
+ * `lockstep topology`: on which core each thread of a replica would run, on which NUMA node its
+ * memory would lie, and why, as text and as a drawing; for a configuration's replicas, for this
+ * machine, or for another one. Main thread.
  */
 #include "client/cluster_options.h"
 #include "client/command.h"
 #include "client/named_cluster.h"
+#include "client/program.h"
 #include "node/placement.h"
 
 #include <argp.h>
@@ -23,10 +25,13 @@ struct topology_command {
     uint32_t replica;  /* 0: all of the configuration */
     uint32_t replicas; /* without a configuration: on the host */
     uint32_t workers;  /* UNKNOWN: those of the configuration, else 1 */
+    enum lks_scheduler_kind kind; /* the configuration's, else early, if none was named */
+    bool kind_named;
     char path[LKS_CONFIG_PATH_MAX];
     struct lks_config config;
     uint32_t count; /* of plans */
     struct lks_topology_plan plans[LKS_REPLICAS_MAX];
+    struct lks_memory_plan memories[LKS_REPLICAS_MAX];
     char titles[LKS_REPLICAS_MAX][24];
 };
 
@@ -38,6 +43,16 @@ static void check(const struct topology_command *command, struct argp_state *sta
     if (lks_cluster_is_named(&command->cluster) && command->replicas != 0) {
         argp_error(state, "--replicas: the configuration says how many there are");
     }
+}
+
+static void take_kind(struct topology_command *command, const char *argument,
+                      struct argp_state *state)
+{
+    struct lks_error err = {0};
+    if (lks_scheduler_kind_parse(argument, &command->kind, &err) != 0) {
+        argp_error(state, "--scheduler: %s", err.text);
+    }
+    command->kind_named = true;
 }
 
 static error_t parse(int key, char *argument, struct argp_state *state)
@@ -65,6 +80,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         command->workers =
             (uint32_t)lks_cluster_number(state, "workers", argument, 0, LKS_WORKERS_MAX);
         return 0;
+    case 'k':
+        take_kind(command, argument, state);
+        return 0;
     case ARGP_KEY_END:
         check(command, state);
         return 0;
@@ -74,6 +92,16 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 }
 
 /* ---- plans ---------------------------------------------------------------------------------- */
+
+/* Where the memory of the newest plan lies. */
+static int add_memory(struct topology_command *command, enum lks_scheduler_kind kind,
+                      struct lks_error *err)
+{
+    const uint32_t at = command->count++;
+    return lks_memory_plan_make(&command->memories[at], &command->plans[at],
+                                command->kind_named ? command->kind : kind,
+                                lks_program()->service->partitions, err);
+}
 
 static int plan_config(struct topology_command *command, struct lks_error *err)
 {
@@ -89,13 +117,14 @@ static int plan_config(struct topology_command *command, struct lks_error *err)
         if (command->replica != 0 && command->replica != id) {
             continue;
         }
-        const int rc = lks_placement_make(&command->plans[command->count], config, id, workers,
-                                          command->machine, err);
+        (void)snprintf(command->titles[command->count], sizeof command->titles[0],
+                       "replica %" PRIu32, id);
+        int rc = lks_placement_make(&command->plans[command->count], config, id, workers,
+                                    command->machine, err);
+        rc = rc == 0 ? add_memory(command, config->scheduler, err) : rc;
         if (rc != 0) {
             return rc;
         }
-        (void)snprintf(command->titles[command->count++], sizeof command->titles[0],
-                       "replica %" PRIu32, id);
     }
     return 0;
 }
@@ -108,13 +137,13 @@ static int plan_machine(struct topology_command *command, struct lks_error *err)
         .machine = command->machine,
     };
     for (; options.place < options.places; options.place++) {
-        const int rc =
-            lks_topology_plan_make(&command->plans[command->count], &options, err);
+        (void)snprintf(command->titles[command->count], sizeof command->titles[0],
+                       "replica %" PRIu32, options.place + 1);
+        int rc = lks_topology_plan_make(&command->plans[command->count], &options, err);
+        rc = rc == 0 ? add_memory(command, LKS_EARLY, err) : rc;
         if (rc != 0) {
             return rc;
         }
-        (void)snprintf(command->titles[command->count++], sizeof command->titles[0],
-                       "replica %" PRIu32, options.place + 1);
     }
     return 0;
 }
@@ -126,6 +155,7 @@ static void print(const struct topology_command *command)
     for (uint32_t i = 0; i < command->count; i++) {
         printf("%s: ", command->titles[i]);
         lks_topology_plan_print(&command->plans[i], stdout);
+        lks_memory_plan_print(&command->memories[i], stdout);
     }
     printf("Clients and peers are the core thread's too. Threads that sync a slow medium, and the "
            "one that frees RDMA memory,\nmostly sleep: the system places them.\n");
@@ -133,16 +163,17 @@ static void print(const struct topology_command *command)
 
 static int draw(const struct topology_command *command, struct lks_error *err)
 {
-    const char *titles[LKS_REPLICAS_MAX];
+    struct lks_topology_drawing drawings[LKS_REPLICAS_MAX];
     for (uint32_t i = 0; i < command->count; i++) {
-        titles[i] = command->titles[i];
+        drawings[i] = (struct lks_topology_drawing){command->titles[i], &command->plans[i],
+                                                    &command->memories[i]};
     }
     FILE *file = fopen(command->svg, "we");
     if (file == NULL) {
         return lks_error_set(err, -errno, "%s: cannot be written: %s", command->svg,
                              lks_error_text(-errno));
     }
-    lks_topology_plan_draw(command->plans, titles, command->count, file);
+    lks_topology_plan_draw(drawings, command->count, file);
     const bool failed = ferror(file) != 0;
     if (fclose(file) != 0 || failed) {
         return lks_error_set(err, -EIO, "%s: cannot be written", command->svg);
@@ -174,6 +205,8 @@ int lks_topology_command(int argc, char **argv)
         {"machine", 'm', "TEXT", 0,
          "Another machine: hwloc's synthetic description, such as 'numa:2 core:8 pu:2', or an XML "
          "file of lstopo", 0},
+        {"scheduler", 'k', "KIND", 0,
+         "Memory as for this scheduler (default: the configuration's, else early)", 0},
         {"svg", 's', "FILE", 0, "Draw it as well", 0},
         {0},
     };
@@ -182,8 +215,9 @@ int lks_topology_command(int argc, char **argv)
         .options = table,
         .parser = parse,
         .children = children,
-        .doc = "Tells on which core each thread of a replica runs, and why.\vA replica with "
-               "workers keeps to this plan when it starts. Exit codes: 0 done; 1 failed; 2 wrong "
+        .doc = "Tells on which core each thread of a replica runs, on which NUMA node its memory "
+               "lies, and why.\vA replica with workers keeps to this plan when it starts. Exit "
+               "codes: 0 done; 1 failed; 2 wrong "
                "arguments or configuration.",
     };
     struct lks_error err = {0};

@@ -169,20 +169,46 @@ static uint32_t old_members(const struct lks_assembly *assembly)
     return facts.version < 2 && !identity.promise_lost ? lks_config_members(assembly->config) : 0;
 }
 
+/* Where a replica's threads and their memory belong. */
+struct places {
+    int cpus[LKS_WORKERS_MAX];
+    int nodes[LKS_WORKERS_MAX + 1];
+};
+
+/* Memory goes where its threads are, where there is a choice. */
+static void place_memory(struct lks_assembly *assembly, const struct lks_assembly_options *options,
+                         const struct lks_topology_plan *plan, struct places *places,
+                         struct lks_replica_scheduler *scheduler)
+{
+    struct lks_error err = {0};
+    if (plan->nodes <= 1) {
+        return;
+    }
+    if (lks_numa_init(&assembly->numa, options->log_sink, &err) != 0) {
+        lks_log_warn(options->log_sink, "memory is not placed by NUMA node: %s", err.text);
+        return;
+    }
+    lks_topology_plan_nodes(plan, places->nodes);
+    scheduler->numa = &assembly->numa;
+    scheduler->nodes = places->nodes;
+}
+
 /* Where threads run: the core thread, and workers near it. Where there are too few cores, or hwloc
  * cannot tell, the system decides. */
-static const int *place_threads(struct lks_assembly *assembly,
-                                const struct lks_assembly_options *options, int *cpus)
+static void place_threads(struct lks_assembly *assembly,
+                          const struct lks_assembly_options *options, struct places *places,
+                          struct lks_replica_scheduler *scheduler)
 {
-    struct lks_topology_plan *plan = malloc(sizeof *plan);
     struct lks_error err = {0};
     const uint32_t workers = (uint32_t)options->config->workers;
-    const int *placed = NULL;
-    if (plan == NULL || workers == 0) {
-        free(plan);
-        return NULL;
+    if (workers == 0) {
+        return;
     }
-    if (lks_placement_make(plan, options->config, options->replica, workers, NULL, &err) != 0) {
+    struct lks_topology_plan *plan = malloc(sizeof *plan);
+    if (plan == NULL) {
+        lks_log_warn(options->log_sink, "threads are not pinned: no memory for the plan");
+    } else if (lks_placement_make(plan, options->config, options->replica, workers, NULL, &err) !=
+               0) {
         lks_log_warn(options->log_sink, "threads are not pinned: %s", err.text);
     } else {
         if (plan->crowded) {
@@ -191,19 +217,19 @@ static const int *place_threads(struct lks_assembly *assembly,
                          "threads: they share; `lockstep topology` shows how",
                          plan->places, workers, plan->cpus);
         }
-        lks_topology_plan_cpus(plan, cpus);
-        placed = cpus;
+        lks_topology_plan_cpus(plan, places->cpus);
+        scheduler->cpus = places->cpus;
         assembly->core_cpu = lks_topology_plan_core_cpu(plan);
+        place_memory(assembly, options, plan, places, scheduler);
     }
     free(plan);
-    return placed;
 }
 
 static int make_replica(struct lks_assembly *assembly, const struct lks_assembly_options *options,
                         struct lks_error *err)
 {
     const struct lks_config *config = options->config;
-    int cpus[LKS_WORKERS_MAX];
+    struct places places;
     struct lks_replica_options replica = {
         .replica = options->replica,
         .replicas = LKS_REPLICAS_MAX,
@@ -220,14 +246,13 @@ static int make_replica(struct lks_assembly *assembly, const struct lks_assembly
         .realtime_clock_ns = lks_clock_realtime_ns,
         .pending_bytes_max = config->pending_bytes_max,
         .seed = random_seed(options->replica),
-        .scheduler = {.kind = config->scheduler,
-                      .workers = (uint32_t)config->workers,
-                      .cpus = place_threads(assembly, options, cpus)},
+        .scheduler = {.kind = config->scheduler, .workers = (uint32_t)config->workers},
         .log_sink = options->log_sink,
         .on_reply = options->on_reply,
         .on_member_change = options->on_member_change,
         .ctx = options->ctx,
     };
+    place_threads(assembly, options, &places, &replica.scheduler);
     if (assembly->flusher != NULL) {
         replica.persister = (struct lks_persister){lks_flusher_post, assembly->flusher};
     }
@@ -308,6 +333,7 @@ void lks_assembly_fini(struct lks_assembly *assembly, bool clean)
     if (assembly->replica != NULL) {
         lks_replica_free(assembly->replica);
     }
+    lks_numa_fini(&assembly->numa);
     lks_fabric_free(assembly->fabric);
     lks_flusher_free(assembly->flusher);
     lks_flusher_free(assembly->snapshot_flusher);

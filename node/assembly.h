@@ -12,6 +12,7 @@
 #include "node/flusher.h"
 #include "node/replica.h"
 #include "node/ring_memory.h"
+#include "sched/numa.h"
 
 struct lks_assembly_options {
     const struct lks_config *config;
@@ -36,6 +37,7 @@ struct lks_assembly {
     struct lks_fabric *fabric;
     struct lks_ring_memory ring_memory; /* RDMA; else its text is empty */
     struct lks_replica *replica;
+    struct lks_numa numa; /* machines of several NUMA nodes, with workers; else zeroed */
     int core_cpu; /* where the replica's own thread belongs; -1: anywhere */
 };
 

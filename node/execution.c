@@ -5,6 +5,7 @@
 #include "lockstep/touch.h"
 #include "node/replica_internal.h"
 #include "node/utilisation.h"
+#include "sched/numa.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -41,6 +42,7 @@ struct lks_execution {
     struct lks_scheduler *scheduler;
     const struct lks_service *service;
     void *state;
+    struct lks_numa *numa; /* NULL: where memory lies does not matter */
     int wake_fd; /* workers wake the loop by it; -1: manual */
     enum lks_scheduler_kind kind;
     bool in_place; /* found at rest, until the next one: commands are executed where they are met */
@@ -110,6 +112,7 @@ int lks_execution_init(struct lks_replica *replica, struct lks_error *err)
     }
     execution->service = replica->options.service;
     execution->state = replica->service;
+    execution->numa = wanted->numa;
     execution->kind = execution->wanted = wanted->kind;
     lks_utilisation_begin(&execution->utilisation, replica->options.clock_ns != NULL
                                                        ? replica->options.clock_ns()
@@ -127,6 +130,8 @@ int lks_execution_init(struct lks_replica *replica, struct lks_error *err)
         .classes = classes_of(replica->options.service),
         .manual = wanted->manual,
         .cpus = wanted->cpus,
+        .numa = wanted->numa,
+        .nodes = wanted->nodes,
         .execute = execute,
         .wake = wake_loop,
         .ctx = execution,
@@ -381,6 +386,23 @@ struct lks_execution_mark lks_execution_mark(const struct lks_replica *replica)
     }
     return (struct lks_execution_mark){.index = replica->applied.index,
                                        .offset = replica->applied.offset};
+}
+
+/* ---- where memory lies ---------------------------------------------------------------------- */
+
+void lks_execution_place_begin(struct lks_replica *replica, uint32_t partition)
+{
+    const struct lks_execution *execution = replica->execution;
+    if (execution != NULL && execution->numa != NULL) {
+        lks_numa_prefer(execution->numa, lks_scheduler_nodes(execution->scheduler, partition));
+    }
+}
+
+void lks_execution_place_end(struct lks_replica *replica)
+{
+    if (replica->execution != NULL) {
+        lks_numa_prefer(replica->execution->numa, 0);
+    }
 }
 
 /* ---- the loop, the operator ----------------------------------------------------------------- */

@@ -63,6 +63,15 @@ void lks_execution_read(struct lks_replica *replica, struct lks_read *read);
  * of work. */
 int lks_execution_collect(struct lks_replica *replica);
 
+/*
+ * Between the two what this thread allocates for a partition comes from the NUMA node of who
+ * executes its commands (lks_scheduler_nodes), as far as memory is fresh: for restoring, where all
+ * of it is. Several _begin in a row cost a call to the kernel only where the node changes; nothing
+ * happens on machines of one node. No thread is made in between.
+ */
+void lks_execution_place_begin(struct lks_replica *replica, uint32_t partition);
+void lks_execution_place_end(struct lks_replica *replica);
+
 /* The point below which everything is executed. */
 struct lks_execution_mark {
     uint64_t index;

@@ -1,12 +1,13 @@
 /*
- * Which threads of a configuration's replica run where (sched/topology.h): how many replicas share
- * its host, and on which NUMA node its RDMA device is. Any thread, at start.
+ * Which threads of a configuration's replica run where (sched/topology.h), and where their memory
+ * belongs (sched/memory_plan.h): how many replicas share its host, and on which NUMA node its RDMA
+ * device is. Any thread, at start.
  */
 #ifndef LKS_NODE_PLACEMENT_H
 #define LKS_NODE_PLACEMENT_H
 
 #include "node/config.h"
-#include "sched/topology.h"
+#include "sched/memory_plan.h"
 
 /* The plan for a replica with so many workers. machine: as in struct lks_topology_options. Errors:
  * those of lks_topology_plan_make. A device that is not here counts as having no node. */

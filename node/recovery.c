@@ -516,15 +516,17 @@ static int restore_some(struct lks_replica *replica, uint64_t bytes_max)
     int work = 0;
     while (bytes < bytes_max && recovery->ready < partitions) {
         if (!recovery->scanning && !begin_partition(replica)) {
-            return work;
+            break;
         }
+        lks_execution_place_begin(replica, recovery->reading);
         const uint64_t taken = restore_chunk(replica);
         if (taken == 0) {
-            return work;
+            break;
         }
         bytes += taken;
         work++;
     }
+    lks_execution_place_end(replica);
     return work;
 }
 

@@ -49,6 +49,10 @@ struct lks_replica_scheduler {
     enum lks_scheduler_kind kind;
     uint32_t workers; /* threads, at most LKS_WORKERS_MAX; 0: the replica's own thread executes */
     const int *cpus;  /* worker i runs on this processor; NULL: wherever; used during _new */
+    /* Machines of several NUMA nodes: as in struct lks_scheduler_options; NULL: wherever. numa has
+     * to outlive the replica, which places what it restores; nodes are used during _new. */
+    struct lks_numa *numa;
+    const int *nodes;
     bool manual;      /* no threads: lks_replica_work is each worker */
 };
 

@@ -7,8 +7,6 @@
 #include "sched/early.h"
 
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define RUN_AT_ONCE 16u
 
@@ -32,7 +30,7 @@ static inline void add_item(struct lks_scheduler *scheduler, uint32_t worker, ui
                             uint32_t what)
 {
     struct lks_early *early = scheduler->early;
-    struct early_queue *queue = &early->queues[worker];
+    struct early_queue *queue = early->queues[worker];
     queue->items[queue->filled & early->mask] = (struct item){
         .command = command, .what = what, .ticket = (uint32_t)scheduler->head};
     queue->filled++;
@@ -141,14 +139,14 @@ static void early_publish(struct lks_scheduler *scheduler)
     }
     scheduler->held = 0;
     for (uint64_t left = early->to_wake; left != 0; left &= left - 1) {
-        struct early_queue *queue = &early->queues[__builtin_ctzll(left)];
+        struct early_queue *queue = early->queues[__builtin_ctzll(left)];
         /* Release: items and meetings, to the acquire load in run_queue. */
         atomic_store_explicit(&queue->tail, queue->filled, memory_order_release);
     }
     lks_wake_fence();
     for (uint64_t left = early->to_wake; left != 0; left &= left - 1) {
         const uint32_t worker = (uint32_t)__builtin_ctzll(left);
-        const struct early_queue *queue = &early->queues[worker];
+        const struct early_queue *queue = early->queues[worker];
         lks_worker_wake(scheduler, worker, queue->filled - queue->done_seen);
     }
     early->to_wake = 0;
@@ -160,7 +158,7 @@ static void early_advance(struct lks_scheduler *scheduler)
     struct lks_early *early = scheduler->early;
     uint64_t low = scheduler->head;
     for (uint32_t i = 0; i < scheduler->options.workers; i++) {
-        struct early_queue *queue = &early->queues[i];
+        struct early_queue *queue = early->queues[i];
         /* Acquire: with the release store in lks_early_set_done; what was executed is visible. */
         queue->done_seen = atomic_load_explicit(&queue->done, memory_order_acquire);
         if (queue->done_seen != queue->filled) {
@@ -176,7 +174,7 @@ static void early_advance(struct lks_scheduler *scheduler)
 
 static uint64_t early_depth(const struct lks_scheduler *scheduler, uint32_t worker)
 {
-    const struct early_queue *queue = &scheduler->early->queues[worker];
+    const struct early_queue *queue = scheduler->early->queues[worker];
     /* Relaxed: a figure of one moment. Done first: tail never falls behind it. */
     const uint64_t done = atomic_load_explicit(&queue->done, memory_order_relaxed);
     const uint64_t tail = atomic_load_explicit(&queue->tail, memory_order_relaxed);
@@ -200,7 +198,7 @@ void lks_early_set_done(struct early_queue *queue)
 static bool meet(struct lks_scheduler *scheduler, struct lks_worker *worker, uint32_t at)
 {
     struct lks_early *early = scheduler->early;
-    struct early_queue *queue = &early->queues[worker->id];
+    struct early_queue *queue = early->queues[worker->id];
     struct meeting *meeting = &early->meetings[at];
     if (!queue->arrived) {
         /* Acquire and release: with each other's; the last to come sees what all the others did. */
@@ -270,7 +268,7 @@ static inline bool run_item(struct lks_scheduler *scheduler, struct lks_worker *
 static bool run_queue(struct lks_scheduler *scheduler, struct lks_worker *worker)
 {
     struct lks_early *early = scheduler->early;
-    struct early_queue *queue = &early->queues[worker->id];
+    struct early_queue *queue = early->queues[worker->id];
     if (queue->position == queue->tail_seen) {
         /* Acquire: with the release store in early_publish. */
         queue->tail_seen = atomic_load_explicit(&queue->tail, memory_order_acquire);
@@ -292,7 +290,7 @@ static bool run_queue(struct lks_scheduler *scheduler, struct lks_worker *worker
 
 static bool early_work(struct lks_scheduler *scheduler, struct lks_worker *worker)
 {
-    struct early_queue *queue = &scheduler->early->queues[worker->id];
+    struct early_queue *queue = scheduler->early->queues[worker->id];
     if (__builtin_expect(lks_early_asked(queue), 0)) {
         lks_early_answer(scheduler, worker);
     }
@@ -319,24 +317,34 @@ const struct lks_engine lks_early_engine = {
     .depth = early_depth,
 };
 
+uint64_t lks_early_owners(const struct lks_early *early, uint64_t identity)
+{
+    return lks_class_map_at(early->map, class_of(early, lks_access_of(identity, true)))->workers;
+}
+
 /* ---- making ---- */
 
-static int queue_new(struct early_queue *queue, uint32_t window, uint32_t components)
+/* All of a queue is its worker's: it reads each item, and steals from the others by asking. */
+static int queue_new(struct lks_scheduler *scheduler, uint32_t executor, uint32_t components)
 {
-    queue->items = calloc(window, sizeof *queue->items);
-    queue->away = calloc(components, sizeof *queue->away);
-    queue->counted = calloc(components, sizeof *queue->counted);
-    queue->packets = calloc(PACKETS, sizeof *queue->packets);
+    struct early_queue *queue = lks_scheduler_take(scheduler, executor, 1, sizeof *queue);
+    if (queue == NULL) {
+        return -ENOMEM;
+    }
+    scheduler->early->queues[executor] = queue;
+    queue->items = lks_scheduler_take(scheduler, executor, scheduler->options.window,
+                                      sizeof *queue->items);
+    queue->away = lks_scheduler_take(scheduler, executor, components, sizeof *queue->away);
+    queue->counted = lks_scheduler_take(scheduler, executor, components, sizeof *queue->counted);
+    queue->packets = lks_scheduler_take(scheduler, executor, PACKETS, sizeof *queue->packets);
     const bool all = queue->items != NULL && queue->away != NULL && queue->counted != NULL &&
                      queue->packets != NULL;
     return all ? 0 : -ENOMEM;
 }
 
-static int routes_new(struct lks_early *early)
+static void fill_routes(struct lks_early *early)
 {
-    const uint32_t classes = lks_class_map_classes(early->map);
-    early->routes = calloc(classes, sizeof *early->routes);
-    for (uint32_t i = 0; early->routes != NULL && i < classes; i++) {
+    for (uint32_t i = 0; i < lks_class_map_classes(early->map); i++) {
         const struct lks_class_plan *plan = lks_class_map_at(early->map, i);
         early->routes[i] = (struct route){
             .what = plan->component | (plan->synchronised ? 0 : ITEM_SHARED),
@@ -344,57 +352,42 @@ static int routes_new(struct lks_early *early)
                                             : NO_WORKER,
         };
     }
-    return early->routes == NULL ? -ENOMEM : 0;
 }
 
-int lks_early_new(struct lks_early **early, const struct lks_scheduler *scheduler,
-                  const struct lks_class_map *map)
+int lks_early_init(struct lks_scheduler *scheduler, const struct lks_class_map *map)
 {
-    struct lks_early *made = aligned_alloc(64, sizeof *made);
+    const uint32_t dispatcher = scheduler->options.workers;
+    struct lks_early *made = lks_scheduler_take(scheduler, dispatcher, 1, sizeof *made);
     if (made == NULL) {
         return -ENOMEM;
     }
-    memset(made, 0, sizeof *made);
-    *early = made; /* freed with the scheduler, also half made */
-    const uint32_t window = scheduler->options.window;
-    int rc = lks_class_map_copy(&made->map, map);
+    scheduler->early = made;
+    const int rc = lks_class_map_copy(&made->map, map);
     if (rc != 0) {
         return rc;
     }
     made->shards = lks_class_map_classes(map) / 2;
     made->shard_mask = (made->shards & (made->shards - 1)) == 0 ? made->shards - 1 : 0;
-    made->mask = window - 1;
-    rc = routes_new(made);
-    if (rc != 0) {
-        return rc;
-    }
-    made->meetings = calloc(window, sizeof *made->meetings);
-    made->queues = aligned_alloc(64, scheduler->executors * sizeof *made->queues);
-    if (made->meetings == NULL || made->queues == NULL) {
+    made->mask = scheduler->options.window - 1;
+    made->routes = lks_scheduler_take(scheduler, dispatcher, lks_class_map_classes(map),
+                                      sizeof *made->routes);
+    made->meetings = lks_scheduler_take(scheduler, dispatcher, scheduler->options.window,
+                                        sizeof *made->meetings);
+    if (made->routes == NULL || made->meetings == NULL) {
         return -ENOMEM;
     }
-    memset(made->queues, 0, scheduler->executors * sizeof *made->queues);
-    made->queues_count = scheduler->executors;
-    for (uint32_t i = 0; rc == 0 && i < made->queues_count; i++) {
-        rc = queue_new(&made->queues[i], window, lks_class_map_components(map));
+    fill_routes(made);
+    for (uint32_t i = 0; i < scheduler->executors; i++) {
+        if (queue_new(scheduler, i, lks_class_map_components(map)) != 0) {
+            return -ENOMEM;
+        }
     }
-    return rc;
+    return 0;
 }
 
-void lks_early_free(struct lks_early *early)
+void lks_early_fini(struct lks_early *early)
 {
-    if (early == NULL) {
-        return;
+    if (early != NULL) {
+        lks_class_map_free(early->map);
     }
-    for (uint32_t i = 0; i < early->queues_count; i++) {
-        free(early->queues[i].items);
-        free(early->queues[i].away);
-        free(early->queues[i].counted);
-        free(early->queues[i].packets);
-    }
-    free(early->queues);
-    free(early->routes);
-    free(early->meetings);
-    lks_class_map_free(early->map);
-    free(early);
 }

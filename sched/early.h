@@ -113,9 +113,8 @@ struct lks_early {
     uint32_t shard_mask; /* shards - 1 where that is a power of two; else 0 */
     uint32_t shards;
     uint32_t mask;       /* window - 1 */
-    uint32_t queues_count;
-    struct early_queue *queues; /* [executors] */
-    struct meeting *meetings;   /* [window], by ticket */
+    struct meeting *meetings; /* [window], by ticket */
+    struct early_queue *queues[LKS_WORKERS_MAX + 1]; /* [executors]; each in its own home */
     /* The dispatcher's own. */
     _Alignas(64) uint64_t to_wake;
     uint32_t turn; /* concurrent classes with several workers */

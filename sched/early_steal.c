@@ -199,14 +199,14 @@ static struct packet *free_packet(struct early_queue *queue)
 void lks_early_answer(struct lks_scheduler *scheduler, struct lks_worker *worker)
 {
     struct lks_early *early = scheduler->early;
-    struct early_queue *queue = &early->queues[worker->id];
+    struct early_queue *queue = early->queues[worker->id];
     /* Acquire and release: with the compare-and-swaps of ask and take_back; the thief's mail is
      * empty. From here on it waits for an answer. */
     const uint32_t request = atomic_exchange_explicit(&queue->request, 0, memory_order_acq_rel);
     if (request == 0) {
         return; /* taken back */
     }
-    struct early_queue *thief = &early->queues[request - 1];
+    struct early_queue *thief = early->queues[request - 1];
     struct giving g = {.queue = queue, .packet = free_packet(queue), .mask = early->mask};
     /* Relaxed: the thief stored it before its compare-and-swap of request. */
     const uint32_t limit = atomic_load_explicit(&thief->wanted, memory_order_relaxed);
@@ -232,7 +232,7 @@ void lks_early_answer(struct lks_scheduler *scheduler, struct lks_worker *worker
 
 bool lks_early_collect(struct lks_scheduler *scheduler, struct lks_worker *worker)
 {
-    struct early_queue *queue = &scheduler->early->queues[worker->id];
+    struct early_queue *queue = scheduler->early->queues[worker->id];
     bool any = false;
     for (uint32_t i = 0; i < PACKETS; i++) {
         struct packet *packet = &queue->packets[i];
@@ -258,10 +258,10 @@ bool lks_early_collect(struct lks_scheduler *scheduler, struct lks_worker *worke
 void lks_early_reclaim(struct lks_scheduler *scheduler, struct lks_worker *worker)
 {
     struct lks_early *early = scheduler->early;
-    struct early_queue *queue = &early->queues[worker->id];
+    struct early_queue *queue = early->queues[worker->id];
     for (uint32_t i = 0; i < PACKETS; i++) {
         struct packet *packet = &queue->packets[i];
-        struct early_queue *thief = &early->queues[packet->thief];
+        struct early_queue *thief = early->queues[packet->thief];
         struct packet *expected = packet;
         /* Acquire and release: with the exchange in lks_early_mail. A thief that has another
          * packet in its mail has this one no more. */
@@ -307,7 +307,7 @@ static void run_packet(struct lks_scheduler *scheduler, struct lks_worker *worke
 
 bool lks_early_mail(struct lks_scheduler *scheduler, struct lks_worker *worker)
 {
-    struct early_queue *queue = &scheduler->early->queues[worker->id];
+    struct early_queue *queue = scheduler->early->queues[worker->id];
     if (queue->current == NULL) {
         struct packet *packet = NULL;
         /* Relaxed: whether it is worth the exchange. Acquire: with the release store in
@@ -337,10 +337,10 @@ bool lks_early_mail(struct lks_scheduler *scheduler, struct lks_worker *worker)
 /* False: the victim is about to answer. */
 static bool take_back(struct lks_early *early, struct lks_worker *worker)
 {
-    struct early_queue *queue = &early->queues[worker->id];
+    struct early_queue *queue = early->queues[worker->id];
     uint32_t own = worker->id + 1;
     /* Acquire and release: with the exchange in lks_early_answer. */
-    if (!atomic_compare_exchange_strong_explicit(&early->queues[queue->asked - 1].request, &own, 0,
+    if (!atomic_compare_exchange_strong_explicit(&early->queues[queue->asked - 1]->request, &own, 0,
                                                  memory_order_acq_rel, memory_order_relaxed)) {
         return false;
     }
@@ -364,7 +364,7 @@ static uint32_t wanted(const struct lks_scheduler *scheduler, const struct lks_w
 static void ask(struct lks_scheduler *scheduler, struct lks_worker *worker)
 {
     struct lks_early *early = scheduler->early;
-    struct early_queue *queue = &early->queues[worker->id];
+    struct early_queue *queue = early->queues[worker->id];
     /* Relaxed: published by the compare-and-swap below. */
     atomic_store_explicit(&queue->wanted, wanted(scheduler, worker), memory_order_relaxed);
     uint64_t deepest = BACKLOG_WORTH_ASKING - 1;
@@ -379,7 +379,7 @@ static void ask(struct lks_scheduler *scheduler, struct lks_worker *worker)
     uint32_t nobody = 0;
     /* Acquire and release: with the exchange in lks_early_answer. */
     if (victim != UINT32_MAX &&
-        atomic_compare_exchange_strong_explicit(&early->queues[victim].request, &nobody,
+        atomic_compare_exchange_strong_explicit(&early->queues[victim]->request, &nobody,
                                                 worker->id + 1, memory_order_acq_rel,
                                                 memory_order_relaxed)) {
         queue->asked = victim + 1;
@@ -389,7 +389,7 @@ static void ask(struct lks_scheduler *scheduler, struct lks_worker *worker)
 
 void lks_early_steal(struct lks_scheduler *scheduler, struct lks_worker *worker)
 {
-    struct early_queue *queue = &scheduler->early->queues[worker->id];
+    struct early_queue *queue = scheduler->early->queues[worker->id];
     if (queue->asked == 0 && queue->rest > 0) {
         queue->rest--;
     } else if (queue->asked == 0) {
@@ -401,7 +401,7 @@ void lks_early_steal(struct lks_scheduler *scheduler, struct lks_worker *worker)
 
 void lks_early_leave(struct lks_scheduler *scheduler, struct lks_worker *worker)
 {
-    struct early_queue *queue = &scheduler->early->queues[worker->id];
+    struct early_queue *queue = scheduler->early->queues[worker->id];
     while (queue->current != NULL ||
            (queue->asked != 0 && !take_back(scheduler->early, worker))) {
         if (!lks_early_mail(scheduler, worker)) {

@@ -9,6 +9,7 @@
 #define LKS_SCHED_ENGINE_H
 
 #include "base/assert.h"
+#include "sched/home.h"
 #include "sched/scheduler.h"
 
 #include <pthread.h>
@@ -25,7 +26,8 @@ struct lks_worker {
     _Alignas(64) struct lks_scheduler *scheduler;
     uint32_t id;
     pthread_t thread;
-    int cpu; /* -1: not pinned */
+    int cpu;        /* -1: not pinned */
+    uint64_t nodes; /* its NUMA node's bit; 0: not known */
     /* Written by this worker alone, read by anybody, all relaxed: counters, no order needed. */
     _Atomic uint64_t executed;
     _Atomic uint64_t stolen;
@@ -86,10 +88,10 @@ struct lks_scheduler {
     _Atomic bool stop;
     _Atomic uint32_t active;
     uint32_t executors; /* workers + 1 */
-    struct lks_worker *workers;
     struct lks_early *early; /* NULL where the kind cannot be switched to */
     struct lks_graph *graph;
     uint32_t next_step; /* manual: whose turn it is in _flush */
+    struct lks_worker *workers[LKS_WORKERS_MAX + 1]; /* [executors]; each in its own home */
 
     /* The dispatcher's own: on lines that workers do not read. */
     _Alignas(64) struct lks_adaptive adaptive;
@@ -111,6 +113,11 @@ struct lks_scheduler {
     _Atomic uint64_t switches;
 
     _Alignas(64) _Atomic uint32_t dispatcher_parked; /* see sched/park.h */
+
+    /* Where its memory comes from, and goes back to: each worker's, the dispatcher's (like
+     * workers), and what lanes share. Used at the beginning and the end. */
+    _Alignas(64) struct lks_home homes[LKS_WORKERS_MAX + 1];
+    struct lks_home lanes_home;
 };
 
 /* Adds to a counter that only the caller's thread writes; relaxed, no order is meant. */
@@ -127,15 +134,22 @@ static inline void lks_worker_execute(struct lks_worker *worker, uint64_t comman
     lks_counter_add(&worker->executed, 1);
 }
 
-static inline struct lks_worker *lks_scheduler_helper(struct lks_scheduler *scheduler)
+static inline struct lks_worker *lks_scheduler_helper(const struct lks_scheduler *scheduler)
 {
-    return &scheduler->workers[scheduler->options.workers];
+    return scheduler->workers[scheduler->options.workers];
 }
 
 static inline uint32_t lks_scheduler_active(const struct lks_scheduler *scheduler)
 {
     /* Relaxed: a worker that learns of it late only works, or sleeps, a moment longer. */
     return atomic_load_explicit(&scheduler->active, memory_order_relaxed);
+}
+
+/* Memory that an executor reads most: of a worker, or, behind them, of the dispatcher. */
+static inline void *lks_scheduler_take(struct lks_scheduler *scheduler, uint32_t executor,
+                                       size_t count, size_t bytes)
+{
+    return lks_home_take(&scheduler->homes[executor], count, bytes);
 }
 
 /* Starts the thread of a worker; negative code of pthread_create. */
@@ -154,21 +168,22 @@ void lks_worker_wake(struct lks_scheduler *scheduler, uint32_t worker, uint64_t 
 /* A worker has nothing left to do: the dispatcher may be asleep until then. */
 void lks_dispatcher_wake(struct lks_scheduler *scheduler);
 
-/* early.c. The map is copied. -ENOMEM. */
-int lks_early_new(struct lks_early **early, const struct lks_scheduler *scheduler,
-                  const struct lks_class_map *map);
-void lks_early_free(struct lks_early *early);
+/* early.c. Makes scheduler->early of the homes, with which it goes; the map is copied, and freed by
+ * _fini. -ENOMEM: a half-made one is left to it. */
+int lks_early_init(struct lks_scheduler *scheduler, const struct lks_class_map *map);
+void lks_early_fini(struct lks_early *early);
+/* The workers that the map gives the identity's writing commands. */
+uint64_t lks_early_owners(const struct lks_early *early, uint64_t identity);
 
-/* graph.c. Also a half-made one is freed by _free. -ENOMEM. */
-int lks_graph_new(struct lks_graph **graph, const struct lks_scheduler *scheduler);
-void lks_graph_free(struct lks_graph *graph);
+/* graph.c. Makes scheduler->graph of the homes, with which it goes. -ENOMEM. */
+int lks_graph_init(struct lks_scheduler *scheduler);
 /* Before the graph is used (again), nothing being under way: `ticket` is the next one. One lane
  * that is not by class is the dispatcher's own, others are walked by the workers. */
 void lks_graph_reset(struct lks_graph *graph, uint64_t ticket, uint32_t lanes, bool by_class);
 /* Lane l inserts what falls to the classes c for which lane_of_class[c] == l; `classes` is a power
- * of two, at most the number of slots. Copied. -ENOMEM. */
-int lks_graph_set_classes(struct lks_graph *graph, const uint8_t *lane_of_class,
-                          uint32_t classes);
+ * of two, at most the number of slots. It lives as long as the graph. */
+void lks_graph_set_classes(struct lks_graph *graph, const uint8_t *lane_of_class,
+                           uint32_t classes);
 
 /* adaptive.c. */
 /* Before each submit: false while it waits for what is under way, to change its level. */

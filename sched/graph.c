@@ -7,9 +7,6 @@
 
 #include <errno.h>
 #include <sched.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 
 /* A worker takes this many ready commands at once, at most. */
 #define TAKE_AT_ONCE 8u
@@ -95,7 +92,7 @@ static void complete(struct completion *to, struct node *node, uint32_t place)
 static void run_chain(struct lks_scheduler *scheduler, struct lks_worker *worker, uint32_t place)
 {
     struct lks_graph *graph = scheduler->graph;
-    struct lks_ring *ready = &graph->queues[worker->id].ready;
+    struct lks_ring *ready = &graph->queues[worker->id]->ready;
     const uint32_t most = scheduler->options.manual ? 1 : CHAIN_MOST;
     for (uint32_t i = 0; place != REF_NONE; i++) {
         if (i == most) {
@@ -137,7 +134,7 @@ static bool steal_some(struct lks_scheduler *scheduler, struct lks_worker *worke
 {
     struct lks_graph *graph = scheduler->graph;
     for (uint32_t i = 1; i < scheduler->executors; i++) {
-        struct queues *of = &graph->queues[(worker->id + i) % scheduler->executors];
+        struct queues *of = graph->queues[(worker->id + i) % scheduler->executors];
         if (run_some(scheduler, worker, &of->ready, true) ||
             run_some(scheduler, worker, &of->inbox, true)) {
             return true;
@@ -161,7 +158,7 @@ static bool walk_lanes(struct lks_scheduler *scheduler, struct lks_worker *worke
 static bool graph_work(struct lks_scheduler *scheduler, struct lks_worker *worker)
 {
     struct lks_graph *graph = scheduler->graph;
-    struct queues *own = &graph->queues[worker->id];
+    struct queues *own = graph->queues[worker->id];
     if (run_some(scheduler, worker, &own->ready, false) ||
         run_some(scheduler, worker, &own->inbox, false)) {
         return true;
@@ -189,20 +186,20 @@ static void graph_publish(struct lks_scheduler *scheduler)
     }
     scheduler->held = 0;
     for (uint64_t left = graph->to_wake_lanes; left != 0; left &= left - 1) {
-        lks_ring_publish(&graph->lane[__builtin_ctzll(left)].queue);
+        lks_ring_publish(&graph->lane[__builtin_ctzll(left)]->queue);
     }
     for (uint64_t left = graph->to_wake; left != 0; left &= left - 1) {
-        lks_ring_publish(&graph->queues[__builtin_ctzll(left)].inbox);
+        lks_ring_publish(&graph->queues[__builtin_ctzll(left)]->inbox);
     }
     lks_wake_fence();
     for (uint64_t left = graph->to_wake_lanes; left != 0; left &= left - 1) {
         const uint32_t lane = (uint32_t)__builtin_ctzll(left);
         lks_worker_wake(scheduler, lane % lks_scheduler_active(scheduler),
-                        lks_ring_depth(&graph->lane[lane].queue));
+                        lks_ring_depth(&graph->lane[lane]->queue));
     }
     for (uint64_t left = graph->to_wake; left != 0; left &= left - 1) {
         const uint32_t worker = (uint32_t)__builtin_ctzll(left);
-        lks_worker_wake(scheduler, worker, lks_ring_depth(&graph->queues[worker].inbox));
+        lks_worker_wake(scheduler, worker, lks_ring_depth(&graph->queues[worker]->inbox));
     }
     graph->to_wake_lanes = 0;
     graph->to_wake = 0;
@@ -232,7 +229,7 @@ static void graph_leave(struct lks_scheduler *scheduler, struct lks_worker *work
 
 static uint64_t graph_depth(const struct lks_scheduler *scheduler, uint32_t worker)
 {
-    const struct queues *queues = &scheduler->graph->queues[worker];
+    const struct queues *queues = scheduler->graph->queues[worker];
     return lks_ring_depth(&queues->ready) + lks_ring_depth(&queues->inbox);
 }
 
@@ -247,113 +244,81 @@ const struct lks_engine lks_graph_engine = {
 
 /* ---- making ---- */
 
-/* Zeroed, of whole pages, large ones where the system has them. */
-static void *map_memory(size_t bytes)
+static int ring_new(struct lks_scheduler *scheduler, uint32_t executor, struct lks_ring *ring)
 {
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) {
-        return NULL;
-    }
-    (void)madvise(memory, bytes, MADV_HUGEPAGE); /* a wish */
-    return memory;
-}
-
-static int ring_new(struct lks_ring *ring, uint32_t items)
-{
-    ring->items = calloc(items, sizeof *ring->items);
+    const uint32_t items = scheduler->options.window;
+    ring->items = lks_scheduler_take(scheduler, executor, items, sizeof *ring->items);
     ring->mask = items - 1;
     return ring->items == NULL ? -ENOMEM : 0;
 }
 
-static size_t nodes_most(const struct lks_graph *graph)
+/* What an executor takes from, before it takes from others. */
+static int queues_new(struct lks_scheduler *scheduler, uint32_t executor)
 {
-    return (size_t)graph->window * 4;
-}
-
-static void *new_zeroed(size_t count, size_t bytes)
-{
-    void *memory = aligned_alloc(64, count * bytes);
-    if (memory != NULL) {
-        memset(memory, 0, count * bytes);
-    }
-    return memory;
-}
-
-static int allocate(struct lks_graph *graph, uint32_t executors, uint32_t slots)
-{
-    const size_t nodes = nodes_most(graph);
-    graph->nodes = new_zeroed(nodes, sizeof *graph->nodes);
-    graph->outside = map_memory(nodes * (LKS_ACCESS_MAX - CELLS_INSIDE) * sizeof(struct cell));
-    graph->slots = map_memory(slots * sizeof *graph->slots);
-    graph->done = calloc(nodes, 1);
-    graph->lane = new_zeroed(LKS_LANES_MAX, sizeof *graph->lane);
-    graph->queues = new_zeroed(executors, sizeof *graph->queues);
-    if (graph->nodes == NULL || graph->outside == NULL || graph->slots == NULL ||
-        graph->done == NULL || graph->lane == NULL || graph->queues == NULL) {
+    struct queues *queues = lks_scheduler_take(scheduler, executor, 1, sizeof *queues);
+    if (queues == NULL) {
         return -ENOMEM;
     }
-    int rc = 0;
-    for (uint32_t i = 0; rc == 0 && i < executors; i++) {
-        rc = ring_new(&graph->queues[i].ready, (uint32_t)graph->window);
-        rc = rc != 0 ? rc : ring_new(&graph->queues[i].inbox, (uint32_t)graph->window);
+    scheduler->graph->queues[executor] = queues;
+    const int rc = ring_new(scheduler, executor, &queues->ready);
+    return rc != 0 ? rc : ring_new(scheduler, executor, &queues->inbox);
+}
+
+static int lane_new(struct lks_scheduler *scheduler, uint32_t number)
+{
+    const uint32_t walker = number % scheduler->options.workers;
+    struct lane *lane = lks_scheduler_take(scheduler, walker, 1, sizeof *lane);
+    if (lane == NULL) {
+        return -ENOMEM;
+    }
+    scheduler->graph->lane[number] = lane;
+    return ring_new(scheduler, walker, &lane->queue);
+}
+
+/* The dispatcher fills each node, and looks at `done` until it is executed; one worker reads it.
+ * The table of keys is read by who inserts (sched/memory_plan.h). */
+static int allocate(struct lks_scheduler *scheduler)
+{
+    struct lks_graph *graph = scheduler->graph;
+    const uint32_t dispatcher = scheduler->options.workers;
+    const size_t nodes = (size_t)graph->window * 4;
+    graph->nodes = lks_scheduler_take(scheduler, dispatcher, nodes, sizeof *graph->nodes);
+    graph->outside = lks_scheduler_take(scheduler, dispatcher,
+                                        nodes * (LKS_ACCESS_MAX - CELLS_INSIDE),
+                                        sizeof *graph->outside);
+    graph->done = lks_scheduler_take(scheduler, dispatcher, nodes, sizeof *graph->done);
+    graph->slots = lks_home_take(&scheduler->lanes_home, scheduler->options.slots,
+                                 sizeof *graph->slots);
+    return graph->nodes == NULL || graph->outside == NULL || graph->done == NULL ||
+                   graph->slots == NULL
+               ? -ENOMEM
+               : 0;
+}
+
+int lks_graph_init(struct lks_scheduler *scheduler)
+{
+    struct lks_graph *made =
+        lks_scheduler_take(scheduler, scheduler->options.workers, 1, sizeof *made);
+    if (made == NULL) {
+        return -ENOMEM;
+    }
+    scheduler->graph = made;
+    made->window = scheduler->window;
+    made->slot_mask = scheduler->options.slots - 1;
+    int rc = allocate(scheduler);
+    for (uint32_t i = 0; rc == 0 && i < scheduler->executors; i++) {
+        rc = queues_new(scheduler, i);
     }
     for (uint32_t i = 0; rc == 0 && i < LKS_LANES_MAX; i++) {
-        rc = ring_new(&graph->lane[i].queue, (uint32_t)graph->window);
+        rc = lane_new(scheduler, i);
     }
     return rc;
 }
 
-int lks_graph_new(struct lks_graph **graph, const struct lks_scheduler *scheduler)
+void lks_graph_set_classes(struct lks_graph *graph, const uint8_t *lane_of_class, uint32_t classes)
 {
-    struct lks_graph *made = new_zeroed(1, sizeof *made);
-    if (made == NULL) {
-        return -ENOMEM;
-    }
-    *graph = made; /* freed with the scheduler, also half made */
-    made->window = scheduler->window;
-    made->executors = scheduler->executors;
-    made->slot_mask = scheduler->options.slots - 1;
-    return allocate(made, scheduler->executors, scheduler->options.slots);
-}
-
-void lks_graph_free(struct lks_graph *graph)
-{
-    if (graph == NULL) {
-        return;
-    }
-    const size_t nodes = nodes_most(graph);
-    for (uint32_t i = 0; graph->lane != NULL && i < LKS_LANES_MAX; i++) {
-        free(graph->lane[i].queue.items);
-    }
-    for (uint32_t i = 0; graph->queues != NULL && i < graph->executors; i++) {
-        free(graph->queues[i].ready.items);
-        free(graph->queues[i].inbox.items);
-    }
-    if (graph->outside != NULL) {
-        (void)munmap(graph->outside, nodes * (LKS_ACCESS_MAX - CELLS_INSIDE) * sizeof(struct cell));
-    }
-    if (graph->slots != NULL) {
-        (void)munmap(graph->slots, ((size_t)graph->slot_mask + 1) * sizeof *graph->slots);
-    }
-    free(graph->nodes);
-    free(graph->done);
-    free(graph->lane);
-    free(graph->queues);
-    free(graph->lane_of_class);
-    free(graph);
-}
-
-int lks_graph_set_classes(struct lks_graph *graph, const uint8_t *lane_of_class, uint32_t classes)
-{
-    uint8_t *copy = malloc(classes);
-    if (copy == NULL) {
-        return -ENOMEM;
-    }
-    memcpy(copy, lane_of_class, classes);
-    free(graph->lane_of_class);
-    graph->lane_of_class = copy;
+    graph->lane_of_class = lane_of_class;
     graph->class_mask = classes - 1;
-    return 0;
 }
 
 /* A lane's last command may be executed before whoever walked the lane has noted it in the slot:
@@ -363,7 +328,7 @@ static void wait_for_lanes(struct lks_graph *graph)
     for (uint32_t i = 0; graph->walks && i < graph->lanes; i++) {
         /* Acquire: with the release store in lks_graph_walk. Its holder has nothing left to insert;
          * it may only be off its processor. */
-        while (atomic_load_explicit(&graph->lane[i].busy, memory_order_acquire)) {
+        while (atomic_load_explicit(&graph->lane[i]->busy, memory_order_acquire)) {
             (void)sched_yield();
         }
     }

@@ -94,16 +94,15 @@ struct lks_graph {
      * number finds nothing in those lanes. Written by the dispatcher when nothing is under way. */
     _Atomic uint32_t walked;
     bool by_class;         /* a slot's lane is that of its class */
-    uint32_t executors;
     struct node *nodes;
     struct cell *outside; /* [ring][LKS_ACCESS_MAX - CELLS_INSIDE] */
     struct slot *slots;
     _Atomic uint8_t *done; /* [ring]: the lap (ticket / ring) in which the node was executed last */
-    struct lane *lane;
     bool walks; /* the dispatcher's copy: walked != 0 */
-    uint8_t *lane_of_class; /* NULL: slots are dealt out in turn */
+    const uint8_t *lane_of_class; /* NULL: slots are dealt out in turn */
     uint32_t class_mask;
-    struct queues *queues; /* [executors] */
+    struct lane *lane[LKS_LANES_MAX]; /* each in the home of the worker that walks it first */
+    struct queues *queues[LKS_WORKERS_MAX + 1]; /* [executors]; each in its own home */
     /* The dispatcher's own, on a line that workers do not read: what got something since it
      * published. */
     _Alignas(64) uint64_t to_wake;

@@ -161,7 +161,7 @@ static void send_to_lanes(struct lks_graph *graph, const struct node *node, uint
         accesses[i] |= 1u << k;
     }
     for (uint32_t i = 0; i < lanes; i++) {
-        lks_ring_add(&graph->lane[lane[i]].queue, lane_item(place, accesses[i]));
+        lks_ring_add(&graph->lane[lane[i]]->queue, lane_item(place, accesses[i]));
         graph->to_wake_lanes |= UINT64_C(1) << lane[i];
     }
 }
@@ -184,13 +184,13 @@ static bool insert_on_lane(struct lks_graph *graph, uint32_t item)
 
 bool lks_graph_walk(struct lks_graph *graph, uint32_t lane, struct lks_worker *worker)
 {
-    struct lane *of = &graph->lane[lane];
+    struct lane *of = graph->lane[lane];
     /* Acquire: with the release below; what the last holder left in the slots is visible. */
     if (lks_ring_depth(&of->queue) == 0 ||
         atomic_exchange_explicit(&of->busy, true, memory_order_acquire)) {
         return false;
     }
-    struct lks_ring *ready = &graph->queues[worker->id].ready;
+    struct lks_ring *ready = &graph->queues[worker->id]->ready;
     uint32_t items[WALK_AT_ONCE];
     const uint32_t most = worker->scheduler->options.manual ? 1 : WALK_AT_ONCE;
     const uint32_t count = lks_ring_take(&of->queue, items, most, 1);
@@ -217,7 +217,7 @@ static void hand_out(struct lks_scheduler *scheduler, uint32_t place, uint32_t s
     const uint32_t spread = slot * UINT32_C(2654435769); /* 2^32 / golden ratio */
     const uint32_t worker =
         (uint32_t)((uint64_t)spread * lks_scheduler_active(scheduler) >> 32);
-    lks_ring_add(&graph->queues[worker].inbox, place);
+    lks_ring_add(&graph->queues[worker]->inbox, place);
     graph->to_wake |= UINT64_C(1) << worker;
 }
 

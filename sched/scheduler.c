@@ -8,10 +8,10 @@
 #include "base/clock.h"
 #include "sched/class_map.h"
 #include "sched/engine.h"
+#include "sched/memory_plan.h"
 #include "sched/park.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define WINDOW_DEFAULT 2048u
@@ -202,16 +202,15 @@ static int set_lanes(struct lks_scheduler *scheduler, const struct lks_class_map
     if (!power_of_two(shards) || shards > scheduler->options.slots) {
         return 0; /* lanes are dealt out in turn */
     }
-    uint8_t *lanes = calloc(shards, 1);
+    uint8_t *lanes = lks_scheduler_take(scheduler, scheduler->options.workers, shards, 1);
     if (lanes == NULL) {
         return -ENOMEM;
     }
     for (uint32_t shard = 0; shard < shards; shard++) {
         lanes[shard] = (uint8_t)__builtin_ctzll(lks_class_map_at(map, shard * 2 + 1)->workers);
     }
-    const int rc = lks_graph_set_classes(scheduler->graph, lanes, shards);
-    free(lanes);
-    return rc;
+    lks_graph_set_classes(scheduler->graph, lanes, shards);
+    return 0;
 }
 
 static int make_engines(struct lks_scheduler *scheduler)
@@ -225,10 +224,10 @@ static int make_engines(struct lks_scheduler *scheduler)
         map = own;
     }
     if (rc == 0) {
-        rc = lks_early_new(&scheduler->early, scheduler, map);
+        rc = lks_early_init(scheduler, map);
     }
     if (rc == 0) {
-        rc = lks_graph_new(&scheduler->graph, scheduler);
+        rc = lks_graph_init(scheduler);
     }
     if (rc == 0) {
         rc = set_lanes(scheduler, map);
@@ -244,14 +243,14 @@ static int start_workers(struct lks_scheduler *scheduler)
     if (!scheduler->options.manual) {
         uint32_t started = 0;
         while (started < scheduler->options.workers && rc == 0) {
-            rc = lks_worker_start(&scheduler->workers[started]);
+            rc = lks_worker_start(scheduler->workers[started]);
             started += rc == 0;
         }
         if (rc != 0) {
             /* Release: with the acquire load in stopped(). */
             atomic_store_explicit(&scheduler->stop, true, memory_order_release);
             while (started > 0) {
-                lks_worker_join(&scheduler->workers[--started]);
+                lks_worker_join(scheduler->workers[--started]);
             }
         }
     }
@@ -259,21 +258,56 @@ static int start_workers(struct lks_scheduler *scheduler)
     return rc;
 }
 
+/* The scheduler itself lies in the dispatcher's home. */
 static void free_memory(struct lks_scheduler *scheduler)
 {
-    lks_early_free(scheduler->early);
-    lks_graph_free(scheduler->graph);
-    free(scheduler->workers);
-    free(scheduler);
+    const uint32_t workers = scheduler->options.workers;
+    struct lks_home dispatchers = scheduler->homes[workers];
+    lks_early_fini(scheduler->early);
+    for (uint32_t i = 0; i < workers; i++) {
+        lks_home_fini(&scheduler->homes[i]);
+    }
+    lks_home_fini(&scheduler->lanes_home);
+    lks_home_fini(&dispatchers);
 }
 
-static void *allocate_aligned(size_t bytes)
+/* The scheduler with its homes, which are empty but for it. NULL: no memory. */
+static struct lks_scheduler *make_at_home(const struct lks_scheduler_options *options)
 {
-    void *memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
-    if (memory != NULL) {
-        memset(memory, 0, bytes);
+    struct lks_memory_nodes nodes;
+    lks_memory_nodes_of(&nodes, options->nodes, options->workers);
+    struct lks_home dispatchers;
+    lks_home_init(&dispatchers, options->numa, nodes.executor[options->workers],
+                  options->workers);
+    struct lks_scheduler *made = lks_home_take(&dispatchers, 1, sizeof *made);
+    if (made == NULL) {
+        return NULL;
     }
-    return memory;
+    made->options = *options;
+    for (uint32_t i = 0; i < options->workers; i++) {
+        lks_home_init(&made->homes[i], options->numa, nodes.executor[i], i);
+    }
+    made->homes[options->workers] = dispatchers;
+    lks_home_init(&made->lanes_home, options->numa,
+                  lks_memory_nodes_of_keys(&nodes, options->kind, options->lanes), 0);
+    return made;
+}
+
+static int make_workers(struct lks_scheduler *scheduler)
+{
+    const struct lks_scheduler_options *options = &scheduler->options;
+    for (uint32_t i = 0; i < scheduler->executors; i++) {
+        struct lks_worker *worker = lks_scheduler_take(scheduler, i, 1, sizeof *worker);
+        if (worker == NULL) {
+            return -ENOMEM;
+        }
+        worker->scheduler = scheduler;
+        worker->id = i;
+        worker->cpu = options->cpus != NULL && i < options->workers ? options->cpus[i] : -1;
+        worker->nodes = scheduler->homes[i].nodes;
+        scheduler->workers[i] = worker;
+    }
+    return 0;
 }
 
 int lks_scheduler_new(struct lks_scheduler **scheduler, const struct lks_scheduler_options *options,
@@ -284,26 +318,21 @@ int lks_scheduler_new(struct lks_scheduler **scheduler, const struct lks_schedul
     if (rc != 0) {
         return rc;
     }
-    struct lks_scheduler *made = allocate_aligned(sizeof *made);
+    struct lks_scheduler *made = make_at_home(&checked);
     if (made == NULL) {
         return lks_error_set(err, -ENOMEM, "scheduler: no memory");
     }
-    made->options = checked;
     made->executors = checked.workers + 1;
     made->window = checked.window;
     made->head = 1;
     made->low = 1;
     atomic_init(&made->active, checked.workers);
-    made->workers = allocate_aligned(made->executors * sizeof *made->workers);
-    rc = made->workers == NULL ? -ENOMEM : 0;
-    for (uint32_t i = 0; rc == 0 && i < made->executors; i++) {
-        made->workers[i].scheduler = made;
-        made->workers[i].id = i;
-        made->workers[i].cpu = checked.cpus != NULL && i < checked.workers ? checked.cpus[i] : -1;
-    }
+    rc = make_workers(made);
     if (rc == 0 && checked.workers > 0) {
         rc = make_engines(made);
     }
+    made->options.nodes = NULL; /* the caller's again */
+    made->options.numa = NULL;
     if (rc == 0) {
         begin_kind(made, checked.kind);
         rc = start_workers(made);
@@ -326,7 +355,7 @@ void lks_scheduler_free(struct lks_scheduler *scheduler)
     /* Release: with the acquire load in stopped(). */
     atomic_store_explicit(&scheduler->stop, true, memory_order_release);
     for (uint32_t i = 0; !scheduler->options.manual && i < scheduler->options.workers; i++) {
-        lks_worker_join(&scheduler->workers[i]);
+        lks_worker_join(scheduler->workers[i]);
     }
     free_memory(scheduler);
 }
@@ -542,7 +571,7 @@ bool lks_scheduler_step(struct lks_scheduler *scheduler, uint32_t worker)
 {
     LKS_ASSERT(scheduler->options.manual);
     LKS_ASSERT(worker < scheduler->executors);
-    return engine_now(scheduler)->work(scheduler, &scheduler->workers[worker]);
+    return engine_now(scheduler)->work(scheduler, scheduler->workers[worker]);
 }
 
 /* ---- changing and asking ---- */
@@ -592,6 +621,20 @@ void lks_scheduler_set_active(struct lks_scheduler *scheduler, uint32_t workers)
                           memory_order_relaxed);
 }
 
+uint64_t lks_scheduler_nodes(const struct lks_scheduler *scheduler, uint64_t identity)
+{
+    const uint32_t workers = scheduler->options.workers;
+    const uint64_t owners =
+        workers > 0 ? lks_memory_owners(kind_now(scheduler), workers,
+                                        lks_early_owners(scheduler->early, identity))
+                    : 0;
+    uint64_t nodes = owners == 0 ? lks_scheduler_helper(scheduler)->nodes : 0;
+    for (uint64_t left = owners; left != 0; left &= left - 1) {
+        nodes |= scheduler->workers[__builtin_ctzll(left)]->nodes;
+    }
+    return nodes;
+}
+
 static uint64_t read_counter(const _Atomic uint64_t *counter)
 {
     return atomic_load_explicit(counter, memory_order_relaxed); /* a figure of one moment */
@@ -635,7 +678,7 @@ void lks_scheduler_worker_statistics(const struct lks_scheduler *scheduler, uint
                                      struct lks_worker_statistics *statistics)
 {
     LKS_ASSERT(worker < scheduler->executors);
-    const struct lks_worker *of = &scheduler->workers[worker];
+    const struct lks_worker *of = scheduler->workers[worker];
     /* Acquire: with the release store in set_engine. */
     const struct lks_engine *engine =
         atomic_load_explicit(&scheduler->engine, memory_order_acquire);

@@ -42,6 +42,7 @@ enum lks_scheduler_kind {
 
 struct lks_scheduler;
 struct lks_class_map;
+struct lks_numa;
 
 /*
  * Executes one command: `command` is the word that was submitted with it. Called on the thread of
@@ -65,6 +66,10 @@ struct lks_scheduler_options {
     bool manual;      /* no threads: lks_scheduler_step is each worker */
     uint64_t spin_ns; /* how long an idle worker spins before it sleeps; 0: 10 us */
     const int *cpus;  /* worker i runs on this processor; NULL: wherever. Used during _new */
+    /* Machines of several NUMA nodes: whose memory workers 0.. and, behind them, the dispatcher
+     * reach soonest; -1: not known. Both NULL: wherever. Used during _new. */
+    struct lks_numa *numa;
+    const int *nodes; /* [workers + 1] */
     lks_execute execute;
     void (*wake)(void *ctx); /* after lks_scheduler_arm, on any thread; NULL: nobody arms */
     void *ctx; /* of execute and wake; must outlive the scheduler */
@@ -143,6 +148,14 @@ int lks_scheduler_switch(struct lks_scheduler *scheduler, enum lks_scheduler_kin
 /* Whether that could be done: 0, or -EINVAL as above. Changes nothing. */
 int lks_scheduler_switch_check(const struct lks_scheduler *scheduler, enum lks_scheduler_kind kind,
                                uint32_t workers, struct lks_error *err);
+
+/*
+ * The NUMA nodes (bits; several: in turns; 0: wherever) where what belongs to an identity is best
+ * read from, by who executes its commands under the present kind: with early and hybrid the worker
+ * that the map names, with late and adaptive any worker, with sequential the dispatcher. A wish: it
+ * changes with the kind, and nothing moves for it.
+ */
+uint64_t lks_scheduler_nodes(const struct lks_scheduler *scheduler, uint64_t identity);
 
 /* How many workers new commands go to, 1..workers; more are ignored. The others finish what they
  * have, and sleep. The map of early and hybrid is made for all workers: it is left as it is. */

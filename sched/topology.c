@@ -242,13 +242,14 @@ static int make(struct lks_topology_plan *plan, const struct lks_topology_option
     }
     struct candidate *candidates = calloc(CANDIDATES_MOST, sizeof *candidates);
     hwloc_bitmap_t allowed = hwloc_bitmap_alloc();
-    rc = -ENOTSUP;
-    if (candidates != NULL && allowed != NULL && find_allowed(topology, allowed) == 0) {
+    rc = candidates != NULL && allowed != NULL ? -ENOTSUP : -ENOMEM;
+    if (rc != -ENOMEM && find_allowed(topology, allowed) == 0) {
         *plan = (struct lks_topology_plan){
             .workers = options->workers,
             .places = options->places == 0 ? 1 : options->places,
             .cores = find_candidates(topology, options, allowed, candidates),
-            .cpus = (uint32_t)hwloc_bitmap_weight(allowed)};
+            .cpus = (uint32_t)hwloc_bitmap_weight(allowed),
+            .nodes = (uint32_t)hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_NUMANODE)};
         if (plan->cores > 0) {
             place_all(plan, options, topology, candidates);
             rc = 0;
@@ -258,6 +259,9 @@ static int make(struct lks_topology_plan *plan, const struct lks_topology_option
         hwloc_bitmap_free(allowed);
     }
     free(candidates);
+    if (rc == -ENOMEM) {
+        return lks_error_set(err, rc, "no memory for the machine's description");
+    }
     return rc == 0 ? 0
                    : lks_error_set(err, rc, "hwloc knows no core that may be used: run without "
                                             "pinning");
@@ -285,4 +289,13 @@ void lks_topology_plan_cpus(const struct lks_topology_plan *plan, int *cpus)
     for (uint32_t w = 0; w < plan->workers; w++) {
         cpus[w] = plan->worker[w].cpu;
     }
+}
+
+void lks_topology_plan_nodes(const struct lks_topology_plan *plan, int *nodes)
+{
+    for (uint32_t w = 0; w < plan->workers; w++) {
+        nodes[w] = plan->worker[w].cpu >= 0 ? plan->worker[w].numa : -1;
+    }
+    nodes[plan->workers] =
+        lks_topology_plan_core_cpu(plan) >= 0 ? plan->dispatcher.numa : -1;
 }

@@ -18,6 +18,8 @@
 
 #include <stdio.h>
 
+struct lks_memory_plan;
+
 struct lks_topology_options {
     uint32_t workers;
     uint32_t place;      /* which of the replicas on this host, from 0 ... */
@@ -41,13 +43,14 @@ struct lks_topology_plan {
     uint32_t places; /* replicas on this host */
     uint32_t cores;  /* physical ones that this process may use */
     uint32_t cpus;   /* hardware threads that it may use */
+    uint32_t nodes;  /* NUMA nodes of the machine; 1: where memory lies does not matter */
     bool crowded;    /* some thread is not pinned: waiting is short, and the core thread roams */
     struct lks_placement dispatcher;
     struct lks_placement worker[LKS_WORKERS_MAX];
 };
 
 /* Makes a plan; of this machine for this process (its affinity is respected). -EINVAL: too many
- * workers, or a machine that hwloc does not understand; -ENOTSUP: hwloc cannot tell. */
+ * workers, or a machine that hwloc does not understand; -ENOTSUP: hwloc cannot tell; -ENOMEM. */
 int lks_topology_plan_make(struct lks_topology_plan *plan,
                            const struct lks_topology_options *options, struct lks_error *err);
 
@@ -60,10 +63,18 @@ static inline int lks_topology_plan_core_cpu(const struct lks_topology_plan *pla
     return plan->crowded || plan->workers == 0 ? -1 : plan->dispatcher.cpu;
 }
 
-/* topology_draw.c: a table, one line a thread; and `count` plans as one drawing, SVG, under a title
- * each. */
+/* Fills nodes[workers + 1] for struct lks_scheduler_options: -1 for who is not pinned. */
+void lks_topology_plan_nodes(const struct lks_topology_plan *plan, int *nodes);
+
+/* One plan of a drawing. */
+struct lks_topology_drawing {
+    const char *title;
+    const struct lks_topology_plan *threads;
+    const struct lks_memory_plan *memory; /* memory_plan.h; NULL: not drawn */
+};
+
+/* topology_draw.c: a table, one line a thread; and `count` plans as one drawing, SVG. */
 void lks_topology_plan_print(const struct lks_topology_plan *plan, FILE *to);
-void lks_topology_plan_draw(const struct lks_topology_plan *plans, const char *const *titles,
-                            uint32_t count, FILE *to);
+void lks_topology_plan_draw(const struct lks_topology_drawing *drawings, uint32_t count, FILE *to);
 
 #endif

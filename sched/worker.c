@@ -137,14 +137,14 @@ void lks_worker_wake(struct lks_scheduler *scheduler, uint32_t worker, uint64_t 
         return;
     }
     if (worker < scheduler->options.workers) {
-        (void)lks_park_wake(&scheduler->workers[worker].parked);
+        (void)lks_park_wake(&scheduler->workers[worker]->parked);
     }
     if (backlog < BACKLOG_WORTH_A_THIEF || scheduler->options.no_steal) {
         return;
     }
     const uint32_t active = lks_scheduler_active(scheduler);
     for (uint32_t i = 1; i < active; i++) {
-        if (lks_park_wake(&scheduler->workers[(worker + i) % active].parked)) {
+        if (lks_park_wake(&scheduler->workers[(worker + i) % active]->parked)) {
             return;
         }
     }

@@ -291,7 +291,6 @@ static bool run_suite(const struct arguments *a, FILE *json)
 static int print_topology(const struct arguments *arguments)
 {
     const struct lks_topology_options wanted = {.workers = arguments->measure.workers};
-    const char *const title = "scheduler";
     struct lks_topology_plan plan;
     struct lks_error err = {0};
     if (lks_topology_plan_make(&plan, &wanted, &err) != 0) {
@@ -305,7 +304,7 @@ static int print_topology(const struct arguments *arguments)
             (void)fprintf(stderr, "%s: cannot be written\n", arguments->draw);
             return 2;
         }
-        lks_topology_plan_draw(&plan, &title, 1, file);
+        lks_topology_plan_draw(&(struct lks_topology_drawing){"scheduler", &plan, NULL}, 1, file);
         (void)fclose(file);
     }
     return 0;

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "bench/sched/rivals.h"
+#include "sched/numa.h"
 #include "sched/topology.h"
 
 #include <sched.h>
@@ -112,6 +113,8 @@ static struct lks_scheduler *make_scheduler(struct lks_load *load,
     const struct lks_topology_options topology = {.workers = options->workers};
     struct lks_topology_plan plan;
     int cpus[LKS_WORKERS_MAX];
+    int nodes[LKS_WORKERS_MAX + 1];
+    struct lks_numa numa = {0};
     struct lks_error err = {0};
     struct lks_scheduler_options wanted = {
         .kind = options->contestant->kind,
@@ -128,12 +131,18 @@ static struct lks_scheduler *make_scheduler(struct lks_load *load,
     if (options->pin && lks_topology_plan_make(&plan, &topology, &err) == 0) {
         lks_topology_plan_cpus(&plan, cpus);
         wanted.cpus = cpus;
+        if (plan.nodes > 1 && lks_numa_init(&numa, NULL, &err) == 0) {
+            lks_topology_plan_nodes(&plan, nodes);
+            wanted.numa = &numa;
+            wanted.nodes = nodes;
+        }
     }
     struct lks_scheduler *scheduler = NULL;
     if (lks_scheduler_new(&scheduler, &wanted, &err) != 0) {
         (void)fprintf(stderr, "%s\n", err.text);
         exit(2);
     }
+    lks_numa_fini(&numa);
     return scheduler;
 }
 

@@ -4,6 +4,7 @@
 #include "node/hello.h"
 #include "pmem/layout.h"
 #include "tests/support/scratch.h"
+#include "tests/unit/sched/numa_rig.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -253,7 +254,9 @@ static void make_replica(struct rig *rig, struct rig_replica *self)
         .realtime_clock_ns = rig->options.realtime_clock_ns,
         .scheduler = {.kind = rig->options.scheduler[self->id],
                       .workers = rig->options.workers[self->id],
-                      .manual = true},
+                      .manual = true,
+                      .numa = rig->options.numa != NULL ? &rig->options.numa->numa : NULL,
+                      .nodes = rig->options.nodes},
         .on_reply = on_reply,
         .ctx = self,
     };
@@ -354,7 +357,9 @@ struct rig *rig_new(const struct rig_options *given)
     options->area_bytes = options->area_bytes != 0 ? options->area_bytes : UINT64_C(64) << 20;
     options->partitions = options->partitions != 0 ? options->partitions : 1;
     options->record_bytes = options->record_bytes != 0 ? options->record_bytes : 8;
-    const struct rig_service_options service = {options->partitions, options->record_bytes};
+    const struct rig_service_options service = {
+        options->partitions, options->record_bytes,
+        options->numa != NULL ? &options->numa->preferred : NULL};
     rig_service_configure(&service);
     rig->now_ns = UINT64_C(1000000000);
     rig->realtime_ns = UINT64_C(1700000000000000000);

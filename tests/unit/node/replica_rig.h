@@ -19,6 +19,8 @@
 #define RIG_TICK_NS UINT64_C(50000)
 #define RIG_PERSISTS_MAX 8u
 
+struct numa_rig;
+
 struct rig_options {
     uint32_t replicas;
     uint64_t ring_bytes;      /* 0: 1 MiB */
@@ -36,6 +38,8 @@ struct rig_options {
     uint64_t (*clock_ns)(void);          /* the same of the monotonic clock */
     uint32_t workers[LKS_REPLICAS_MAX + 1]; /* of each replica's scheduler, stepped by hand */
     enum lks_scheduler_kind scheduler[LKS_REPLICAS_MAX + 1];
+    struct numa_rig *numa; /* the machine that replicas place their memory on; NULL: none */
+    const int *nodes;      /* of workers and the replica's thread there */
 };
 
 /* A range that waits to be made durable. */

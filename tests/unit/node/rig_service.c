@@ -231,6 +231,7 @@ static int restore_chunk(void *state, uint32_t partition, const void *data, size
     assert_true(list->count < RIG_SUBMITTED_MAX);
     memcpy(&list->numbers[list->count], data, sizeof list->numbers[0]);
     list->count++;
+    list->restored_on = g_options.preferred != NULL ? *g_options.preferred : 0;
     return 0;
 }
 

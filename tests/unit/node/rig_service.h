@@ -26,6 +26,7 @@ struct rig_list {
     uint32_t written;
     bool freezing;
     bool restoring;
+    uint64_t restored_on; /* what `preferred` of the options said with the last chunk */
 };
 
 struct rig_service {
@@ -42,6 +43,7 @@ struct rig_service {
 struct rig_service_options {
     uint32_t partitions;
     uint32_t record_bytes; /* of a note in a snapshot, at least 8 */
+    const uint64_t *preferred; /* the NUMA nodes of the thread's memory; NULL: nobody asks */
 };
 void rig_service_configure(const struct rig_service_options *options);
 

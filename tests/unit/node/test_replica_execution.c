@@ -5,6 +5,7 @@
  */
 #include "node/scheduler_command.h"
 #include "tests/unit/node/replica_rig.h"
+#include "tests/unit/sched/numa_rig.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -226,6 +227,67 @@ static void restart__in_the_midst__nothing_is_lost_or_repeated(void **state)
     rig_free(rig);
 }
 
+/* Workers 0 and 1 are on nodes of their own; partitions are theirs in turn. */
+static void restart__two_nodes__partitions_come_back_where_they_are_executed(void **state)
+{
+    (void)state;
+    static struct numa_rig machine;
+    static const int nodes[] = {0, 1, 0};
+    static const enum lks_scheduler_kind kinds[] = {LKS_EARLY, LKS_LATE, LKS_SEQUENTIAL};
+    for (size_t i = 0; i < LKS_COUNT_OF(kinds); i++) {
+        struct rig_options options = alone_options();
+        options.ring_bytes = RING;
+        options.snapshots = true;
+        options.scheduler[1] = kinds[i];
+        options.numa = &machine;
+        options.nodes = nodes;
+        numa_rig_init(&machine);
+        struct rig *rig = rig_new(&options);
+        (void)rig_lead(rig);
+        load(rig, 60, 12);
+        rig_crash(rig, 1, false);
+        assert_int_equal(machine.prefers, 0); /* of an empty one there was nothing to place */
+        rig_start(rig, 1);
+        rig_settle(rig);
+        assert_true(rig_status(rig, 1).snapshots.restored_bytes > 0);
+        for (uint32_t p = 0; p < options.partitions; p++) {
+            const uint64_t expected = kinds[i] == LKS_EARLY  ? UINT64_C(1) << p % 2
+                                      : kinds[i] == LKS_LATE ? 3
+                                                             : 1;
+            assert_int_equal(rig->replicas[1].service.lists[p].restored_on, expected);
+        }
+        assert_true(machine.prefers >= 2);
+        assert_int_equal(machine.preferred, 0); /* given back */
+        rig_free(rig);
+    }
+}
+
+static void restart__nodes_refused__comes_back_with_one_warning(void **state)
+{
+    (void)state;
+    static struct numa_rig machine;
+    static const int nodes[] = {0, 1, 0};
+    struct rig_options options = alone_options();
+    options.ring_bytes = RING;
+    options.snapshots = true;
+    options.scheduler[1] = LKS_EARLY;
+    options.numa = &machine;
+    options.nodes = nodes;
+    numa_rig_init(&machine);
+    machine.answer = -EPERM;
+    struct rig *rig = rig_new(&options);
+    (void)rig_lead(rig);
+    load(rig, 60, 12);
+    rig_crash(rig, 1, false);
+    rig_start(rig, 1);
+    load(rig, 10, 12);
+    rig_settle(rig);
+    assert_true(rig_status(rig, 1).snapshots.restored_bytes > 0);
+    assert_int_equal(machine.areas_count + machine.prefers, 1);
+    assert_int_equal(machine.warnings, 1);
+    rig_free(rig);
+}
+
 static void set_scheduler__under_load__goes_on_between_two_entries(void **state)
 {
     (void)state;
@@ -395,6 +457,8 @@ int main(void)
         cmocka_unit_test(reads__behind_commands_under_way__see_them),
         cmocka_unit_test(window__more_commands_than_it_holds__wait_in_the_log),
         cmocka_unit_test(restart__in_the_midst__nothing_is_lost_or_repeated),
+        cmocka_unit_test(restart__two_nodes__partitions_come_back_where_they_are_executed),
+        cmocka_unit_test(restart__nodes_refused__comes_back_with_one_warning),
         cmocka_unit_test(set_scheduler__under_load__goes_on_between_two_entries),
         cmocka_unit_test(set_scheduler__no_workers__says_how_to_get_some),
         cmocka_unit_test(set_scheduler__commands_under_way__waits_for_them),

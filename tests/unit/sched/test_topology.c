@@ -146,13 +146,12 @@ static void print__crowded__warns(void **state)
     (void)state;
     char *text = NULL;
     size_t bytes = 0;
-    const char *const titles[] = {"replica 1"};
     plan_for(&(struct lks_topology_options){.workers = LKS_WORKERS_MAX,
                                             .machine = "numa:1 core:8 pu:2"});
     FILE *to = open_memstream(&text, &bytes);
     assert_non_null(to);
     lks_topology_plan_print(&g_plan, to);
-    lks_topology_plan_draw(&g_plan, titles, 1, to);
+    lks_topology_plan_draw(&(struct lks_topology_drawing){"replica 1", &g_plan, NULL}, 1, to);
     (void)fclose(to);
     assert_non_null(strstr(text, "core thread"));
     assert_non_null(strstr(text, "worker 62"));
