@@ -27,6 +27,8 @@ if(TARGET lks_verbs_ibv)
   lks_test(unit/verbs/test_ibv_queue.c lks_verbs_ibv)
   lks_test(unit/verbs/test_ibv_software.c lks_verbs_ibv)
   lks_test(unit/verbs/test_ibv_way.c lks_verbs_ibv)
+  lks_test(unit/verbs/test_ibv_client_end.c lks_verbs_ibv)
+  lks_test(unit/verbs/test_ibv_registration.c lks_verbs_ibv)
   lks_test(unit/verbs/test_ibv_events.c lks_verbs_ibv rdmacm ibverbs)
   target_link_options(unit_verbs_test_ibv_events PRIVATE LINKER:--wrap=ibv_get_async_event
     LINKER:--wrap=ibv_ack_async_event LINKER:--wrap=ibv_query_port LINKER:--wrap=_ibv_query_gid_table

@@ -206,6 +206,7 @@ static int check_device(struct lks_ibv_fabric *ibv, struct lks_error *err)
     const bool windows = (device.device_cap_flags & (int)(IBV_DEVICE_MEM_WINDOW_TYPE_2A |
                                                           IBV_DEVICE_MEM_WINDOW_TYPE_2B)) != 0;
     find_driver(ibv->context, ibv->driver);
+    lks_ibv_abilities_find(ibv->context, &ibv->abilities);
     ibv->fence = lks_ibv_fence_for(ibv->driver, windows);
     const int reads = device.max_qp_rd_atom < device.max_qp_init_rd_atom
                           ? device.max_qp_rd_atom

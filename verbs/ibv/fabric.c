@@ -384,6 +384,9 @@ int lks_fabric_rdma_new(struct lks_fabric **fabric, const struct lks_fabric_opti
     char text[DESCRIPTION_BYTES];
     ibv_describe(&ibv->base, text, sizeof text);
     lks_log_info(options->log_sink, "%s", text);
+    lks_ibv_abilities_describe(&ibv->abilities, text, sizeof text);
+    lks_log_info(options->log_sink, "RDMA device %s: %s",
+                 ibv_get_device_name(ibv->context->device), text);
     *fabric = &ibv->base;
     return 0;
 }

@@ -439,8 +439,10 @@ int lks_ibv_grants_init(struct lks_ibv_fabric *ibv, struct lks_error *err)
         }
         if (grant->pd == NULL || (used && grant->region == NULL)) {
             const int code = last_error();
-            return lks_ibv_explain(ibv, "the log, for one peer to write", ibv->options.log.bytes,
-                                   code, err);
+            const struct lks_ibv_piece piece = {"the log, for one peer to write",
+                                                ibv->options.log.address,
+                                                ibv->options.log.bytes};
+            return lks_ibv_explain(ibv, &piece, code, err);
         }
     }
     return 0;

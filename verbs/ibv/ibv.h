@@ -15,6 +15,7 @@
 #include "verbs/ibv/fence.h"
 #include "verbs/ibv/helper.h"
 #include "verbs/ibv/queue.h"
+#include "verbs/ibv/registration.h"
 #include "verbs/ibv/wire.h"
 #include "verbs/rdma.h"
 
@@ -293,6 +294,7 @@ struct lks_ibv_fabric {
     uint16_t pkey_index; /* of the configured partition */
     uint8_t read_depth; /* reads under way, a queue pair */
     char driver[32];
+    struct lks_ibv_abilities abilities;
     bool device_lost; /* for good: nobody is called any more */
     char trouble[LKS_IBV_TROUBLE_BYTES]; /* why nobody reaches this replica, for people; "": none */
     /* Registered memory. */
@@ -350,9 +352,15 @@ void lks_ibv_deafen(struct lks_ibv_fabric *ibv);
 /* Registers what peers may read and write, and what is sent from; after the device. */
 int lks_ibv_memory_init(struct lks_ibv_fabric *ibv, struct lks_error *err);
 void lks_ibv_memory_fini(struct lks_ibv_fabric *ibv);
+/* Memory that was to be registered. */
+struct lks_ibv_piece {
+    const char *what; /* for people */
+    const void *address;
+    uint64_t bytes;
+};
 /* Why a registration failed, and what helps; returns code. */
-int lks_ibv_explain(const struct lks_ibv_fabric *ibv, const char *what, uint64_t bytes,
-                    int code, struct lks_error *err);
+int lks_ibv_explain(const struct lks_ibv_fabric *ibv, const struct lks_ibv_piece *piece, int code,
+                    struct lks_error *err);
 uint8_t *lks_ibv_inbox(const struct lks_ibv_fabric *ibv, uint32_t peer);
 /* Receive buffer of a peer. */
 uint8_t *lks_ibv_receive_slot(const struct lks_ibv_fabric *ibv, uint32_t peer, uint32_t slot);

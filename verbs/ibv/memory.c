@@ -11,12 +11,12 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/utsname.h>
 
 #include "base/assert.h"
 
 #define PAGE_BYTES UINT64_C(4096)
 #define SINK_BYTES UINT64_C(64)
-#define MIB (UINT64_C(1) << 20)
 
 static uint64_t whole_pages(uint64_t bytes)
 {
@@ -42,30 +42,42 @@ static void unmap(uint8_t *address, uint64_t bytes)
     }
 }
 
-int lks_ibv_explain(const struct lks_ibv_fabric *ibv, const char *what, uint64_t bytes,
-                    int code, struct lks_error *err)
+/* What a piece of the log or of the snapshot area lies on. */
+static enum lks_ibv_backing backing_of(const struct lks_ibv_fabric *ibv, const void *address)
 {
-    struct rlimit limit = {0};
-    (void)getrlimit(RLIMIT_MEMLOCK, &limit);
-    uint64_t rings = 0; /* once to read, once a peer to write */
-    for (uint32_t id = 1; id <= ibv->replicas; id++) {
-        rings += ibv->rdma.places[id].address[0] != '\0';
+    const struct lks_fabric_memory *areas[] = {&ibv->options.log, &ibv->options.snapshots};
+    for (size_t i = 0; i < LKS_COUNT_OF(areas); i++) {
+        const uintptr_t begin = (uintptr_t)areas[i]->address;
+        if (begin != 0 && (uintptr_t)address - begin < areas[i]->bytes) {
+            return lks_ibv_backing_of(areas[i]->fd);
+        }
     }
-    if (code == -ENOMEM) {
-        return lks_error_set(err, code, "%s, %llu MiB, cannot be registered: locked memory is "
-                             "limited to %llu MiB, and this replica needs %llu rings of %llu MiB; "
-                             "raise it (ulimit -l, LimitMEMLOCK= of its unit)", what,
-                             (unsigned long long)(bytes / MIB),
-                             (unsigned long long)(limit.rlim_cur / MIB),
-                             (unsigned long long)rings,
-                             (unsigned long long)(ibv->options.log.bytes / MIB));
+    return LKS_IBV_BACKING_ANONYMOUS;
+}
+
+int lks_ibv_explain(const struct lks_ibv_fabric *ibv, const struct lks_ibv_piece *piece, int code,
+                    struct lks_error *err)
+{
+    struct lks_ibv_refusal refusal = {.what = piece->what,
+                                      .device = ibv_get_device_name(ibv->context->device),
+                                      .code = code,
+                                      .bytes = piece->bytes,
+                                      .backing = backing_of(ibv, piece->address),
+                                      .locked_bytes_max = UINT64_MAX,
+                                      .ring_bytes = ibv->options.log.bytes,
+                                      .abilities = ibv->abilities};
+    struct rlimit limit;
+    struct utsname system;
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+        refusal.locked_bytes_max = limit.rlim_cur;
     }
-    if (code == -EOPNOTSUPP || code == -EFAULT || code == -EINVAL) {
-        return lks_error_set(err, code, "%s cannot be registered (%s): a file of ext4 or xfs is "
-                             "refused since Linux 6.4, one with DAX without on-demand paging; put "
-                             "it on device DAX, tmpfs or hugetlbfs", what, lks_error_text(code));
+    if (uname(&system) == 0) {
+        (void)sscanf(system.release, "%u.%u", &refusal.kernel_major, &refusal.kernel_minor);
     }
-    return lks_error_set(err, code, "%s cannot be registered: %s", what, lks_error_text(code));
+    for (uint32_t id = 1; id <= ibv->replicas; id++) { /* once to read, once a peer to write */
+        refusal.rings += ibv->rdma.places[id].address[0] != '\0';
+    }
+    return lks_ibv_refusal_explain(&refusal, err);
 }
 
 static int register_region(const struct lks_ibv_fabric *ibv, const char *what, void *address,
@@ -74,7 +86,8 @@ static int register_region(const struct lks_ibv_fabric *ibv, const char *what, v
 {
     *region = ibv_reg_mr(ibv->pd, address, bytes, access);
     if (*region == NULL) {
-        return lks_ibv_explain(ibv, what, bytes, errno != 0 ? -errno : -EIO, err);
+        const int code = errno != 0 ? -errno : -EIO;
+        return lks_ibv_explain(ibv, &(struct lks_ibv_piece){what, address, bytes}, code, err);
     }
     return 0;
 }

@@ -66,8 +66,9 @@ static void registering_done(void *ctx, struct lks_ibv_job *job)
     (void)job;
     if (own->code != 0) {
         struct lks_error err = {0};
-        (void)lks_ibv_explain(ibv, "a part of the snapshot area", chunk_bytes(own->bytes),
-                              own->code, &err);
+        const struct lks_ibv_piece piece = {"a part of the snapshot area", own->address,
+                                            chunk_bytes(own->bytes)};
+        (void)lks_ibv_explain(ibv, &piece, own->code, &err);
         lks_log_error(ibv->options.log_sink, "%s; no peer can install from here", err.text);
     }
     for (uint32_t id = 1; id <= ibv->replicas; id++) {
@@ -150,8 +151,8 @@ int lks_ibv_snapshots_init(struct lks_ibv_fabric *ibv, struct lks_error *err)
         return 0;
     }
     run_registering(&own->job);
-    return own->code == 0 ? 0
-                          : lks_ibv_explain(ibv, "the snapshot area", own->bytes, own->code, err);
+    const struct lks_ibv_piece piece = {"the snapshot area", own->address, own->bytes};
+    return own->code == 0 ? 0 : lks_ibv_explain(ibv, &piece, own->code, err);
 }
 
 void lks_ibv_snapshots_fini(struct lks_ibv_fabric *ibv)
