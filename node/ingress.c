@@ -93,13 +93,14 @@ static int post(struct lks_ingress_producer *producer, uint64_t offset, const vo
     return rc;
 }
 
+/* The word that shows it follows: nobody looks at it before. */
 static int post_staged(struct lks_ingress_producer *producer)
 {
     if (producer->staged_bytes == 0) {
         return 0;
     }
     const int rc = post(producer, LKS_INGRESS_RING_OFFSET + producer->staged_place,
-                        producer->staged, producer->staged_bytes, 0);
+                        producer->staged, producer->staged_bytes, LKS_FABRIC_MORE);
     if (rc == 0) {
         producer->staged_bytes = 0;
     }
@@ -164,7 +165,8 @@ static int write_skip(struct lks_ingress_producer *producer)
     }
     struct lks_ingress_header skip = {.bytes = LKS_INGRESS_SKIP, .epoch = producer->epoch};
     skip.checksum = header_checksum(&skip);
-    rc = post(producer, LKS_INGRESS_RING_OFFSET + producer->place, &skip, sizeof skip, 0);
+    rc = post(producer, LKS_INGRESS_RING_OFFSET + producer->place, &skip, sizeof skip,
+              LKS_FABRIC_MORE);
     if (rc == 0) {
         producer->written += (LKS_INGRESS_RING_BYTES - producer->place) / LKS_INGRESS_ALIGN;
         producer->place = 0;

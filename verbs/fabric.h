@@ -84,9 +84,10 @@ enum lks_fabric_flags {
     LKS_FABRIC_INLINE = 1,  /* copy the bytes when posted; at most LKS_FABRIC_INLINE_MAX */
     LKS_FABRIC_WAKE = 2,    /* after this write, wake the peer if it sleeps */
     LKS_FABRIC_DURABLE = 4, /* a flush will follow: the shm writer writes the lines back */
-    LKS_FABRIC_MORE = 8     /* write_log: another operation of this path follows at once. The device
-                               may be told of both then; by the next poll at the latest. Not with
-                               INLINE */
+    LKS_FABRIC_MORE = 8     /* another operation of this path (write_inbox: another write to this
+                               inbox) follows at once. The device may be told of both then, and of
+                               neighbouring bytes as of one write; by the next poll at the latest.
+                               write_log: not with INLINE */
 };
 
 /* A memory area given to the fabric; owned by the caller until lks_fabric_free. */

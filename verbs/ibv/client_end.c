@@ -12,6 +12,7 @@
 #define BATCHES_MAX ((LKS_CLIENT_IBV_DEPTH + LKS_CLIENT_IBV_RECEIVES) / COMPLETIONS_AT_ONCE)
 #define RESERVED 4u /* of the writes: for messages of the meeting, and _check */
 #define RECEIVE_MARK (UINT64_C(1) << 63)
+#define SLOT_BYTES LKS_FABRIC_INLINE_MAX
 #define MESSAGE_BYTES sizeof(struct lks_client_ibv_message)
 #define RECEIVES_ALL (LKS_CLIENT_IBV_MESSAGES + LKS_CLIENT_IBV_RECEIVES)
 
@@ -76,7 +77,7 @@ static int make_queue_pair(struct lks_client_ibv_end *end)
 static int make_local(struct lks_client_ibv_end *end)
 {
     end->local_bytes = (uint64_t)LKS_CLIENT_IBV_MESSAGES * MESSAGE_BYTES +
-                       (uint64_t)LKS_CLIENT_IBV_DEPTH * LKS_FABRIC_INLINE_MAX;
+                       (uint64_t)LKS_CLIENT_IBV_DEPTH * SLOT_BYTES;
     end->local = map_zeroed(end->local_bytes);
     if (end->local == NULL) {
         return -ENOMEM;
@@ -155,90 +156,6 @@ void lks_client_ibv_end_fini(struct lks_client_ibv_end *end)
     *end = (struct lks_client_ibv_end){0};
 }
 
-/* ---- sending -------------------------------------------------------------------------------- */
-
-struct work {
-    enum ibv_wr_opcode opcode;
-    const void *source;
-    uint32_t bytes;
-    uint64_t offset; /* in the other end's area */
-    bool signalled;
-};
-
-/* There must be room. */
-static void post(struct lks_client_ibv_end *end, const struct work *work)
-{
-    struct ibv_send_wr *bad = NULL;
-    struct ibv_sge piece = {.addr = (uintptr_t)work->source, .length = work->bytes};
-    struct ibv_send_wr request = {.wr_id = end->posted + 1u,
-                                  .sg_list = &piece,
-                                  .num_sge = work->bytes != 0 ? 1 : 0,
-                                  .opcode = work->opcode};
-    request.wr.rdma.remote_addr = end->remote.address + work->offset;
-    request.wr.rdma.rkey = end->remote.rkey;
-    if (work->bytes != 0 && work->bytes <= end->inline_max) {
-        request.send_flags |= IBV_SEND_INLINE;
-    } else if (work->bytes != 0) {
-        uint8_t *slot =
-            end->local + LKS_CLIENT_IBV_MESSAGES * MESSAGE_BYTES +
-            (uint64_t)(end->posted % LKS_CLIENT_IBV_DEPTH) * LKS_FABRIC_INLINE_MAX;
-        memcpy(slot, work->source, work->bytes);
-        piece.addr = (uintptr_t)slot;
-        piece.lkey = end->local_region->lkey;
-    }
-    end->unsignalled++;
-    if (work->signalled || end->unsignalled >= LKS_CLIENT_IBV_DEPTH / 4) {
-        request.send_flags |= IBV_SEND_SIGNALED;
-        end->unsignalled = 0;
-    }
-    end->posted++;
-    if (ibv_post_send(end->id->qp, &request, &bad) != 0) {
-        fail(end, "its queue pair takes nothing more");
-    }
-}
-
-static uint32_t room(const struct lks_client_ibv_end *end)
-{
-    return LKS_CLIENT_IBV_DEPTH - (end->posted - end->ended);
-}
-
-bool lks_client_ibv_end_say(struct lks_client_ibv_end *end,
-                            const struct lks_client_ibv_message *message)
-{
-    if (!end->failed && room(end) > 0) {
-        post(end, &(struct work){.opcode = IBV_WR_SEND,
-                                 .source = message,
-                                 .bytes = sizeof *message,
-                                 .signalled = true});
-        return !end->failed;
-    }
-    return false;
-}
-
-int lks_client_ibv_end_write(struct lks_client_ibv_end *end, uint64_t offset, const void *source,
-                             uint64_t bytes, bool wake)
-{
-    if (bytes == 0 || bytes > LKS_FABRIC_INLINE_MAX || offset > end->area_bytes ||
-        bytes > end->area_bytes - offset) {
-        return -EINVAL;
-    }
-    /* Who writes takes wake-ups as well: so there are always receives for the other end's. */
-    if (wake || room(end) <= RESERVED) {
-        lks_client_ibv_end_poll(end);
-    }
-    if (end->failed) {
-        return -LKS_EBROKEN;
-    }
-    if (room(end) <= RESERVED) {
-        return -LKS_EBUSY;
-    }
-    post(end, &(struct work){.opcode = wake ? IBV_WR_RDMA_WRITE_WITH_IMM : IBV_WR_RDMA_WRITE,
-                             .source = source,
-                             .bytes = (uint32_t)bytes,
-                             .offset = offset});
-    return end->failed ? -LKS_EBROKEN : 0;
-}
-
 /* ---- completions ---------------------------------------------------------------------------- */
 
 static void on_sent(struct lks_client_ibv_end *end, uint32_t sequence)
@@ -269,7 +186,7 @@ static void on_completion(struct lks_client_ibv_end *end, const struct ibv_wc *c
     }
 }
 
-void lks_client_ibv_end_poll(struct lks_client_ibv_end *end)
+static void take_completions(struct lks_client_ibv_end *end)
 {
     struct ibv_wc batch[COMPLETIONS_AT_ONCE];
     int count = COMPLETIONS_AT_ONCE;
@@ -282,6 +199,165 @@ void lks_client_ibv_end_poll(struct lks_client_ibv_end *end)
     if (count < 0) {
         fail(end, "its completion queue is broken");
     }
+}
+
+/* ---- sending -------------------------------------------------------------------------------- */
+
+struct work {
+    enum ibv_wr_opcode opcode;
+    const void *source;
+    uint32_t bytes;
+    uint64_t offset; /* in the other end's area */
+    bool signalled;
+    bool more; /* another one follows at once */
+};
+
+static uint32_t room(const struct lks_client_ibv_end *end)
+{
+    return LKS_CLIENT_IBV_DEPTH - (end->posted - end->ended);
+}
+
+static uint32_t slots_of(uint32_t bytes)
+{
+    return bytes == 0 ? 1 : (bytes + SLOT_BYTES - 1) / SLOT_BYTES;
+}
+
+static uint8_t *slots(const struct lks_client_ibv_end *end)
+{
+    return end->local + LKS_CLIENT_IBV_MESSAGES * MESSAGE_BYTES;
+}
+
+/* One doorbell for the whole chain. */
+static void ring(struct lks_client_ibv_end *end)
+{
+    struct ibv_send_wr *bad = NULL;
+    const uint32_t count = end->chained;
+    end->chained = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct ibv_send_wr *request = &end->chain[i];
+        request->sg_list = &end->pieces[i];
+        request->next = i + 1 < count ? &end->chain[i + 1] : NULL;
+        if (request->num_sge != 0 && end->pieces[i].length <= end->inline_max) {
+            request->send_flags |= IBV_SEND_INLINE; /* the device need not fetch them */
+        }
+    }
+    if (count != 0 && !end->failed && ibv_post_send(end->id->qp, end->chain, &bad) != 0) {
+        fail(end, "its queue pair takes nothing more");
+    }
+}
+
+/* Counts slots that the chain's last work request takes more. */
+static void take_slots(struct lks_client_ibv_end *end, uint32_t count, bool signalled)
+{
+    struct ibv_send_wr *request = &end->chain[end->chained - 1];
+    end->posted += count;
+    end->unsignalled += count;
+    request->wr_id = end->posted; /* its completion ends all up to here */
+    if (signalled || end->unsignalled >= LKS_CLIENT_IBV_DEPTH / 4) {
+        request->send_flags |= IBV_SEND_SIGNALED;
+        end->unsignalled = 0;
+    }
+}
+
+/* Puts bytes behind those of the write that is kept back, if they are its neighbours, on both
+ * sides. */
+static bool join(struct lks_client_ibv_end *end, const struct work *work)
+{
+    if (end->chained == 0 || work->opcode != IBV_WR_RDMA_WRITE || work->bytes == 0) {
+        return false;
+    }
+    const struct ibv_send_wr *last = &end->chain[end->chained - 1];
+    struct ibv_sge *piece = &end->pieces[end->chained - 1];
+    const uint32_t joined = piece->length + work->bytes;
+    const uint32_t first = (uint32_t)((piece->addr - (uintptr_t)slots(end)) / SLOT_BYTES);
+    if (last->opcode != IBV_WR_RDMA_WRITE || last->num_sge == 0 ||
+        last->wr.rdma.remote_addr + piece->length != end->remote.address + work->offset ||
+        joined > LKS_CLIENT_IBV_JOINED_MAX || first + slots_of(joined) > LKS_CLIENT_IBV_DEPTH) {
+        return false;
+    }
+    const uint32_t more = slots_of(joined) - slots_of(piece->length);
+    memcpy((uint8_t *)(uintptr_t)piece->addr + piece->length, work->source, work->bytes);
+    piece->length = joined;
+    take_slots(end, more, work->signalled);
+    return true;
+}
+
+/* There must be room. What is posted is copied first: to slots, which are the work request's until
+ * it has ended. */
+static void post(struct lks_client_ibv_end *end, const struct work *work)
+{
+    if (!join(end, work)) {
+        if (end->chained == LKS_CLIENT_IBV_CHAIN_MAX) {
+            ring(end);
+        }
+        uint8_t *slot =
+            slots(end) + (uint64_t)(end->posted % LKS_CLIENT_IBV_DEPTH) * SLOT_BYTES;
+        struct ibv_send_wr *request = &end->chain[end->chained];
+        *request = (struct ibv_send_wr){.num_sge = work->bytes != 0 ? 1 : 0,
+                                        .opcode = work->opcode};
+        request->wr.rdma.remote_addr = end->remote.address + work->offset;
+        request->wr.rdma.rkey = end->remote.rkey;
+        end->pieces[end->chained] = (struct ibv_sge){.addr = (uintptr_t)slot,
+                                                     .length = work->bytes,
+                                                     .lkey = end->local_region->lkey};
+        if (work->bytes != 0) {
+            memcpy(slot, work->source, work->bytes);
+        }
+        end->chained++;
+        take_slots(end, slots_of(work->bytes), work->signalled);
+    }
+    if (!work->more) {
+        ring(end);
+    }
+}
+
+bool lks_client_ibv_end_say(struct lks_client_ibv_end *end,
+                            const struct lks_client_ibv_message *message)
+{
+    if (!end->failed && room(end) > 0) {
+        post(end, &(struct work){.opcode = IBV_WR_SEND,
+                                 .source = message,
+                                 .bytes = sizeof *message,
+                                 .signalled = true});
+        return !end->failed;
+    }
+    return false;
+}
+
+int lks_client_ibv_end_write(struct lks_client_ibv_end *end, uint64_t offset, const void *source,
+                             uint64_t bytes, uint32_t flags)
+{
+    const bool wake = (flags & LKS_FABRIC_WAKE) != 0;
+    if (bytes == 0 || bytes > LKS_FABRIC_INLINE_MAX || offset > end->area_bytes ||
+        bytes > end->area_bytes - offset) {
+        return -EINVAL;
+    }
+    /* Who writes takes wake-ups as well: so there are always receives for the other end's. */
+    if (room(end) <= RESERVED) {
+        lks_client_ibv_end_poll(end);
+    } else if (wake) {
+        take_completions(end);
+    }
+    if (end->failed) {
+        return -LKS_EBROKEN;
+    }
+    if (room(end) <= RESERVED) {
+        return -LKS_EBUSY;
+    }
+    post(end, &(struct work){.opcode = wake ? IBV_WR_RDMA_WRITE_WITH_IMM : IBV_WR_RDMA_WRITE,
+                             .source = source,
+                             .bytes = (uint32_t)bytes,
+                             .offset = offset,
+                             .more = (flags & LKS_FABRIC_MORE) != 0});
+    return end->failed ? -LKS_EBROKEN : 0;
+}
+
+/* ---- looking -------------------------------------------------------------------------------- */
+
+void lks_client_ibv_end_poll(struct lks_client_ibv_end *end)
+{
+    ring(end);
+    take_completions(end);
 }
 
 int lks_client_ibv_end_hear(struct lks_client_ibv_end *end,

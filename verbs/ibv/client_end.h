@@ -16,7 +16,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LKS_CLIENT_IBV_DEPTH 256u   /* writes under way; a power of two */
+#define LKS_CLIENT_IBV_DEPTH 256u   /* slots of what is under way; a power of two */
+#define LKS_CLIENT_IBV_CHAIN_MAX 8u /* work requests that one doorbell tells of */
+#define LKS_CLIENT_IBV_JOINED_MAX 4096u /* bytes of neighbouring writes that become one */
 #define LKS_CLIENT_IBV_MESSAGES 2u  /* the first receives: of the meeting */
 /* Wake-ups that may come before some are taken. A side that has taken them looks into its area, and
  * the other one sends at most one for each request or reply (128) and for each eighth of a ring
@@ -35,9 +37,12 @@ struct lks_client_ibv_end {
     uint64_t area_bytes;
     struct ibv_mr *area_region; /* the other end may write it; NULL: it may write nothing here */
     struct lks_client_ibv_remote remote;
-    uint32_t posted; /* work requests; both count on and wrap */
+    uint32_t posted; /* slots, of 256 bytes, that work requests took; both count on and wrap */
     uint32_t ended;
     uint32_t unsignalled; /* the last ones */
+    uint32_t chained; /* work requests that the device has not been told of */
+    struct ibv_send_wr chain[LKS_CLIENT_IBV_CHAIN_MAX];
+    struct ibv_sge pieces[LKS_CLIENT_IBV_CHAIN_MAX];
     bool asked;           /* by _check: */
     uint32_t question;    /* its work request ... */
     uint64_t asked_ns;    /* ... and when it was posted */
@@ -66,12 +71,13 @@ bool lks_client_ibv_end_say(struct lks_client_ibv_end *end,
 int lks_client_ibv_end_hear(struct lks_client_ibv_end *end,
                             struct lks_client_ibv_message *message);
 
-/* Copies at most LKS_FABRIC_INLINE_MAX bytes into the other end's area. -EINVAL, -LKS_EBUSY (no
- * room), -LKS_EBROKEN. */
+/* Copies at most LKS_FABRIC_INLINE_MAX bytes into the other end's area. flags: LKS_FABRIC_WAKE;
+ * with LKS_FABRIC_MORE the device is told by the next write without it, or by _poll, and what lies
+ * side by side becomes one write. -EINVAL, -LKS_EBUSY (no room), -LKS_EBROKEN. */
 int lks_client_ibv_end_write(struct lks_client_ibv_end *end, uint64_t offset, const void *source,
-                             uint64_t bytes, bool wake);
+                             uint64_t bytes, uint32_t flags);
 
-/* Takes completions; bounded work. */
+/* Tells the device of what was kept back, and takes completions; bounded work. */
 void lks_client_ibv_end_poll(struct lks_client_ibv_end *end);
 
 /* From now on the next completion is an event of the channel; takes those that have come. */

@@ -212,8 +212,7 @@ static int write_inbox(struct lks_fabric *fabric, uint32_t peer, uint64_t offset
     (void)peer;
     (void)id;
     return lane->ended ? -LKS_EBROKEN
-                       : lks_client_ibv_end_write(&lane->end, offset, source, bytes,
-                                                  (flags & LKS_FABRIC_WAKE) != 0);
+                       : lks_client_ibv_end_write(&lane->end, offset, source, bytes, flags);
 }
 
 static const struct lks_fabric_ops g_fabric_ops = {

@@ -129,8 +129,7 @@ static int write_inbox(struct lks_fabric *fabric, uint32_t lane, uint64_t offset
     struct rdma_lanes *lanes = (struct rdma_lanes *)(void *)fabric;
     (void)id;
     return is_used(lanes, lane)
-               ? lks_client_ibv_end_write(&lanes->lanes[lane].end, offset, source, bytes,
-                                          (flags & LKS_FABRIC_WAKE) != 0)
+               ? lks_client_ibv_end_write(&lanes->lanes[lane].end, offset, source, bytes, flags)
                : -LKS_EBROKEN;
 }
 

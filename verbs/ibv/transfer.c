@@ -10,8 +10,8 @@
 
 #include "base/assert.h"
 
-#define FLAGS_INBOX ((uint32_t)(LKS_FABRIC_INLINE | LKS_FABRIC_WAKE | LKS_FABRIC_DURABLE))
-#define FLAGS_LOG (FLAGS_INBOX | (uint32_t)LKS_FABRIC_MORE)
+#define FLAGS_ALL \
+    ((uint32_t)(LKS_FABRIC_INLINE | LKS_FABRIC_WAKE | LKS_FABRIC_DURABLE | LKS_FABRIC_MORE))
 #define FLUSH_BYTES 8u
 
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -79,7 +79,7 @@ int lks_ibv_write_log(struct lks_fabric *fabric, uint32_t id, uint64_t offset, c
                       uint64_t bytes, uint32_t flags, uint64_t operation)
 {
     struct lks_ibv_fabric *ibv = lks_ibv_of(fabric);
-    if (unlikely(!lks_ibv_is_peer(ibv, id) || (flags & ~FLAGS_LOG) != 0 ||
+    if (unlikely(!lks_ibv_is_peer(ibv, id) || (flags & ~FLAGS_ALL) != 0 ||
                  !within(offset, bytes, LKS_IBV_HEAD_BYTES, ibv->options.log.bytes))) {
         return -EINVAL;
     }
@@ -141,7 +141,7 @@ int lks_ibv_write_inbox(struct lks_fabric *fabric, uint32_t id, uint64_t offset,
                         const void *source, uint64_t bytes, uint32_t flags, uint64_t operation)
 {
     struct lks_ibv_fabric *ibv = lks_ibv_of(fabric);
-    if (unlikely(!lks_ibv_is_peer(ibv, id) || (flags & ~FLAGS_INBOX) != 0 ||
+    if (unlikely(!lks_ibv_is_peer(ibv, id) || (flags & ~FLAGS_ALL) != 0 ||
                  !within(offset, bytes, 0, ibv->options.inbox_bytes))) {
         return -EINVAL;
     }

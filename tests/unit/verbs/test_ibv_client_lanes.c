@@ -370,7 +370,9 @@ static void keys_misused__the_lane_ends_and_no_other(void **state)
         } else {
             caller.end.remote.address += AREA_BYTES;
         }
-        assert_int_equal(lks_client_ibv_end_write(&caller.end, 0, &word, sizeof word, true), 0);
+        assert_int_equal(lks_client_ibv_end_write(&caller.end, 0, &word, sizeof word,
+                                                  LKS_FABRIC_WAKE),
+                         0);
         const uint64_t until_ns = lks_clock_monotonic_ns() + PATIENCE_NS;
         while (!caller.end.failed || (rig->detached & bit) == 0) {
             assert_true(lks_clock_monotonic_ns() < until_ns);
