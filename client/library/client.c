@@ -9,7 +9,7 @@
 #define TIMEOUT_DEFAULT_NS (10 * LKS_NS_PER_S)
 #define LEASE_DEFAULT_MS 60000u
 #define CLOSE_NS LKS_NS_PER_S
-#define ATTACH_TIMEOUT_NS (250 * LKS_NS_PER_MS)
+#define ATTACH_MAX_NS (250 * LKS_NS_PER_MS)
 
 _Static_assert(LKS_CLIENT_OUTSTANDING_MAX == LKS_SESSION_WINDOW, "replies are kept for all");
 _Static_assert(LKS_CLIENT_COMMAND_MAX + sizeof(struct lks_session_header) <=
@@ -153,6 +153,7 @@ int lks_client_poll(struct lks_client *client, uint64_t wait_ns)
 {
     const uint64_t began_ns = lks_clock_monotonic_ns();
     const uint64_t ended = client->ended;
+    client->until_ns = wait_ns <= UINT64_MAX - began_ns ? began_ns + wait_ns : UINT64_MAX;
     for (;;) {
         lks_client_exchange(client);
         const uint64_t spent_ns = lks_clock_monotonic_ns() - began_ns;
@@ -275,16 +276,18 @@ static void release(struct lks_client *client)
 static int open_session(struct lks_client *client)
 {
     const uint64_t until_ns = lks_clock_monotonic_ns() + client->options.timeout_ns;
+    client->until_ns = until_ns;
     while (client->session == 0) {
         const uint64_t now_ns = lks_clock_monotonic_ns();
         if (client->full) {
             return LKS_CLIENT_SESSIONS_FULL;
         }
-        if (client->refused) {
+        if (lks_client_is_refused(client)) {
             return LKS_CLIENT_REFUSED;
         }
         if (now_ns >= until_ns) {
             return client->attachments != 0               ? LKS_CLIENT_TIMEOUT
+                   : client->refused_by != 0              ? LKS_CLIENT_REFUSED
                    : client->attach_status == -LKS_EBUSY ? LKS_CLIENT_SESSIONS_FULL
                                                           : client->attach_status;
         }
@@ -296,16 +299,16 @@ static int open_session(struct lks_client *client)
     return 0;
 }
 
-static int attach_shm(const struct lks_client *client, uint32_t replica,
+static int attach_shm(const struct lks_client *client, uint32_t replica, uint64_t timeout_ns,
                       struct lks_attachment **attachment)
 {
     const struct lks_attachment_shm_options options = {.directory = client->options.directory,
                                                        .replica = replica,
-                                                       .timeout_ns = ATTACH_TIMEOUT_NS};
+                                                       .timeout_ns = timeout_ns};
     return lks_attachment_open_shm(attachment, &options);
 }
 
-static const struct lks_client_way g_shm = {.attach = attach_shm};
+static const struct lks_client_way g_shm = {.attach_max_ns = ATTACH_MAX_NS, .attach = attach_shm};
 
 int lks_client_connect_by(struct lks_client **client, const struct lks_client_options *options,
                           const struct lks_client_way *way, void *places)
@@ -350,13 +353,15 @@ void lks_client_close(struct lks_client *client)
     if (client == NULL) {
         return;
     }
-    const uint64_t until_ns = lks_clock_monotonic_ns() + CLOSE_NS;
+    uint64_t now_ns = lks_clock_monotonic_ns();
+    const uint64_t until_ns = now_ns + CLOSE_NS;
+    client->until_ns = until_ns;
     for (uint64_t at = client->head; at < client->tail; at++) {
         lks_client_call_at(client, at)->answered = NULL;
     }
     /* Behind what is unanswered, which takes effect or not as it may. */
     bool asked = false;
-    while (!client->lost && lks_clock_monotonic_ns() < until_ns) {
+    for (; !client->lost && now_ns < until_ns; now_ns = lks_clock_monotonic_ns()) {
         if (!asked && client->control.kind == 0 && client->head == client->tail) {
             client->control = (struct lks_client_control){.kind = LKS_SESSION_CLOSE};
             asked = true;
@@ -365,7 +370,8 @@ void lks_client_close(struct lks_client *client)
         }
         lks_client_exchange(client);
         if (client->control.kind != 0 || client->head != client->tail) {
-            lks_client_wait(client, CLOSE_NS);
+            const uint64_t then_ns = lks_clock_monotonic_ns();
+            lks_client_wait(client, then_ns < until_ns ? until_ns - then_ns : 0);
         }
     }
     release(client);

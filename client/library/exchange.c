@@ -13,6 +13,9 @@
 #include <sys/random.h>
 
 #define ATTACH_PAUSE_NS (5 * LKS_NS_PER_MS)  /* between two tries */
+/* Trying to attach may take so long though the caller wants control back earlier: else who polls
+ * without waiting never gets anywhere. */
+#define ATTACH_MIN_NS (250 * LKS_NS_PER_MS)
 #define BUSY_PAUSE_NS (200 * LKS_NS_PER_US)
 #define FULL_PAUSE_NS (10 * LKS_NS_PER_MS)   /* the log has no room */
 #define SILENT_NS (3 * LKS_NS_PER_S) /* a replica that answers nothing so long is left */
@@ -38,17 +41,35 @@ static void detach(struct lks_client *client)
     }
 }
 
+/* Within the caller's time, but for ATTACH_MIN_NS. */
+static uint64_t attach_timeout(const struct lks_client *client, uint64_t now_ns)
+{
+    const uint64_t most_ns = client->way->attach_max_ns;
+    uint64_t ns = client->until_ns > now_ns ? client->until_ns - now_ns : 0;
+    ns = ns < ATTACH_MIN_NS ? ATTACH_MIN_NS : ns;
+    return ns < most_ns ? ns : most_ns;
+}
+
+bool lks_client_is_refused(const struct lks_client *client)
+{
+    const uint32_t all = ((1u << client->options.replicas) - 1) << 1;
+    return client->refused || client->refused_by == all;
+}
+
 static void attach(struct lks_client *client, uint64_t now_ns)
 {
     client->attach_ns = now_ns + ATTACH_PAUSE_NS;
     client->replica = client->replica % client->options.replicas + 1;
-    const int rc = client->way->attach(client, client->replica, &client->attachment);
+    const uint32_t bit = 1u << client->replica;
+    const int rc = client->way->attach(client, client->replica, attach_timeout(client, now_ns),
+                                       &client->attachment);
     if (rc == 0) {
         client->attachments++;
         client->heard_ns = lks_clock_monotonic_ns(); /* it may have taken a while */
     }
     client->attach_status = rc;
-    client->refused = client->refused || rc == -LKS_EVERSION || rc == -EACCES;
+    const bool refuses = rc == -LKS_EVERSION || rc == -EACCES;
+    client->refused_by = refuses ? client->refused_by | bit : client->refused_by & ~bit;
 }
 
 /* ---- sending -------------------------------------------------------------------------------- */

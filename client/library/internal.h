@@ -31,8 +31,9 @@ struct lks_client;
 
 /* How a replica is reached: one for each kind of fabric. */
 struct lks_client_way {
-    /* Attaches to it; blocks, for a bounded time. Errors: those of the backend's attaching. */
-    int (*attach)(const struct lks_client *client, uint32_t replica,
+    uint64_t attach_max_ns; /* how long attaching may take */
+    /* Attaches to it; blocks, for timeout_ns at most. Errors: those of the backend's attaching. */
+    int (*attach)(const struct lks_client *client, uint32_t replica, uint64_t timeout_ns,
                   struct lks_attachment **attachment);
 };
 
@@ -49,6 +50,7 @@ struct lks_client {
     struct lks_attachment *attachment; /* NULL: none */
     uint32_t replica;                  /* of it, or tried last */
     uint64_t attach_ns;                /* not tried again before */
+    uint64_t until_ns;                 /* the caller wants to have control again then */
     uint64_t resume_ns;                /* nothing is sent before: the replica was busy */
     uint64_t heard_ns;                 /* a reply, or when there was nothing to wait for */
     uint64_t renewed_ns;               /* when the session was last used */
@@ -59,7 +61,8 @@ struct lks_client {
     uint32_t nonces_tried;
     int attach_status; /* of the last try */
     bool full;
-    bool refused;
+    bool refused;        /* by a replica that has proved to be one of the cluster */
+    uint32_t refused_by; /* bit by replica: its last word was that it does not take this client */
     bool lost;
     struct lks_client_control control;
     uint64_t head; /* calls given, of which those below are answered */
@@ -94,6 +97,10 @@ void lks_client_finish(struct lks_client *client, struct lks_client_call *call, 
  * options are checked, but for its directory. */
 int lks_client_connect_by(struct lks_client **client, const struct lks_client_options *options,
                           const struct lks_client_way *way, void *places);
+
+/* Whether every replica refuses this client: one alone may be of another version, or an impostor
+ * whose word proves nothing. */
+bool lks_client_is_refused(const struct lks_client *client);
 
 /* Attaches where needed, sends what is to be sent, takes what has come. */
 void lks_client_exchange(struct lks_client *client);

@@ -11,7 +11,7 @@
 #include "node/attachment_rdma.h"
 
 #define REPLICAS_MAX 7u
-#define ATTACH_TIMEOUT_NS (2 * LKS_NS_PER_S)
+#define ATTACH_MAX_NS (2 * LKS_NS_PER_S)
 #define PLACE_TEXT_MAX (LKS_ATTACHMENT_ADDRESS_MAX + 9u) /* brackets, colon, port */
 
 struct places {
@@ -23,19 +23,20 @@ struct places {
     } replicas[REPLICAS_MAX + 1]; /* by id */
 };
 
-static int attach_rdma(const struct lks_client *client, uint32_t replica,
+static int attach_rdma(const struct lks_client *client, uint32_t replica, uint64_t timeout_ns,
                        struct lks_attachment **attachment)
 {
     const struct places *places = client->places;
     struct lks_attachment_rdma_options options = {.port = places->replicas[replica].port,
                                                   .replica = replica,
-                                                  .timeout_ns = ATTACH_TIMEOUT_NS};
+                                                  .timeout_ns = timeout_ns};
     memcpy(options.address, places->replicas[replica].address, sizeof options.address);
     memcpy(options.client_key, places->key, sizeof options.client_key);
     return lks_attachment_open_rdma(attachment, &options);
 }
 
-static const struct lks_client_way g_rdma = {.attach = attach_rdma};
+static const struct lks_client_way g_rdma = {.attach_max_ns = ATTACH_MAX_NS,
+                                             .attach = attach_rdma};
 
 static int digit_of(char c)
 {

@@ -2,6 +2,7 @@
  * What a caller of the client library is told: statuses, how many calls a poll says have ended,
  * connecting and closing. The gateway is played by hand; no clock runs.
  */
+#include "client/library/internal.h"
 #include "tests/unit/client/scripted_client.h"
 
 #include <errno.h>
@@ -226,13 +227,80 @@ static void connect__no_replica_anywhere__says_so_after_its_time(void **state)
     assert_true(g_gateway.slept_ns >= 9 * LKS_NS_PER_S); /* it did not spin */
 }
 
-static void connect__other_version__refused_at_once(void **state)
+static void connect__other_version_everywhere__refused_at_once(void **state)
 {
     const uint64_t began_ns = g_gateway.now_ns;
     (void)state;
-    g_gateway.refusal[1] = -LKS_EVERSION;
+    g_gateway.refusal[1] = g_gateway.refusal[3] = -LKS_EVERSION;
+    g_gateway.refusal[2] = -EACCES;
     assert_int_equal(try_to_connect(), LKS_CLIENT_REFUSED);
     assert_true(g_gateway.now_ns - began_ns < LKS_NS_PER_S);
+}
+
+/* Its word proves nothing, and the others may take it. */
+static void connect__one_replica_refuses__another_is_asked(void **state)
+{
+    (void)state;
+    static const int refusals[] = {-LKS_EVERSION, -EACCES};
+    for (size_t i = 0; i < 2; i++) {
+        scripted_gateway_reset();
+        g_gateway.answers_control = true;
+        g_gateway.refusal[1] = refusals[i];
+        struct lks_client *client = connect_with(3600000);
+        assert_int_equal(g_gateway.replica, 2);
+        end(client);
+    }
+}
+
+static void connect__one_refuses_and_nobody_else_is_there__says_refused_after_its_time(void **state)
+{
+    const uint64_t began_ns = g_gateway.now_ns;
+    (void)state;
+    g_gateway.refusal[1] = -EACCES;
+    g_gateway.refusal[2] = g_gateway.refusal[3] = -ECONNREFUSED;
+    assert_int_equal(try_to_connect(), LKS_CLIENT_REFUSED);
+    assert_true(g_gateway.now_ns - began_ns >= 10 * LKS_NS_PER_S);
+}
+
+/* ---- the caller's time ---------------------------------------------------------------------- */
+
+/* A way to replicas that answer nothing: attaching takes all the time that it is given. */
+static int attach_in_vain(const struct lks_client *client, uint32_t replica, uint64_t timeout_ns,
+                          struct lks_attachment **attachment)
+{
+    (void)client;
+    (void)replica;
+    (void)attachment;
+    g_gateway.now_ns += timeout_ns;
+    return -ETIMEDOUT;
+}
+
+static const struct lks_client_way g_in_vain = {.attach_max_ns = 2 * LKS_NS_PER_S,
+                                                .attach = attach_in_vain};
+
+static void connect__nobody_answers__ends_in_its_time(void **state)
+{
+    const struct lks_client_options options = {.timeout_ns = 2100 * LKS_NS_PER_MS};
+    const uint64_t began_ns = g_gateway.now_ns;
+    struct lks_client *client = NULL;
+    (void)state;
+    assert_int_equal(lks_client_connect_by(&client, &options, &g_in_vain, NULL), -ETIMEDOUT);
+    assert_true(g_gateway.now_ns - began_ns <= 2400 * LKS_NS_PER_MS);
+}
+
+static void close_and_poll__nobody_answers__end_in_their_time(void **state)
+{
+    struct lks_client *client = connect_with(3600000);
+    (void)state;
+    client->way = &g_in_vain;
+    g_gateway.ended = true;
+    uint64_t began_ns = g_gateway.now_ns;
+    assert_int_equal(lks_client_poll(client, 10 * LKS_NS_PER_MS), 0);
+    assert_true(g_gateway.now_ns - began_ns <= 300 * LKS_NS_PER_MS);
+    began_ns = g_gateway.now_ns;
+    lks_client_close(client);
+    assert_true(g_gateway.now_ns - began_ns >= 900 * LKS_NS_PER_MS);
+    assert_true(g_gateway.now_ns - began_ns <= 1300 * LKS_NS_PER_MS);
 }
 
 static void connect__all_lanes_taken__says_so(void **state)
@@ -316,7 +384,11 @@ int main(void)
         TEST(session_lost__sent_once_no_effect_sent_twice_unknown),
         TEST(commands_that_are_none__refused_at_once),
         TEST(connect__no_replica_anywhere__says_so_after_its_time),
-        TEST(connect__other_version__refused_at_once),
+        TEST(connect__other_version_everywhere__refused_at_once),
+        TEST(connect__one_replica_refuses__another_is_asked),
+        TEST(connect__one_refuses_and_nobody_else_is_there__says_refused_after_its_time),
+        TEST(connect__nobody_answers__ends_in_its_time),
+        TEST(close_and_poll__nobody_answers__end_in_their_time),
         TEST(connect__all_lanes_taken__says_so),
         TEST(connect__open_not_answered__repeated_elsewhere_until_its_time),
         TEST(connect__partitions_full__others_are_drawn_up_to_a_bound),
