@@ -23,23 +23,23 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "verbs/ibv/client_callers.h"
 #include "verbs/ibv/client_cm.h"
 #include "verbs/ibv/client_end.h"
 
-#define CALLERS_MAX 8u /* that have not said HELLO; the oldest gives way */
 #define BACKLOG 16
-#define STEP_NS (UINT64_C(3) * LKS_NS_PER_S)     /* for the whole of a meeting */
 #define REFUSED_NS (200 * LKS_NS_PER_MS)         /* for a refusal to be heard */
 #define CHECK_NS (UINT64_C(2) * LKS_NS_PER_S)    /* between two questions whether a client lives */
 #define MEETING_LOOK_MS 1 /* at callers' messages */
 #define SAY_NS LKS_NS_PER_S /* between two lines about refusals for one reason */
-#define EVENTS_AT_ONCE CALLERS_MAX /* then who calls is served */
+#define EVENTS_AT_ONCE LKS_CLIENT_IBV_CALLERS_MAX /* then who calls is served */
 
 enum lane_state { LANE_FREE, LANE_READY, LANE_USED, LANE_LEFT };
 
 struct lane {
     _Atomic int state;   /* enum lane_state */
     atomic_bool ended;   /* set by the keeper: its connection has ended */
+    struct in6_addr source; /* of the client */
     struct lks_client_ibv_end end;
 };
 
@@ -47,8 +47,10 @@ enum caller_state { CALLER_NONE, CALLER_MEETS, CALLER_REFUSED };
 
 struct caller {
     enum caller_state state;
-    uint32_t lane; /* reserved for it; 0: none yet */
+    uint32_t lane; /* reserved for it: it has proved the client key; 0: none yet */
+    uint64_t since_ns;
     uint64_t deadline_ns;
+    struct in6_addr source;
     struct lks_client_ibv_meeting meeting;
     struct lks_client_ibv_end end;
 };
@@ -63,7 +65,7 @@ struct rdma_lanes {
     bool keeps; /* the thread runs */
     struct rdma_event_channel *channel;
     struct rdma_cm_id *listener;
-    struct caller callers[CALLERS_MAX];
+    struct caller callers[LKS_CLIENT_IBV_CALLERS_MAX];
     uint64_t reserved;    /* bit n: lane n is a caller's */
     int said; /* reason of the last refusal that was logged, and when */
     const char *said_detail;
@@ -165,6 +167,30 @@ static void take_completion_events(struct rdma_lanes *lanes)
     }
 }
 
+/* Why a lane of the loop's ends, if not because its client has hung up. */
+static void say_ended(const struct rdma_lanes *lanes, uint32_t number)
+{
+    const struct lane *lane = &lanes->lanes[number];
+    char who[LKS_CLIENT_IBV_SOURCE_TEXT];
+    lks_client_ibv_source_text(&lane->source, who, sizeof who);
+    if (atomic_load_explicit(&lane->ended, memory_order_acquire)) {
+        lks_log_debug(lanes->options.log_sink, "client on lane %u (%s) has ended", number, who);
+    } else {
+        lks_log_warn(lanes->options.log_sink, "client on lane %u (%s): its lane ends: %s", number,
+                     who, lane->end.why);
+    }
+}
+
+static bool rdma_who(const struct lks_lanes *base, uint32_t number, char *text, size_t bytes)
+{
+    const struct rdma_lanes *lanes = lanes_of(base);
+    if (!is_used(lanes, number)) {
+        return false;
+    }
+    lks_client_ibv_source_text(&lanes->lanes[number].source, text, bytes);
+    return true;
+}
+
 /* A lane of the loop's, looked at. */
 static void look_at(struct rdma_lanes *lanes, uint32_t number, bool check, uint64_t now_ns)
 {
@@ -193,6 +219,7 @@ static void rdma_poll(struct lks_lanes *base, bool look, struct lks_lanes_change
         if (is_used(lanes, number)) {
             look_at(lanes, number, check, now_ns);
             if (lane->end.failed || atomic_load_explicit(&lane->ended, memory_order_acquire)) {
+                say_ended(lanes, number);
                 leave(lanes, number);
                 changes->detached |= UINT64_C(1) << number;
             }
@@ -288,17 +315,19 @@ static int accept_caller(struct rdma_lanes *lanes, struct caller *caller)
     return rdma_accept(caller->end.id, &given) == 0 ? 0 : -errno;
 }
 
-/* A free place, or that of the caller who has been silent longest. */
-static struct caller *choose_place(struct rdma_lanes *lanes)
+/* A free place, or that of who gives way. */
+static struct caller *choose_place(struct rdma_lanes *lanes, const struct in6_addr *source)
 {
-    struct caller *chosen = &lanes->callers[0];
-    for (uint32_t i = 0; i < CALLERS_MAX && chosen->state != CALLER_NONE; i++) {
-        struct caller *caller = &lanes->callers[i];
-        if (caller->state == CALLER_NONE || caller->deadline_ns < chosen->deadline_ns) {
-            chosen = caller;
-        }
+    struct lks_client_ibv_waiting waiting[LKS_CLIENT_IBV_CALLERS_MAX];
+    for (uint32_t i = 0; i < LKS_CLIENT_IBV_CALLERS_MAX; i++) {
+        const struct caller *caller = &lanes->callers[i];
+        waiting[i] = (struct lks_client_ibv_waiting){
+            .here = caller->state != CALLER_NONE,
+            .proved = caller->state == CALLER_MEETS && caller->lane != 0,
+            .since_ns = caller->since_ns,
+            .source = caller->source};
     }
-    return chosen;
+    return &lanes->callers[lks_client_ibv_callers_choose(waiting, source)];
 }
 
 static void on_request(struct rdma_lanes *lanes, struct rdma_cm_id *id, const void *data,
@@ -313,12 +342,15 @@ static void on_request(struct rdma_lanes *lanes, struct rdma_cm_id *id, const vo
         (void)rdma_destroy_id(id);
         return;
     }
-    struct caller *caller = choose_place(lanes);
+    const struct in6_addr source = lks_client_ibv_source(rdma_get_peer_addr(id));
+    struct caller *caller = choose_place(lanes, &source);
     drop_caller(lanes, caller);
     caller->state = CALLER_MEETS;
+    caller->source = source;
     caller->meeting = meeting;
     memcpy(caller->meeting.key, lanes->options.client_key, sizeof caller->meeting.key);
-    caller->deadline_ns = lks_clock_monotonic_ns() + STEP_NS;
+    caller->since_ns = lks_clock_monotonic_ns();
+    caller->deadline_ns = caller->since_ns + LKS_CLIENT_IBV_PROOF_NS;
     lks_client_ibv_set_options(id, lanes->options.ack_timeout_exponent,
                                lanes->options.traffic_class);
     code = lks_client_ibv_end_init(&caller->end, id, lanes->completions);
@@ -364,6 +396,7 @@ static void welcome(struct rdma_lanes *lanes, struct caller *caller)
                                : "its area cannot be registered");
         return;
     }
+    caller->deadline_ns = caller->since_ns + LKS_CLIENT_IBV_STEP_NS;
     message.lane = caller->lane;
     message.address = (uintptr_t)caller->end.area;
     message.bytes = caller->end.area_bytes;
@@ -381,6 +414,7 @@ static void attach(struct rdma_lanes *lanes, struct caller *caller)
     LKS_ASSERT(state_of(lane) == LANE_FREE);
     lane->end = caller->end;
     lane->end.remote = caller->meeting.remote;
+    lane->source = caller->source;
     atomic_store_explicit(&lane->ended, false, memory_order_relaxed); /* with the state */
     lanes->reserved &= ~(UINT64_C(1) << caller->lane);
     *caller = (struct caller){0};
@@ -438,7 +472,7 @@ static void end_left(struct rdma_lanes *lanes)
 
 static void on_end(struct rdma_lanes *lanes, const struct rdma_cm_id *id)
 {
-    for (uint32_t i = 0; i < CALLERS_MAX; i++) {
+    for (uint32_t i = 0; i < LKS_CLIENT_IBV_CALLERS_MAX; i++) {
         if (lanes->callers[i].end.id == id) {
             drop_caller(lanes, &lanes->callers[i]);
             return;
@@ -475,7 +509,7 @@ static void on_event(struct rdma_lanes *lanes, const struct lks_client_ibv_event
 
 static bool has_callers(const struct rdma_lanes *lanes)
 {
-    for (uint32_t i = 0; i < CALLERS_MAX; i++) {
+    for (uint32_t i = 0; i < LKS_CLIENT_IBV_CALLERS_MAX; i++) {
         if (lanes->callers[i].state != CALLER_NONE) {
             return true;
         }
@@ -498,7 +532,7 @@ static void *keep(void *ctx)
             on_event(lanes, &event);
         }
         const uint64_t now_ns = lks_clock_monotonic_ns();
-        for (uint32_t i = 0; i < CALLERS_MAX; i++) {
+        for (uint32_t i = 0; i < LKS_CLIENT_IBV_CALLERS_MAX; i++) {
             if (lanes->callers[i].state != CALLER_NONE) {
                 serve_caller(lanes, &lanes->callers[i], now_ns);
             }
@@ -527,7 +561,7 @@ static void rdma_free(struct lks_lanes *base)
     if (lanes->listener != NULL) {
         (void)rdma_destroy_id(lanes->listener);
     }
-    for (uint32_t i = 0; i < CALLERS_MAX; i++) {
+    for (uint32_t i = 0; i < LKS_CLIENT_IBV_CALLERS_MAX; i++) {
         drop_caller(lanes, &lanes->callers[i]);
     }
     for (uint32_t number = 1; number <= LKS_LANE_NUMBER_MAX; number++) {
@@ -622,7 +656,8 @@ static const struct lks_lanes_ops g_ops = {.free = rdma_free,
                                            .detach = rdma_detach,
                                            .fd = rdma_fd,
                                            .arm = rdma_arm,
-                                           .disarm = rdma_disarm};
+                                           .disarm = rdma_disarm,
+                                           .who = rdma_who};
 
 int lks_lanes_rdma_new(struct lks_lanes **lanes, const struct lks_lanes_rdma_options *options,
                        struct lks_error *err)

@@ -27,6 +27,10 @@ struct plain_lanes {
     struct lks_lanes base; /* first */
     uint64_t taken;
     uint64_t attached;
+    bool bounded; /* the replica's end takes this many writes more: */
+    uint32_t room;
+    uint32_t armed;
+    uint32_t disarmed;
     uint8_t *to_replica[CLIENTS + 1];
     uint8_t *to_client[CLIENTS + 1];
 };
@@ -63,9 +67,13 @@ static void *replicas_inbox(const struct lks_fabric *fabric, uint32_t lane)
 static int replica_writes(struct lks_fabric *fabric, uint32_t lane, uint64_t offset,
                           const void *source, uint64_t bytes, uint32_t flags, uint64_t id)
 {
-    const struct plain_lanes *lanes = lanes_of(fabric);
+    struct plain_lanes *lanes = lanes_of(fabric);
     (void)flags;
     (void)id;
+    if (lanes->bounded && lanes->room == 0) {
+        return -LKS_EBUSY;
+    }
+    lanes->room -= lanes->bounded ? 1 : 0;
     return (lanes->taken >> lane & 1) == 0 ? -LKS_EBROKEN
                                            : store(lanes->to_client[lane], offset, source, bytes);
 }
@@ -120,8 +128,23 @@ static bool plain_who(const struct lks_lanes *base, uint32_t lane, char *text, s
     return true;
 }
 
-static const struct lks_lanes_ops g_lanes_ops = {
-    .free = plain_free, .poll = plain_poll, .detach = plain_detach, .who = plain_who};
+static bool plain_arm(struct lks_lanes *base)
+{
+    ((struct plain_lanes *)(void *)base)->armed++;
+    return true;
+}
+
+static void plain_disarm(struct lks_lanes *base)
+{
+    ((struct plain_lanes *)(void *)base)->disarmed++;
+}
+
+static const struct lks_lanes_ops g_lanes_ops = {.free = plain_free,
+                                                 .poll = plain_poll,
+                                                 .detach = plain_detach,
+                                                 .arm = plain_arm,
+                                                 .disarm = plain_disarm,
+                                                 .who = plain_who};
 
 /* ---- rig ------------------------------------------------------------------------------------ */
 
@@ -311,6 +334,106 @@ static void all_together_too_much__who_holds_most_is_let_go(void **state)
     free(text);
 }
 
+/* ---- lanes that are full -------------------------------------------------------------------- */
+
+#define FULL_CALLS 20u
+#define FULL_BYTES 600u /* three pieces of a write each */
+
+/* Takes what is there, which must be the next ones, whole. */
+static uint32_t take_in_order(struct client *client, uint32_t taken)
+{
+    struct lks_ingress_command record;
+    while (lks_ingress_pop(&client->replies, &record) == 0) {
+        taken++;
+        assert_int_equal(record.sequence, taken);
+        assert_int_equal(record.bytes, FULL_BYTES);
+        for (uint32_t i = 0; i < FULL_BYTES; i++) {
+            assert_int_equal(((const uint8_t *)record.data)[i], taken);
+        }
+    }
+    return taken;
+}
+
+/* The fabric says -LKS_EBUSY in the midst of records, before their words, and before the credits:
+ * whatever it refuses comes later, once, in order. */
+static void lane_is_full__answers_come_whole_and_in_order(void **state)
+{
+    struct fixture *fixture = *state;
+    for (uint32_t room = 1; room <= 3; room++) {
+        struct client *client = attach(fixture, room);
+        uint32_t taken = 0;
+        uint32_t turns = 0;
+        fixture->count = 0;
+        give_reads(client, FULL_CALLS);
+        turn(fixture);
+        assert_int_equal(fixture->count, FULL_CALLS);
+        fixture->lanes.bounded = true;
+        fixture->lanes.room = 0;
+        for (uint32_t i = 0; i < FULL_CALLS; i++) {
+            uint8_t text[FULL_BYTES];
+            memset(text, (int)i + 1, sizeof text);
+            lks_client_port_reply(fixture->port, fixture->cookies[i], text, sizeof text);
+        }
+        turn(fixture);
+        assert_int_equal(take_in_order(client, 0), 0);
+        for (; taken < FULL_CALLS; turns++) {
+            assert_true(turns < 4 * FULL_CALLS);
+            fixture->lanes.room = room;
+            turn(fixture);
+            taken = take_in_order(client, taken);
+        }
+        assert_true(turns > FULL_CALLS / room);
+        assert_true(is_attached(fixture, room));
+        fixture->lanes.bounded = false;
+    }
+}
+
+/* An answer that the full lane did not show is shown by the next turn, without another one. */
+static void lane_is_full_when_flushed__a_later_turn_shows_it(void **state)
+{
+    struct fixture *fixture = *state;
+    struct client *client = attach(fixture, 1);
+    uint32_t bytes = 0;
+    give_reads(client, 1);
+    turn(fixture);
+    fixture->lanes.bounded = true;
+    lks_client_port_reply(fixture->port, fixture->cookies[0], "+OK\r\n", 5);
+    turn(fixture);
+    assert_int_equal(next_status(client, &bytes), 0);
+    fixture->lanes.room = 1; /* for the record, not for the word that shows it */
+    turn(fixture);
+    assert_int_equal(next_status(client, &bytes), 0);
+    fixture->lanes.room = 1;
+    turn(fixture);
+    assert_int_equal(next_status(client, &bytes), LKS_CLIENT_SAID_OK);
+    assert_int_equal(bytes, 5);
+}
+
+/* Before it sleeps the port tries what waits: if some of it goes, there is work. */
+static void lane_is_full__port_sleeps_only_while_it_is(void **state)
+{
+    struct fixture *fixture = *state;
+    struct client *client = attach(fixture, 1);
+    uint8_t text[FULL_BYTES] = {0};
+    give_reads(client, 2);
+    turn(fixture);
+    fixture->lanes.bounded = true;
+    lks_client_port_reply(fixture->port, fixture->cookies[0], text, sizeof text);
+    lks_client_port_reply(fixture->port, fixture->cookies[1], text, sizeof text);
+    turn(fixture);
+    assert_true(lks_client_port_arm(fixture->port)); /* its getting room wakes */
+    assert_int_equal(fixture->lanes.disarmed, 0);
+    fixture->lanes.bounded = false;
+    assert_false(lks_client_port_arm(fixture->port));
+    assert_int_equal(fixture->lanes.disarmed, 1);
+    turn(fixture);
+    uint32_t bytes = 0;
+    assert_int_equal(next_status(client, &bytes), LKS_CLIENT_SAID_OK);
+    assert_int_equal(next_status(client, &bytes), LKS_CLIENT_SAID_OK);
+}
+
+/* ---- answers that wait, again --------------------------------------------------------------- */
+
 /* What is read, or whose client has gone, counts no more. */
 static void read_or_gone__counts_no_more(void **state)
 {
@@ -424,6 +547,9 @@ static void describe__client_at_work__calls_answers_and_silence(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(lane_is_full__answers_come_whole_and_in_order),
+        TEST(lane_is_full_when_flushed__a_later_turn_shows_it),
+        TEST(lane_is_full__port_sleeps_only_while_it_is),
         TEST(all_together_too_much__who_holds_most_is_let_go),
         TEST(read_or_gone__counts_no_more),
         TEST(long_answer_while_others_wait__not_kept),

@@ -396,6 +396,45 @@ static void keys_misused__the_lane_ends_and_no_other(void **state)
     hang_up(&witness);
 }
 
+/* As where its host loses power: nothing is answered any more, and nobody hangs up. */
+static void client_s_host_dies__its_lane_ends_and_its_place_is_free(void **state)
+{
+    struct rig *rig = *state;
+    struct caller caller;
+    struct ibv_qp_attr dead = {.qp_state = IBV_QPS_ERR};
+    char who[64];
+    const uint64_t word = 1;
+    const uint64_t until_ns = lks_clock_monotonic_ns() + PATIENCE_NS;
+    meet_by_hand(rig, &caller);
+    const uint32_t number = caller.meeting.lane;
+    assert_true(lks_lanes_who(rig->lanes, number, who, sizeof who));
+    assert_string_equal(who + strlen("address="), g_address);
+    assert_int_equal(ibv_modify_qp(caller.end.id->qp, &dead, IBV_QP_STATE), 0);
+    struct lks_fabric *fabric = lks_lanes_fabric(rig->lanes);
+    assert_int_equal(lks_fabric_write_inbox(fabric, number, 0, &word, sizeof word,
+                                            LKS_FABRIC_INLINE, 0),
+                     0);
+    while ((rig->detached >> number & 1) == 0) {
+        assert_true(lks_clock_monotonic_ns() < until_ns);
+        turn(rig);
+    }
+    assert_true(has_logged(rig, "its lane ends: "));
+    assert_false(lks_lanes_who(rig->lanes, number, who, sizeof who));
+    hang_up(&caller);
+    /* The number is free when the lanes' thread has ended the lane. */
+    for (uint32_t next = 0; next != number;) {
+        struct caller other;
+        assert_true(lks_clock_monotonic_ns() < until_ns);
+        meet_by_hand(rig, &other);
+        next = other.meeting.lane;
+        hang_up(&other);
+        while ((rig->detached >> next & 1) == 0) {
+            turn(rig);
+        }
+        rig->attached = rig->detached = 0;
+    }
+}
+
 /* ---- processes ------------------------------------------------------------------------------ */
 
 static pid_t g_client; /* waits for a byte, then attaches and writes back how that went */
@@ -462,6 +501,7 @@ int main(void)
         TEST(callers_that_hang__give_way_and_are_dropped),
         TEST(messages_out_of_turn__refused_without_a_key),
         TEST(keys_misused__the_lane_ends_and_no_other),
+        TEST(client_s_host_dies__its_lane_ends_and_its_place_is_free),
         TEST(client_killed__its_lane_ends),
     };
     g_address = getenv("LKS_TEST_RDMA_ADDRESS");
