@@ -38,6 +38,7 @@
 #define RDMA_PORT 17480u
 #define RDMA_ELECTION_NS (2 * LKS_NS_PER_S) /* software RDMA beside busy processors is slow */
 #define START_PATIENCE_NS (20 * LKS_NS_PER_S)
+#define RDMA_START_PATIENCE_NS (120 * LKS_NS_PER_S) /* of an emulated machine that is busy */
 #define FOLLOWER_NAP_NS 50000
 #define RDMA_FOLLOWER_NAP_NS 1000000 /* their processors take no part; software RDMA needs them */
 #define COMMAND_MAX (256u << 10)
@@ -241,7 +242,9 @@ static int step(struct bench *bench, struct lks_error *err)
 /* Until this process leads and every follower is granted and has applied everything. */
 static int settle(struct bench *bench, struct lks_error *err)
 {
-    const uint64_t until = lks_clock_monotonic_ns() + START_PATIENCE_NS;
+    const uint64_t patience_ns =
+        bench->options->rdma_address != NULL ? RDMA_START_PATIENCE_NS : START_PATIENCE_NS;
+    const uint64_t until = lks_clock_monotonic_ns() + patience_ns;
     bench->realtime_offset_ns =
         (int64_t)lks_clock_realtime_ns() - (int64_t)lks_clock_monotonic_ns();
     while (bench->now_ns < until) {
@@ -267,7 +270,7 @@ static int settle(struct bench *bench, struct lks_error *err)
         (void)nanosleep(&nap, NULL);
     }
     return lks_error_set(err, -ETIMEDOUT, "the cluster did not settle within %" PRIu64 " s",
-                         START_PATIENCE_NS / LKS_NS_PER_S);
+                         patience_ns / LKS_NS_PER_S);
 }
 
 static int start(struct bench *bench, struct lks_error *err)
