@@ -1,6 +1,7 @@
 # What `cmake --install` puts in place: the binary, the two archives with their headers, and what
 # tells others' builds of them: pkg-config (lockstep-client, lockstep-replica) and CMake
-# (find_package(Lockstep): Lockstep::client, Lockstep::replica). tests/examples checks it.
+# (find_package(Lockstep): Lockstep::client, Lockstep::replica; with COMPONENTS client only that one,
+# and none of the libraries that a replica needs). tests/examples checks it.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 set(cmake_directory ${CMAKE_INSTALL_LIBDIR}/cmake/Lockstep)
@@ -20,7 +21,9 @@ function(lks_export target name)
   foreach(module ${ARGN})
     target_link_libraries(${target} INTERFACE $<INSTALL_INTERFACE:PkgConfig::LKS_${module}>)
   endforeach()
-  install(TARGETS ${target} EXPORT lockstep ARCHIVE)
+  install(TARGETS ${target} EXPORT lockstep-${name} ARCHIVE)
+  install(EXPORT lockstep-${name} NAMESPACE Lockstep:: FILE LockstepTargets-${name}.cmake
+          DESTINATION ${cmake_directory})
   get_target_property(file ${target} OUTPUT_NAME)
   if(NOT file)
     set(file ${target})
@@ -45,24 +48,35 @@ endfunction()
 lks_export(lockstep-client client ${LKS_CLIENT_MODULES})
 lks_export(lockstep-replica replica ${LKS_REPLICA_MODULES})
 
-set(modules ${LKS_CLIENT_MODULES} ${LKS_REPLICA_MODULES})
-list(REMOVE_DUPLICATES modules)
-string(REPLACE ";" " " module_words "${modules}")
+string(REPLACE ";" " " client_modules "${LKS_CLIENT_MODULES}")
+string(REPLACE ";" " " replica_modules "${LKS_REPLICA_MODULES}")
 file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/LockstepConfig.cmake @ONLY CONTENT
 "include(CMakeFindDependencyMacro)
 find_dependency(Threads)
 find_dependency(PkgConfig)
-foreach(module @module_words@)
-  if(NOT TARGET PkgConfig::LKS_\${module})
-    pkg_check_modules(LKS_\${module} REQUIRED IMPORTED_TARGET \${module})
+set(Lockstep_modules_client @client_modules@)
+set(Lockstep_modules_replica @replica_modules@)
+if(NOT Lockstep_FIND_COMPONENTS)
+  set(Lockstep_FIND_COMPONENTS client replica)
+endif()
+foreach(part IN LISTS Lockstep_FIND_COMPONENTS)
+  if(NOT part MATCHES \"^(client|replica)$\")
+    set(Lockstep_FOUND FALSE)
+    set(Lockstep_NOT_FOUND_MESSAGE
+        \"Lockstep has no component '\${part}': there are client and replica\")
+    return()
   endif()
+  foreach(module IN LISTS Lockstep_modules_\${part})
+    if(NOT TARGET PkgConfig::LKS_\${module})
+      pkg_check_modules(LKS_\${module} REQUIRED IMPORTED_TARGET \${module})
+    endif()
+  endforeach()
+  include(\${CMAKE_CURRENT_LIST_DIR}/LockstepTargets-\${part}.cmake)
+  set(Lockstep_\${part}_FOUND TRUE)
 endforeach()
-include(\${CMAKE_CURRENT_LIST_DIR}/LockstepTargets.cmake)
 ")
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/LockstepConfigVersion.cmake
   COMPATIBILITY SameMinorVersion)
-install(EXPORT lockstep NAMESPACE Lockstep:: FILE LockstepTargets.cmake
-        DESTINATION ${cmake_directory})
 install(FILES ${CMAKE_BINARY_DIR}/LockstepConfig.cmake
               ${CMAKE_BINARY_DIR}/LockstepConfigVersion.cmake
         DESTINATION ${cmake_directory})
