@@ -5,11 +5,14 @@
  */
 #include "sched/early.h"
 
+#include "base/clock.h"
+
 #include <sched.h>
 
 #define RUN_AT_ONCE 16u
 #define PATIENCE 64u         /* looks for an answer before a request is taken back */
 #define REST_MOST 64u        /* looks between two requests that are refused */
+#define WORTH_ASKING_NS (20 * LKS_NS_PER_US) /* of work: moving less costs more than it brings */
 /* What the dispatcher takes at once, as far as it knows how long that is: it has other things to
  * do. */
 #define HELPER_NS 50000.0
@@ -367,7 +370,8 @@ static void ask(struct lks_scheduler *scheduler, struct lks_worker *worker)
     struct early_queue *queue = early->queues[worker->id];
     /* Relaxed: published by the compare-and-swap below. */
     atomic_store_explicit(&queue->wanted, wanted(scheduler, worker), memory_order_relaxed);
-    uint64_t deepest = BACKLOG_WORTH_ASKING - 1;
+    uint64_t deepest =
+        lks_scheduler_commands_in(scheduler, WORTH_ASKING_NS, BACKLOG_WORTH_ASKING) - 1;
     uint32_t victim = UINT32_MAX;
     for (uint32_t i = 0; i < scheduler->options.workers; i++) {
         const uint64_t depth = lks_early_engine.depth(scheduler, i);

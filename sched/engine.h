@@ -17,6 +17,7 @@
 
 /* Commands that the dispatcher holds back before it publishes them together. */
 #define LKS_PUBLISH_BATCH 16u
+#define RATE_SHIFT 20 /* of lks_scheduler.rate: per millisecond, about */
 
 struct lks_early;
 struct lks_graph;
@@ -87,6 +88,9 @@ struct lks_scheduler {
     const struct lks_engine *_Atomic engine;
     _Atomic bool stop;
     _Atomic uint32_t active;
+    /* About how many commands a worker executes in 2^RATE_SHIFT ns; 0: not known. Written by the
+     * dispatcher when it waits, read by who weighs what moving work costs: relaxed. */
+    _Atomic uint32_t rate;
     uint32_t executors; /* workers + 1 */
     struct lks_early *early; /* NULL where the kind cannot be switched to */
     struct lks_graph *graph;
@@ -132,6 +136,17 @@ static inline void lks_worker_execute(struct lks_worker *worker, uint64_t comman
     const struct lks_scheduler_options *options = &worker->scheduler->options;
     options->execute(options->ctx, worker->id, command);
     lks_counter_add(&worker->executed, 1);
+}
+
+/* About how many commands a worker executes in `ns`: at least `least`, which it also is where their
+ * pace is not known. */
+static inline uint64_t lks_scheduler_commands_in(const struct lks_scheduler *scheduler,
+                                                 uint64_t ns, uint64_t least)
+{
+    /* Relaxed: a weight, nothing depends on it. */
+    const uint64_t rate = atomic_load_explicit(&scheduler->rate, memory_order_relaxed);
+    const uint64_t commands = (rate * ns) >> RATE_SHIFT;
+    return commands > least ? commands : least;
 }
 
 static inline struct lks_worker *lks_scheduler_helper(const struct lks_scheduler *scheduler)

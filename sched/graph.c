@@ -83,7 +83,7 @@ static void complete(struct completion *to, struct node *node, uint32_t place)
         close_writer(to, node);
     }
     /* Release: with the acquire load in graph_advance; nothing of the node is used after it. */
-    atomic_store_explicit(&to->graph->done[place], node->lap, memory_order_release);
+    atomic_store_explicit(&node->done, graph_lap(to->graph, node->ticket), memory_order_release);
 }
 
 /* ---- working ---- */
@@ -116,11 +116,15 @@ static void run_chain(struct lks_scheduler *scheduler, struct lks_worker *worker
 static bool run_some(struct lks_scheduler *scheduler, struct lks_worker *worker,
                      struct lks_ring *from, bool steal)
 {
+    const struct lks_graph *graph = scheduler->graph;
     uint32_t places[TAKE_AT_ONCE];
     const bool manual = scheduler->options.manual;
     const uint32_t share = steal ? 2 : 1;
     const uint32_t count = lks_ring_take(from, places, manual ? 1 : TAKE_AT_ONCE,
                                          scheduler->executors * share);
+    for (uint32_t i = 0; i < count; i++) { /* the lines of all come over at once */
+        __builtin_prefetch(&graph->nodes[places[i]], 1);
+    }
     for (uint32_t i = 0; i < count; i++) {
         run_chain(scheduler, worker, places[i]);
     }
@@ -212,8 +216,8 @@ static void graph_advance(struct lks_scheduler *scheduler)
         const uint64_t low = scheduler->low;
         /* Acquire: with the release store in complete; what the command did is visible, and its
          * node may be filled anew. */
-        if (atomic_load_explicit(&graph->done[low & graph->mask], memory_order_acquire) !=
-            (uint8_t)(low >> graph->ring_shift)) {
+        if (atomic_load_explicit(&graph->nodes[low & graph->mask].done, memory_order_acquire) !=
+            graph_lap(graph, low)) {
             return;
         }
         scheduler->low++;
@@ -275,7 +279,7 @@ static int lane_new(struct lks_scheduler *scheduler, uint32_t number)
     return ring_new(scheduler, walker, &lane->queue);
 }
 
-/* The dispatcher fills each node, and looks at `done` until it is executed; one worker reads it.
+/* The dispatcher fills each node, and looks at it until it is executed; one worker reads it.
  * The table of keys is read by who inserts (sched/memory_plan.h). */
 static int allocate(struct lks_scheduler *scheduler)
 {
@@ -286,13 +290,9 @@ static int allocate(struct lks_scheduler *scheduler)
     graph->outside = lks_scheduler_take(scheduler, dispatcher,
                                         nodes * (LKS_ACCESS_MAX - CELLS_INSIDE),
                                         sizeof *graph->outside);
-    graph->done = lks_scheduler_take(scheduler, dispatcher, nodes, sizeof *graph->done);
     graph->slots = lks_home_take(&scheduler->lanes_home, scheduler->options.slots,
                                  sizeof *graph->slots);
-    return graph->nodes == NULL || graph->outside == NULL || graph->done == NULL ||
-                   graph->slots == NULL
-               ? -ENOMEM
-               : 0;
+    return graph->nodes == NULL || graph->outside == NULL || graph->slots == NULL ? -ENOMEM : 0;
 }
 
 int lks_graph_init(struct lks_scheduler *scheduler)
@@ -337,6 +337,7 @@ static void wait_for_lanes(struct lks_graph *graph)
 void lks_graph_reset(struct lks_graph *graph, uint64_t ticket, uint32_t lanes, bool by_class)
 {
     LKS_ASSERT(lanes >= 1 && lanes <= LKS_LANES_MAX);
+    const uint32_t former_shift = graph->ring_shift;
     wait_for_lanes(graph);
     graph->lanes = lanes;
     graph->walks = lanes > 1 || by_class;
@@ -346,10 +347,11 @@ void lks_graph_reset(struct lks_graph *graph, uint64_t ticket, uint32_t lanes, b
     graph->mask = (uint32_t)nodes - 1;
     graph->ring_shift = (uint32_t)__builtin_ctzll(nodes);
     graph->base = ticket;
-    /* A lap that is neither this one nor the next: no place of the ring is done. Relaxed:
-     * set_engine publishes it, and nothing is under way. */
-    const uint8_t never = (uint8_t)((ticket >> graph->ring_shift) - 1);
-    for (uint64_t i = 0; i < nodes; i++) {
-        atomic_store_explicit(&graph->done[i], never, memory_order_relaxed);
+    /* Places that were executed in an earlier lap of the same ring are not done in this one. In
+     * another ring laps have other numbers: then a lap that is neither this one nor the next.
+     * Relaxed: set_engine publishes it, and nothing is under way. */
+    const uint32_t never = graph_lap(graph, ticket) - 1;
+    for (uint64_t i = 0; graph->ring_shift != former_shift && i < nodes; i++) {
+        atomic_store_explicit(&graph->nodes[i].done, never, memory_order_relaxed);
     }
 }

@@ -56,8 +56,11 @@ struct node {
     uint64_t ticket;
     uint8_t cells;
     bool writes; /* any of them */
-    uint8_t lap; /* what its place in `done` becomes */
-    uint8_t padding[5];
+    uint8_t padding[2];
+    /* The lap (ticket / ring) in which this place was executed last. Here, where the worker has the
+     * line anyway: in an array of its own, workers would take a line from one another with every
+     * command. */
+    _Atomic uint32_t done;
     struct cell inside[CELLS_INSIDE];
 };
 _Static_assert(sizeof(struct node) == 64, "a node with two accesses is one cache line");
@@ -97,7 +100,6 @@ struct lks_graph {
     struct node *nodes;
     struct cell *outside; /* [ring][LKS_ACCESS_MAX - CELLS_INSIDE] */
     struct slot *slots;
-    _Atomic uint8_t *done; /* [ring]: the lap (ticket / ring) in which the node was executed last */
     bool walks; /* the dispatcher's copy: walked != 0 */
     const uint8_t *lane_of_class; /* NULL: slots are dealt out in turn */
     uint32_t class_mask;
@@ -114,6 +116,11 @@ static inline struct cell *graph_cell(struct lks_graph *graph, uint32_t place, u
     const size_t row = LKS_ACCESS_MAX - CELLS_INSIDE;
     return k < CELLS_INSIDE ? &graph->nodes[place].inside[k]
                             : &graph->outside[place * row + k - CELLS_INSIDE];
+}
+
+static inline uint32_t graph_lap(const struct lks_graph *graph, uint64_t ticket)
+{
+    return (uint32_t)(ticket >> graph->ring_shift);
 }
 
 static inline cell_ref graph_ref(uint32_t place, uint32_t k, bool group)

@@ -258,7 +258,6 @@ static inline void fill_node(struct lks_graph *graph, uint32_t place, uint64_t t
     struct node *node = &graph->nodes[place];
     node->command = command;
     node->ticket = ticket;
-    node->lap = (uint8_t)(ticket >> graph->ring_shift);
     bool writes = false;
     for (uint32_t k = 0; k < node->cells; k++) {
         const uint32_t what = graph_cell(graph, place, k)->what;

@@ -14,7 +14,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define WINDOW_DEFAULT 2048u
+#define WINDOW_DEFAULT 8192u
 #define SLOTS_DEFAULT (1u << 18)
 #define CLASSES_DEFAULT 64u
 #define SPIN_DEFAULT_NS (10 * LKS_NS_PER_US)
@@ -493,6 +493,10 @@ static double measure_pace(struct lks_scheduler *scheduler)
     const uint64_t executed = scheduler->low - scheduler->pace_low;
     if (executed > 0) {
         scheduler->pace_ns = (double)(now_ns - scheduler->pace_since_ns) / (double)executed;
+        const double each_ns = scheduler->pace_ns * lks_scheduler_active(scheduler) + 1;
+        /* Relaxed: see lks_scheduler_commands_in. */
+        atomic_store_explicit(&scheduler->rate, (uint32_t)((double)(1u << RATE_SHIFT) / each_ns),
+                              memory_order_relaxed);
     }
     scheduler->pace_low = scheduler->low;
     scheduler->pace_since_ns = now_ns;

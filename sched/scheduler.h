@@ -54,7 +54,7 @@ typedef void (*lks_execute)(void *ctx, uint32_t worker, uint64_t command);
 struct lks_scheduler_options {
     enum lks_scheduler_kind kind;
     uint32_t workers; /* threads, 0..LKS_WORKERS_MAX; 0: all kinds execute as sequential does */
-    uint32_t window;  /* commands in flight, at most; a power of two; 0: 2048 */
+    uint32_t window;  /* commands in flight, at most; a power of two; 0: 8192 */
     uint32_t slots;   /* late: entries of the table of keys, a power of two; 0: 2^18 */
     uint32_t lanes;   /* late: 0 or 1: the dispatcher inserts; more: workers do, slots split so */
     /* early and hybrid: which workers serve which classes; NULL: `classes` shards, spread evenly.

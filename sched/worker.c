@@ -13,6 +13,7 @@
 #define SPINS_PER_LOOK 32
 /* A queue that is longer than this is worth waking somebody who may steal from it. */
 #define BACKLOG_WORTH_A_THIEF 8u
+#define WORTH_A_THIEF_NS (100 * LKS_NS_PER_US) /* what it takes to wake one */
 #define MUCH 4u /* of the window: a quarter */
 
 static bool work_once(struct lks_worker *worker)
@@ -139,7 +140,8 @@ void lks_worker_wake(struct lks_scheduler *scheduler, uint32_t worker, uint64_t 
     if (worker < scheduler->options.workers) {
         (void)lks_park_wake(&scheduler->workers[worker]->parked);
     }
-    if (backlog < BACKLOG_WORTH_A_THIEF || scheduler->options.no_steal) {
+    if (scheduler->options.no_steal ||
+        backlog < lks_scheduler_commands_in(scheduler, WORTH_A_THIEF_NS, BACKLOG_WORTH_A_THIEF)) {
         return;
     }
     const uint32_t active = lks_scheduler_active(scheduler);

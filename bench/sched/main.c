@@ -38,7 +38,7 @@ static const struct argp_option options[] = {
     {"scheduler", 's', "NAME", 0, "measure this one alone; ours, or a rival's name", 0},
     {"workers", 'w', "N", 0, "workers beside the dispatcher (2)", 0},
     {"lanes", OPTION_LANES, "N", 0, "late: lanes; 1: the dispatcher inserts (1)", 0},
-    {"window", OPTION_WINDOW, "N", 0, "commands in flight (2048)", 0},
+    {"window", OPTION_WINDOW, "N", 0, "commands in flight (8192)", 0},
     {"dispatcher-helps", OPTION_HELP, NULL, 0, "the dispatcher executes while it waits", 0},
     {"no-steal", OPTION_NO_STEAL, NULL, 0, "no stealing", 0},
     {"in-turns", OPTION_IN_TURNS, NULL, 0,

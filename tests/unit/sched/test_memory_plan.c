@@ -117,7 +117,6 @@ static void new__two_nodes__each_area_is_on_that_of_who_reads_it(void **state)
     ASSERT_AREA(graph, 1, 1);
     ASSERT_AREA(graph->nodes, 4 * 64, 1);
     ASSERT_AREA(graph->outside, 4 * 64 * (LKS_ACCESS_MAX - CELLS_INSIDE), 1);
-    ASSERT_AREA(graph->done, 4 * 64, 1);
     ASSERT_AREA(graph->slots, 1u << 16, 1);
     ASSERT_AREA(graph->lane_of_class, 8, 1);
     for (uint32_t i = 0; i < LKS_LANES_MAX; i++) {

@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "sched/class_map.h"
+#include "sched/engine.h"
 #include "sched/scheduler.h"
 
 #include <errno.h>
@@ -243,6 +244,39 @@ static void switch__with_commands_under_way__flushes_first(void **state)
     lks_scheduler_free(scheduler);
 }
 
+/* The ring of hybrid is twice that of late: laps that were executed in one are no laps of the
+ * other. */
+static void switch__to_a_ring_of_another_size__nothing_in_it_is_done(void **state)
+{
+    (void)state;
+    const uint64_t ring = UINT64_C(4) * 64;
+    struct lks_scheduler *scheduler = new_scheduler(LKS_LATE, 1);
+    for (uint64_t i = 0; i < ring; i++) {
+        while (!submit_one(scheduler, i, i, true)) {
+            lks_scheduler_flush(scheduler);
+        }
+    }
+    assert_int_equal(lks_scheduler_switch(scheduler, LKS_HYBRID, 0, NULL), 0);
+    assert_true(submit_one(scheduler, ring, 1, true));
+    assert_int_equal(lks_scheduler_applied(scheduler), ring);
+    lks_scheduler_flush(scheduler);
+    assert_int_equal(lks_scheduler_applied(scheduler), ring + 1);
+    assert_int_equal(log_of.count, ring + 1);
+    lks_scheduler_free(scheduler);
+}
+
+static void commands_in__pace_unknown_or_known__least_or_that_many(void **state)
+{
+    (void)state;
+    struct lks_scheduler scheduler = {.window = 64};
+    assert_int_equal(lks_scheduler_commands_in(&scheduler, 20000, 4), 4);
+    atomic_store(&scheduler.rate, 1u << RATE_SHIFT); /* 1 ns each */
+    assert_int_equal(lks_scheduler_commands_in(&scheduler, 20000, 4), 20000);
+    atomic_store(&scheduler.rate, (1u << RATE_SHIFT) / 50000);
+    assert_int_equal(lks_scheduler_commands_in(&scheduler, 100000, 1), 1);
+    assert_int_equal(lks_scheduler_commands_in(&scheduler, 100000, 8), 8);
+}
+
 static void set_active__fewer__new_commands_go_to_those(void **state)
 {
     (void)state;
@@ -283,6 +317,8 @@ int main(void)
         cmocka_unit_test(submit__conflicts_with_all__alone),
         cmocka_unit_test(submit__same_key_twice__one_access),
         cmocka_unit_test(switch__with_commands_under_way__flushes_first),
+        cmocka_unit_test(switch__to_a_ring_of_another_size__nothing_in_it_is_done),
+        cmocka_unit_test(commands_in__pace_unknown_or_known__least_or_that_many),
         cmocka_unit_test(set_active__fewer__new_commands_go_to_those),
         cmocka_unit_test(free__commands_under_way__executes_them),
     };
