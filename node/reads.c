@@ -10,6 +10,7 @@
  */
 #include "node/reads.h"
 
+#include "lockstep/touch.h"
 #include "node/replica_internal.h"
 
 #include <stddef.h>
@@ -317,7 +318,14 @@ static void run(struct lks_replica *replica, struct lks_read *read)
     };
     lks_reply_clear(&replica->reply);
     LKS_ASSERT(lks_execution_is_quiet(replica));
+#ifdef LKS_TOUCH_CHECKS
+    struct lks_footprint touched;
+    lks_footprint_clear(&touched);
+    replica->options.service->footprint(read->data, read->bytes, &touched);
+    lks_touch_expect(&touched, replica->options.service->partitions);
+#endif
     replica->options.service->read(replica->service, &command, &replica->reply);
+    lks_touch_expect(NULL, 0);
     replica->executed_in_place++;
     replica->options.on_reply(replica->options.ctx, read->cookie, replica->reply.data,
                               replica->reply.bytes);

@@ -67,6 +67,14 @@ static inline struct lks_kv_key lks_kv_key_of(const struct lks_kv_cursor *cursor
     return key;
 }
 
+/* A whole partition, for a command that looks at more than its keys. */
+static inline struct lks_kv_table *lks_kv_table_at(const struct lks_kv_cursor *cursor,
+                                                   uint32_t partition)
+{
+    lks_touch(partition, cursor->changes);
+    return &cursor->kv->partitions[partition];
+}
+
 /* Takes the rest, or a length and so many bytes, as a key. */
 static inline struct lks_kv_key lks_kv_take_key(struct lks_kv_cursor *cursor)
 {

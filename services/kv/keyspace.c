@@ -24,7 +24,7 @@ void lks_kv_apply_dbsize(struct lks_kv_cursor *cursor)
     uint64_t count = 0;
     const uint64_t now_ms = lks_kv_now_ms(cursor);
     for (uint32_t i = 0; i < LKS_KV_PARTITIONS; i++) {
-        const struct lks_kv_table *table = &cursor->kv->partitions[i];
+        const struct lks_kv_table *table = lks_kv_table_at(cursor, i);
         count += table->count;
         if (lks_kv_timers_first(&table->timers) < now_ms) {
             count -= lks_kv_timers_count_before(&table->timers, now_ms);
@@ -37,7 +37,7 @@ void lks_kv_apply_dbsize(struct lks_kv_cursor *cursor)
 void lks_kv_apply_flushall(struct lks_kv_cursor *cursor)
 {
     for (uint32_t i = 0; i < LKS_KV_PARTITIONS; i++) {
-        struct lks_kv_table *table = &cursor->kv->partitions[i];
+        struct lks_kv_table *table = lks_kv_table_at(cursor, i);
         if (!lks_command_includes(cursor->command, i)) {
             continue;
         }
@@ -94,7 +94,7 @@ void lks_kv_apply_keys(struct lks_kv_cursor *cursor)
 {
     struct found found = look_for(cursor);
     for (uint32_t i = 0; i < LKS_KV_PARTITIONS; i++) {
-        found.table = &cursor->kv->partitions[i];
+        found.table = lks_kv_table_at(cursor, i);
         (void)lks_kv_table_each(found.table, add_if_found, &found);
     }
     reply_found(&found);
@@ -117,7 +117,7 @@ static uint64_t scan_bucket(struct found *found, uint64_t *position)
 }
 
 /* Goes on from a cursor until `count` entries have been looked at; returns the next cursor. */
-static uint64_t scan(struct lks_kv *kv, struct found *found, uint64_t from, uint64_t count)
+static uint64_t scan(struct found *found, uint64_t from, uint64_t count)
 {
     uint64_t partition = from >> 32;
     uint64_t position = from & (LKS_KV_POSITIONS - 1);
@@ -125,7 +125,7 @@ static uint64_t scan(struct lks_kv *kv, struct found *found, uint64_t from, uint
     uint64_t buckets_left = count > UINT64_MAX / SCAN_EMPTY_FACTOR ? UINT64_MAX
                                                                    : count * SCAN_EMPTY_FACTOR;
     while (partition < LKS_KV_PARTITIONS && looked < count && buckets_left > 0) {
-        found->table = &kv->partitions[partition];
+        found->table = lks_kv_table_at(found->cursor, (uint32_t)partition);
         looked += scan_bucket(found, &position);
         buckets_left--;
         if (position >= LKS_KV_POSITIONS) {
@@ -149,7 +149,7 @@ void lks_kv_apply_scan(struct lks_kv_cursor *cursor)
     struct found found = look_for(cursor);
     found.all = found.all || (flags & LKS_KV_SCAN_MATCH) == 0;
     found.none = (flags & LKS_KV_SCAN_NO_TYPE) != 0;
-    const uint64_t next = scan(cursor->kv, &found, (uint64_t)from, (uint64_t)count);
+    const uint64_t next = scan(&found, (uint64_t)from, (uint64_t)count);
     char text[LKS_KV_INTEGER_BYTES_MAX];
     lks_reply_array(cursor->reply, 2);
     lks_reply_bulk(cursor->reply, text, lks_kv_integer_print(text, (int64_t)next));
@@ -204,7 +204,7 @@ void lks_kv_apply_randomkey(struct lks_kv_cursor *cursor)
     /* One more than there are partitions: the first one's entries before the position. */
     for (uint64_t i = 0; entry == NULL && i <= LKS_KV_PARTITIONS; i++) {
         const uint64_t partition = ((drawn >> 32) + i) % LKS_KV_PARTITIONS;
-        entry = first_from(cursor, &cursor->kv->partitions[partition], position);
+        entry = first_from(cursor, lks_kv_table_at(cursor, (uint32_t)partition), position);
         position = 0;
     }
     if (entry == NULL) {
