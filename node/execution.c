@@ -45,6 +45,7 @@ struct lks_execution {
     struct lks_numa *numa; /* NULL: where memory lies does not matter */
     int wake_fd; /* workers wake the loop by it; -1: manual */
     enum lks_scheduler_kind kind;
+    uint32_t ran;  /* commands in place in this turn; of them the first has been told */
     bool in_place; /* found at rest, until the next one: commands are executed where they are met */
     bool changing; /* to these, at rest */
     enum lks_scheduler_kind wanted;
@@ -192,9 +193,18 @@ void lks_execution_ran(struct lks_replica *replica)
 {
     struct lks_execution *execution = replica->execution;
     /* (Else it was executed in place for another reason: no time of a level that was chosen.) */
-    if (execution != NULL && execution->in_place) {
-        lks_scheduler_ran(execution->scheduler);
+    if (execution != NULL && execution->in_place && execution->ran++ == 0) {
+        lks_scheduler_ran(execution->scheduler, 1);
     }
+}
+
+/* At the end of a turn: a command costs less when it is told of together with others. */
+static void tell_what_ran(struct lks_execution *execution)
+{
+    if (execution->ran > 1) {
+        lks_scheduler_ran(execution->scheduler, execution->ran - 1);
+    }
+    execution->ran = 0;
 }
 
 bool lks_execution_has_room(const struct lks_replica *replica)
@@ -362,6 +372,7 @@ int lks_execution_collect(struct lks_replica *replica)
     struct lks_execution *execution = replica->execution;
     int work = 0;
     note_utilisation(execution, replica->now_ns);
+    tell_what_ran(execution);
     if (execution->pending) {
         submit(execution);
         work += execution->pending ? 0 : 1;

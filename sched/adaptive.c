@@ -9,8 +9,8 @@
  *
  * Only time in which commands were at hand counts. Where the caller has nothing more to submit and
  * all is executed, the clock stands still. Of commands that the caller executes itself
- * (lks_scheduler_ran) the first of a burst is not counted: one that comes alone has nothing that it
- * could be executed beside.
+ * (lks_scheduler_ran) the first of a burst is not counted, nor what is told together with it: one
+ * that comes alone has nothing that it could be executed beside.
  */
 #include "base/clock.h"
 #include "sched/engine.h"
@@ -138,15 +138,16 @@ static void take_turns(struct lks_adaptive *a)
     }
 }
 
-static void count_command(struct lks_scheduler *scheduler)
+static inline void count_commands(struct lks_scheduler *scheduler, uint32_t commands)
 {
     struct lks_adaptive *a = &scheduler->adaptive;
-    a->commands++;
+    const uint32_t looks = a->commands / LOOK_COMMANDS;
+    a->commands += commands;
     if (__builtin_expect(scheduler->options.manual, 0)) {
         take_turns(a);
         return;
     }
-    if (a->commands % LOOK_COMMANDS != 0) {
+    if (a->commands / LOOK_COMMANDS == looks) {
         return;
     }
     const uint64_t now_ns = lks_clock_monotonic_ns();
@@ -179,7 +180,7 @@ bool lks_adaptive_submit(struct lks_scheduler *scheduler)
 
 void lks_adaptive_submitted(struct lks_scheduler *scheduler)
 {
-    count_command(scheduler);
+    count_commands(scheduler, 1);
 }
 
 bool lks_adaptive_is_inline(const struct lks_scheduler *scheduler)
@@ -187,14 +188,14 @@ bool lks_adaptive_is_inline(const struct lks_scheduler *scheduler)
     return scheduler->adaptive.level == 0 && scheduler->adaptive.wanted == 0;
 }
 
-void lks_adaptive_ran(struct lks_scheduler *scheduler)
+void lks_adaptive_ran(struct lks_scheduler *scheduler, uint32_t commands)
 {
     struct lks_adaptive *a = &scheduler->adaptive;
     if (a->idle) {
         a->idle = false;
         a->mark_ns = lks_clock_monotonic_ns();
     } else if (a->wanted == a->level) {
-        count_command(scheduler);
+        count_commands(scheduler, commands);
     }
 }
 

@@ -208,7 +208,7 @@ bool lks_adaptive_submit(struct lks_scheduler *scheduler);
 void lks_adaptive_submitted(struct lks_scheduler *scheduler);
 /* As lks_scheduler_is_inline and _ran; everything is executed. */
 bool lks_adaptive_is_inline(const struct lks_scheduler *scheduler);
-void lks_adaptive_ran(struct lks_scheduler *scheduler);
+void lks_adaptive_ran(struct lks_scheduler *scheduler, uint32_t commands);
 /* The caller has nothing more: what follows is no cost of this level. */
 void lks_adaptive_idle(struct lks_scheduler *scheduler);
 /* scheduler.c: another engine and number of workers, when nothing is under way. */

@@ -412,12 +412,12 @@ bool lks_scheduler_is_inline(const struct lks_scheduler *scheduler)
            (!adaptive || lks_adaptive_is_inline(scheduler));
 }
 
-void lks_scheduler_ran(struct lks_scheduler *scheduler)
+void lks_scheduler_ran(struct lks_scheduler *scheduler, uint32_t commands)
 {
     LKS_ASSERT(scheduler->low == scheduler->head && engine_now(scheduler) == &lks_inline_engine);
-    lks_counter_add(&lks_scheduler_helper(scheduler)->executed, 1);
+    lks_counter_add(&lks_scheduler_helper(scheduler)->executed, commands);
     if (kind_now(scheduler) == LKS_ADAPTIVE && scheduler->options.workers > 0) {
-        lks_adaptive_ran(scheduler);
+        lks_adaptive_ran(scheduler, commands);
     }
 }
 

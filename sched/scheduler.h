@@ -102,13 +102,14 @@ bool lks_scheduler_submit(struct lks_scheduler *scheduler, uint64_t command,
 /*
  * Whether the caller may execute the next command itself, without submitting it: everything is
  * executed, and the kind is LKS_SEQUENTIAL, or LKS_ADAPTIVE which finds workers not worth it at the
- * moment. It has no ticket. Saves handing it over and back; after each the caller says so. It may
- * go on for a while, until it submits one, where this has become false meanwhile.
+ * moment. It has no ticket. Saves handing it over and back; the caller says so. It may go on for a
+ * while, until it submits one, where this has become false meanwhile.
  */
 bool lks_scheduler_is_inline(const struct lks_scheduler *scheduler);
-/* The caller has executed a command itself, as it may: counted as the dispatcher's, and, with
- * LKS_ADAPTIVE, measured. */
-void lks_scheduler_ran(struct lks_scheduler *scheduler);
+/* The caller has executed so many commands itself, as it may, since it last said so: counted as the
+ * dispatcher's, and, with LKS_ADAPTIVE, measured, for which the first one that follows a time of
+ * having none is told by itself. Before the next one is submitted. */
+void lks_scheduler_ran(struct lks_scheduler *scheduler, uint32_t commands);
 
 /* Hands over what submit held back: call it when no more commands are at hand. */
 void lks_scheduler_publish(struct lks_scheduler *scheduler);

@@ -60,11 +60,13 @@ static double median(double *values, uint32_t count)
                           : (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 
+/* By a pointer, as schedulers and services are called: the call is part of a command's own cost. */
+static void (*volatile g_execute)(void *, uint32_t, uint64_t) = lks_load_execute;
+
 static struct run run_sequential(struct lks_load *load)
 {
     const uint64_t commands = lks_load_options_of(load)->commands;
-    /* By a pointer, as a scheduler does: the call is part of a command's own cost. */
-    void (*volatile execute)(void *, uint32_t, uint64_t) = lks_load_execute;
+    void (*const execute)(void *, uint32_t, uint64_t) = g_execute;
     lks_load_reset(load);
     const double cpu_ns = cpu_now_ns();
     const uint64_t begun_ns = lks_clock_monotonic_ns();
@@ -75,33 +77,51 @@ static struct run run_sequential(struct lks_load *load)
     return (struct run){wall_ns, cpu_now_ns() - cpu_ns, lks_load_digest(load)};
 }
 
+static void run_in_place(struct lks_load *load, struct lks_scheduler *scheduler, uint64_t from,
+                         uint64_t to)
+{
+    void (*const execute)(void *, uint32_t, uint64_t) = g_execute;
+    execute(load, 0, from);
+    lks_scheduler_ran(scheduler, 1);
+    for (uint64_t i = from + 1; i < to; i++) {
+        execute(load, 0, i);
+    }
+    if (to - from > 1) {
+        lks_scheduler_ran(scheduler, (uint32_t)(to - from - 1));
+    }
+}
+
+static void submit(struct lks_load *load, struct lks_scheduler *scheduler, uint64_t command,
+                   uint32_t turns)
+{
+    const struct lks_load_entry *entry =
+        &lks_load_log(load)[command & lks_load_mask(lks_load_options_of(load))];
+    while (!lks_scheduler_submit(scheduler, command, entry->words, entry->count)) {
+        if (turns == 0) {
+            lks_scheduler_wait(scheduler);
+        }
+        for (uint32_t worker = 0; worker < turns; worker++) {
+            while (lks_scheduler_step(scheduler, worker)) {
+            }
+        }
+    }
+}
+
 /* As a replica does: while no worker is wanted it executes commands itself, and looks again at the
  * next turn of its loop. turns: workers that this thread is as well, in turns; 0: they are threads.
  */
 static void submit_all(struct lks_load *load, struct lks_scheduler *scheduler, uint32_t turns)
 {
-    const struct lks_load_options *options = lks_load_options_of(load);
-    const struct lks_load_entry *log = lks_load_log(load);
-    const uint32_t mask = lks_load_mask(options);
-    bool in_place = false;
-    for (uint64_t i = 0; i < options->commands; i++) {
-        const struct lks_load_entry *entry = &log[i & mask];
-        if (i % COMMANDS_OF_A_TURN == 0) {
-            in_place = lks_scheduler_is_inline(scheduler);
-        }
-        if (in_place) {
-            lks_load_execute(load, 0, i);
-            lks_scheduler_ran(scheduler);
+    const uint64_t commands = lks_load_options_of(load)->commands;
+    for (uint64_t from = 0; from < commands; from += COMMANDS_OF_A_TURN) {
+        const uint64_t left = commands - from;
+        const uint64_t to = from + (left < COMMANDS_OF_A_TURN ? left : COMMANDS_OF_A_TURN);
+        if (lks_scheduler_is_inline(scheduler)) {
+            run_in_place(load, scheduler, from, to);
             continue;
         }
-        while (!lks_scheduler_submit(scheduler, i, entry->words, entry->count)) {
-            if (turns == 0) {
-                lks_scheduler_wait(scheduler);
-            }
-            for (uint32_t worker = 0; worker < turns; worker++) {
-                while (lks_scheduler_step(scheduler, worker)) {
-                }
-            }
+        for (uint64_t i = from; i < to; i++) {
+            submit(load, scheduler, i, turns);
         }
     }
     lks_scheduler_flush(scheduler);

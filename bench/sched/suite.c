@@ -36,6 +36,8 @@ const struct lks_suite_row lks_suite[] = {
     {"all-conflict", NULL, "100 % conflict, cost", " adaptive late ", .workers = 2,
      .knob = LKS_KNOB_COST, .count = 3, .values = {0, 100, 1000},
      .load = {.commands = 100000, .conflict_percent = 100}},
+    {"all-conflict", NULL, "100 % conflict, no cost, long", " adaptive ", .workers = 2,
+     .load = {.commands = 20000000, .conflict_percent = 100}}, /* what trials cost is spread */
     {"several", "commands of two classes, %", "1 us, two classes", " floor early late hybrid "
      "early-barriers ", .workers = 2, .knob = LKS_KNOB_SEVERAL, .count = 5,
      .values = {0, 1, 5, 10, 20}, .load = {.commands = 20000, .cost_ns = 1000}},

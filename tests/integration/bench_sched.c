@@ -53,11 +53,11 @@ static void suite__json__array_of_what_is_promised(void **state)
     assert_int_equal(
         shell(*state,
               "\"$BENCH\" --quick --repeats 1 --suite all-conflict --json > out && "
-              "jq -e 'type == \"array\" and length == 6 and all(.[]; .equal == true and "
+              "jq -e 'type == \"array\" and length == 7 and all(.[]; .equal == true and "
               "(.scheduler | IN(\"late\", \"adaptive\")) and .workers == 2 and .lanes == 1 and "
               ".conflict == 100 and .ns_per_command > 0 and .speedup > 0) and "
               "([.[].cost_ns] | unique) == [0, 100, 1000] and "
-              "([.[].workload] | unique | length) == 3' out > verdict"),
+              "([.[].workload] | unique | length) == 4' out > verdict"),
         0);
 }
 

@@ -212,7 +212,7 @@ void workload_run(struct workload *workload, struct lks_scheduler *scheduler,
             const uint64_t before = lks_scheduler_submitted(scheduler);
             LKS_ASSERT(lks_scheduler_applied(scheduler) == before);
             workload_execute(workload, 0, i);
-            lks_scheduler_ran(scheduler);
+            lks_scheduler_ran(scheduler, 1);
             workload->in_place++;
             continue;
         }
