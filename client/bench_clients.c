@@ -9,6 +9,7 @@
 #include "services/kv/encode.h"
 #include "services/kv/format.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@
 #define ANSWER_MAX_NS (60 * LKS_NS_PER_S)
 #define OK_REPLY "+OK\r\n"
 #define OK_BYTES 5u
+#define REFUSAL_MAX 96u
 #define LOOPS 4u
 #define WARM_UP 10u /* share of the samples that are made and not counted: a tenth */
 
@@ -42,6 +44,7 @@ struct clients {
     uint64_t answered;
     uint64_t counted_from_ns;
     int status; /* the first answer that was no +OK */
+    char refusal[REFUSAL_MAX]; /* its first line, where it has one */
     uint64_t given_ns[LKS_CLIENT_OUTSTANDING_MAX];
 };
 
@@ -58,6 +61,33 @@ static void begin_loop(struct clients *clients, struct loop *loop)
     clients->answered = 0;
     clients->counted_from_ns = lks_clock_monotonic_ns();
     clients->status = 0;
+    clients->refusal[0] = '\0';
+}
+
+/* Whether an answer of so many bytes begins with +OK; else its first line is kept. */
+static bool is_ok(struct clients *clients, const char *answer, size_t bytes)
+{
+    if (bytes >= OK_BYTES && memcmp(answer, OK_REPLY, OK_BYTES) == 0) {
+        return true;
+    }
+    size_t length = 0;
+    while (length < bytes && length < REFUSAL_MAX - 1 && isprint((unsigned char)answer[length])) {
+        length++;
+    }
+    (void)snprintf(clients->refusal, REFUSAL_MAX, "%.*s", (int)length, answer);
+    return false;
+}
+
+/* What ended a loop. way: "TCP". */
+static int say(const struct clients *clients, int rc, const char *way, struct lks_error *err)
+{
+    const uint32_t leader = clients->cluster.survey.leader;
+    if (rc == -EBADMSG && clients->refusal[0] != '\0') {
+        return lks_error_set(err, rc, "replica %u over %s answered '%s' to a SET", leader, way,
+                             clients->refusal);
+    }
+    return lks_error_set(err, rc, "replica %u over %s: %s", leader, way,
+                         lks_client_status_text(rc));
 }
 
 static bool may_give(const struct clients *clients)
@@ -103,7 +133,7 @@ static int take_answers(struct clients *clients, int fd, size_t *kept, char *tex
     const size_t bytes = *kept + (size_t)got;
     size_t at = 0;
     for (; bytes - at >= OK_BYTES; at += OK_BYTES) {
-        if (memcmp(text + at, OK_REPLY, OK_BYTES) != 0) {
+        if (!is_ok(clients, text + at, bytes - at)) {
             return -EBADMSG;
         }
         note_answered(clients);
@@ -150,8 +180,7 @@ static int measure_tcp(struct clients *clients, struct loop *loop, struct lks_er
     const int rc = tcp_loop(clients, fd);
     end_loop(clients);
     (void)close(fd);
-    return rc == 0 ? 0 : lks_error_set(err, rc, "replica %u over TCP: %s", leader,
-                                       lks_error_text(rc));
+    return rc == 0 ? 0 : say(clients, rc, "TCP", err);
 }
 
 /* ---- over the fabric ------------------------------------------------------------------------ */
@@ -161,8 +190,7 @@ static void on_answer(void *ctx, int status, const void *reply, size_t bytes)
     struct clients *clients = ctx;
     if (clients->status == 0 && status != LKS_CLIENT_OK) {
         clients->status = status;
-    } else if (clients->status == 0 &&
-               (bytes != OK_BYTES || memcmp(reply, OK_REPLY, OK_BYTES) != 0)) {
+    } else if (clients->status == 0 && !is_ok(clients, reply, bytes)) {
         clients->status = -EBADMSG;
     }
     note_answered(clients);
@@ -226,8 +254,7 @@ static int measure_fabric(struct clients *clients, struct loop *loop, struct lks
         end_loop(clients);
         lks_client_close(client);
     }
-    return rc == 0 ? 0 : lks_error_set(err, rc, "replica %u over the fabric: %s", leader,
-                                       lks_client_status_text(rc));
+    return rc == 0 ? 0 : say(clients, rc, "the fabric", err);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------ */
