@@ -67,7 +67,8 @@ static bool is_believable(const struct lks_snapshot_item *item, uint64_t blocks_
     }
     return item->blocks <= blocks_end && item->first_block < blocks_end && item->id != 0 &&
            item->offset % LKS_ENTRY_ALIGN == 0 && item->offset < LKS_JOURNAL_NUMBER_MAX &&
-           item->index < LKS_JOURNAL_NUMBER_MAX && item->reserved == 0 &&
+           item->index < LKS_JOURNAL_NUMBER_MAX && item->term < LKS_JOURNAL_NUMBER_MAX &&
+           item->reserved == 0 &&
            item->bytes <= (uint64_t)item->blocks * LKS_BLOCK_CONTENT_MAX;
 }
 

@@ -149,6 +149,13 @@ static inline uint64_t lks_scheduler_commands_in(const struct lks_scheduler *sch
     return commands > least ? commands : least;
 }
 
+/* The engine of the kind that is in force. Dispatcher. */
+static inline const struct lks_engine *lks_engine_now(const struct lks_scheduler *scheduler)
+{
+    /* Relaxed: on the thread which stores it. */
+    return atomic_load_explicit(&scheduler->engine, memory_order_relaxed);
+}
+
 static inline struct lks_worker *lks_scheduler_helper(const struct lks_scheduler *scheduler)
 {
     return scheduler->workers[scheduler->options.workers];

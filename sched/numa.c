@@ -3,13 +3,20 @@
 
 #include <errno.h>
 #include <hwloc.h>
+#include <linux/mempolicy.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define LKS_NUMA_MASK_BITS 1024u /* at least as many as the kernel has */
 
 struct machine {
     hwloc_topology_t topology;
     hwloc_nodeset_t nodes;  /* scratch */
-    hwloc_nodeset_t before; /* the thread's, as an operator may have set it */
-    hwloc_membind_policy_t policy;
+    /* The thread's, as an operator may have set it, in the kernel's words: hwloc has one word for
+     * what is bound and what is only preferred. */
+    int policy;
+    unsigned long before[LKS_NUMA_MASK_BITS / (8 * sizeof(unsigned long))];
 };
 
 static int last_error(void)
@@ -44,13 +51,15 @@ static int machine_bind(void *opened, void *address, uint64_t bytes, uint64_t no
 static int machine_prefer(void *opened, uint64_t nodes)
 {
     struct machine *machine = opened;
-    hwloc_const_nodeset_t set = nodes != 0 ? nodeset_of(machine, nodes) : machine->before;
     errno = 0;
-    return hwloc_set_membind(machine->topology, set,
-                             nodes != 0 ? policy_of(nodes) : machine->policy,
-                             HWLOC_MEMBIND_THREAD | HWLOC_MEMBIND_BYNODESET) == 0
-               ? 0
-               : last_error();
+    const long rc =
+        nodes != 0 ? hwloc_set_membind(machine->topology, nodeset_of(machine, nodes),
+                                       policy_of(nodes),
+                                       HWLOC_MEMBIND_THREAD | HWLOC_MEMBIND_BYNODESET)
+                   : syscall(SYS_set_mempolicy, machine->policy,
+                             machine->policy == MPOL_DEFAULT ? NULL : machine->before,
+                             LKS_NUMA_MASK_BITS);
+    return rc == 0 ? 0 : last_error();
 }
 
 static bool machine_has(void *opened, uint32_t node)
@@ -64,7 +73,6 @@ static void machine_close(void *opened)
 {
     struct machine *machine = opened;
     hwloc_bitmap_free(machine->nodes);
-    hwloc_bitmap_free(machine->before);
     hwloc_topology_destroy(machine->topology);
     free(machine);
 }
@@ -76,15 +84,11 @@ static const struct lks_numa_ops machine_ops = {
     .close = machine_close,
 };
 
-/* What nobody has set counts as the system's default, too. */
 static void note_policy(struct machine *machine)
 {
-    if (hwloc_get_membind(machine->topology, machine->before, &machine->policy,
-                          HWLOC_MEMBIND_THREAD | HWLOC_MEMBIND_BYNODESET) != 0 ||
-        machine->policy == HWLOC_MEMBIND_FIRSTTOUCH) {
-        machine->policy = HWLOC_MEMBIND_DEFAULT;
-        (void)hwloc_bitmap_copy(machine->before,
-                                hwloc_topology_get_complete_nodeset(machine->topology));
+    if (syscall(SYS_get_mempolicy, &machine->policy, machine->before, LKS_NUMA_MASK_BITS, NULL,
+                0UL) != 0) {
+        machine->policy = MPOL_DEFAULT;
     }
 }
 
@@ -101,8 +105,7 @@ int lks_numa_init(struct lks_numa *numa, const struct lks_log *log_sink, struct 
         return lks_error_set(err, rc, "hwloc describes no machine");
     }
     machine->nodes = hwloc_bitmap_alloc();
-    machine->before = hwloc_bitmap_alloc();
-    const bool all = machine->nodes != NULL && machine->before != NULL;
+    const bool all = machine->nodes != NULL;
     errno = 0;
     if (!all || hwloc_topology_load(machine->topology) != 0) {
         const int rc = all ? last_error() : -ENOMEM;

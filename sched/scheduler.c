@@ -9,7 +9,6 @@
 #include "sched/class_map.h"
 #include "sched/engine.h"
 #include "sched/memory_plan.h"
-#include "sched/park.h"
 
 #include <errno.h>
 #include <string.h>
@@ -18,11 +17,6 @@
 #define SLOTS_DEFAULT (1u << 18)
 #define CLASSES_DEFAULT 64u
 #define SPIN_DEFAULT_NS (10 * LKS_NS_PER_US)
-#define PAUSES_FIRST 16u
-#define PAUSES_MOST 512u
-#define STEPS_IN_VAIN 1000u /* of each worker, one after another: something was lost */
-#define SLEEP_LEAST_NS (50 * LKS_NS_PER_US) /* of the dispatcher: a wake-up costs about as much */
-#define SLEEP_MOST_NS LKS_NS_PER_MS
 
 static const char *const kind_names[] = {
 #define X(name, text) [name] = text,
@@ -98,12 +92,6 @@ const struct lks_engine lks_inline_engine = {
 
 /* ---- which engine ---- */
 
-static const struct lks_engine *engine_now(const struct lks_scheduler *scheduler)
-{
-    /* Relaxed: on the dispatcher's thread, which stores it. */
-    return atomic_load_explicit(&scheduler->engine, memory_order_relaxed);
-}
-
 static enum lks_scheduler_kind kind_now(const struct lks_scheduler *scheduler)
 {
     return (enum lks_scheduler_kind)atomic_load_explicit(&scheduler->kind, memory_order_relaxed);
@@ -123,7 +111,7 @@ void lks_scheduler_set_level(struct lks_scheduler *scheduler, uint32_t level)
         set_engine(scheduler, &lks_inline_engine);
         return;
     }
-    if (engine_now(scheduler) != &lks_graph_engine) {
+    if (lks_engine_now(scheduler) != &lks_graph_engine) {
         lks_graph_reset(scheduler->graph, scheduler->head, 1, false);
         set_engine(scheduler, &lks_graph_engine);
     }
@@ -382,7 +370,7 @@ static inline bool submit_to(struct lks_scheduler *scheduler, uint64_t command,
         return submit_alone(scheduler, command);
     }
     LKS_ASSERT(count <= LKS_ACCESS_MAX);
-    return engine_now(scheduler)->submit(scheduler, command, words, count);
+    return lks_engine_now(scheduler)->submit(scheduler, command, words, count);
 }
 
 bool lks_scheduler_submit(struct lks_scheduler *scheduler, uint64_t command,
@@ -408,13 +396,14 @@ bool lks_scheduler_submit(struct lks_scheduler *scheduler, uint64_t command,
 bool lks_scheduler_is_inline(const struct lks_scheduler *scheduler)
 {
     const bool adaptive = kind_now(scheduler) == LKS_ADAPTIVE && scheduler->options.workers > 0;
-    return scheduler->low == scheduler->head && engine_now(scheduler) == &lks_inline_engine &&
+    return scheduler->low == scheduler->head && lks_engine_now(scheduler) == &lks_inline_engine &&
            (!adaptive || lks_adaptive_is_inline(scheduler));
 }
 
 void lks_scheduler_ran(struct lks_scheduler *scheduler, uint32_t commands)
 {
-    LKS_ASSERT(scheduler->low == scheduler->head && engine_now(scheduler) == &lks_inline_engine);
+    LKS_ASSERT(scheduler->low == scheduler->head);
+    LKS_ASSERT(lks_engine_now(scheduler) == &lks_inline_engine);
     lks_counter_add(&lks_scheduler_helper(scheduler)->executed, commands);
     if (kind_now(scheduler) == LKS_ADAPTIVE && scheduler->options.workers > 0) {
         lks_adaptive_ran(scheduler, commands);
@@ -423,12 +412,12 @@ void lks_scheduler_ran(struct lks_scheduler *scheduler, uint32_t commands)
 
 void lks_scheduler_publish(struct lks_scheduler *scheduler)
 {
-    engine_now(scheduler)->publish(scheduler);
+    lks_engine_now(scheduler)->publish(scheduler);
 }
 
 uint64_t lks_scheduler_applied(struct lks_scheduler *scheduler)
 {
-    const struct lks_engine *engine = engine_now(scheduler);
+    const struct lks_engine *engine = lks_engine_now(scheduler);
     engine->publish(scheduler);
     engine->advance(scheduler);
     LKS_ASSERT(scheduler->low <= scheduler->head);
@@ -442,140 +431,6 @@ uint64_t lks_scheduler_applied(struct lks_scheduler *scheduler)
 uint64_t lks_scheduler_submitted(const struct lks_scheduler *scheduler)
 {
     return scheduler->head - 1;
-}
-
-/* ---- waiting ---- */
-
-/* Whether what the dispatcher waits for is executed: `until` is a ticket. */
-static bool reached(struct lks_scheduler *scheduler, uint64_t until)
-{
-    return lks_scheduler_applied(scheduler) >= until;
-}
-
-/* Some pauses, or commands of others where the dispatcher helps. True: there were some. */
-static bool pause_or_help(struct lks_scheduler *scheduler, uint32_t pauses)
-{
-    const struct lks_engine *engine = engine_now(scheduler);
-    struct lks_worker *helper = lks_scheduler_helper(scheduler);
-    for (uint32_t i = 0; i < pauses; i++) {
-        if (scheduler->options.help && i % PAUSES_FIRST == 0 && engine->work(scheduler, helper)) {
-            return true;
-        }
-        lks_clock_relax();
-    }
-    return false;
-}
-
-/* Until that is so, or time is over. Looking takes the workers' cache lines away from them, so it
- * looks less and less often. */
-static bool wait_awake(struct lks_scheduler *scheduler, uint64_t until)
-{
-    uint64_t until_ns = lks_clock_monotonic_ns() + scheduler->options.spin_ns;
-    uint32_t pauses = PAUSES_FIRST;
-    bool worked = false;
-    do {
-        worked = pause_or_help(scheduler, pauses);
-        pauses = worked ? PAUSES_FIRST : pauses < PAUSES_MOST ? pauses * 2 : PAUSES_MOST;
-        if (reached(scheduler, until)) {
-            return true;
-        }
-        if (worked) {
-            until_ns = lks_clock_monotonic_ns() + scheduler->options.spin_ns;
-        }
-    } while (worked || lks_clock_monotonic_ns() < until_ns);
-    return false;
-}
-
-/* How long a command takes now, from how many were executed since the last time it waited. */
-static double measure_pace(struct lks_scheduler *scheduler)
-{
-    const uint64_t now_ns = lks_clock_monotonic_ns();
-    const uint64_t executed = scheduler->low - scheduler->pace_low;
-    if (executed > 0) {
-        scheduler->pace_ns = (double)(now_ns - scheduler->pace_since_ns) / (double)executed;
-        const double each_ns = scheduler->pace_ns * lks_scheduler_active(scheduler) + 1;
-        /* Relaxed: see lks_scheduler_commands_in. */
-        atomic_store_explicit(&scheduler->rate, (uint32_t)((double)(1u << RATE_SHIFT) / each_ns),
-                              memory_order_relaxed);
-    }
-    scheduler->pace_low = scheduler->low;
-    scheduler->pace_since_ns = now_ns;
-    return scheduler->pace_ns;
-}
-
-static void sleep_until_half(struct lks_scheduler *scheduler, uint64_t until, double pace_ns)
-{
-    const double half_ns = pace_ns * (double)(scheduler->head - scheduler->low) / 2;
-    lks_park_announce(&scheduler->dispatcher_parked);
-    if (reached(scheduler, until)) {
-        lks_park_cancel(&scheduler->dispatcher_parked);
-        return;
-    }
-    lks_park_wait(&scheduler->dispatcher_parked,
-                  half_ns < SLEEP_LEAST_NS  ? SLEEP_LEAST_NS
-                  : half_ns > SLEEP_MOST_NS ? SLEEP_MOST_NS
-                                            : (uint64_t)half_ns);
-    (void)lks_scheduler_applied(scheduler);
-}
-
-void lks_scheduler_wait(struct lks_scheduler *scheduler)
-{
-    const uint64_t part = scheduler->low - 1 + scheduler->window / 8;
-    const uint64_t until = part < scheduler->head - 1 ? part : scheduler->head - 1;
-    if (reached(scheduler, until) || scheduler->options.manual) {
-        return;
-    }
-    /* Spinning is for what is near; a sleep costs tens of microseconds on both sides. */
-    const double pace_ns = measure_pace(scheduler);
-    const double near_ns = pace_ns * (double)(until + 1 - scheduler->low);
-    const bool spins = scheduler->options.help || near_ns < 4 * (double)scheduler->options.spin_ns;
-    const bool awake = spins && wait_awake(scheduler, until);
-    if (scheduler->options.help) {
-        engine_now(scheduler)->leave(scheduler, lks_scheduler_helper(scheduler));
-    }
-    if (!awake) {
-        sleep_until_half(scheduler, until, pace_ns);
-    }
-}
-
-void lks_scheduler_arm(struct lks_scheduler *scheduler)
-{
-    if (!scheduler->options.manual) {
-        lks_park_announce(&scheduler->dispatcher_parked);
-    }
-}
-
-void lks_scheduler_disarm(struct lks_scheduler *scheduler)
-{
-    lks_park_cancel(&scheduler->dispatcher_parked);
-}
-
-static bool step_next(struct lks_scheduler *scheduler)
-{
-    scheduler->next_step = (scheduler->next_step + 1) % scheduler->executors;
-    return lks_scheduler_step(scheduler, scheduler->next_step);
-}
-
-void lks_scheduler_flush(struct lks_scheduler *scheduler)
-{
-    uint32_t in_vain = 0;
-    while (lks_scheduler_applied(scheduler) + 1 != scheduler->head) {
-        if (!scheduler->options.manual) {
-            lks_scheduler_wait(scheduler);
-        } else if (step_next(scheduler)) {
-            in_vain = 0;
-        } else {
-            in_vain++;
-            LKS_ASSERT(in_vain < STEPS_IN_VAIN * scheduler->executors);
-        }
-    }
-}
-
-bool lks_scheduler_step(struct lks_scheduler *scheduler, uint32_t worker)
-{
-    LKS_ASSERT(scheduler->options.manual);
-    LKS_ASSERT(worker < scheduler->executors);
-    return engine_now(scheduler)->work(scheduler, scheduler->workers[worker]);
 }
 
 /* ---- changing and asking ---- */

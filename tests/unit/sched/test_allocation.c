@@ -164,7 +164,7 @@ static void numa__each_allocation_fails__no_machine(void **state)
 {
     (void)state;
     static const int codes[] = {-ENOMEM};
-    assert_int_equal(fail_each(make_memory_node, NULL, codes, 1), 6);
+    assert_int_equal(fail_each(make_memory_node, NULL, codes, 1), 5);
 }
 
 static void switch__no_allocation_possible__goes_through_all_kinds(void **state)

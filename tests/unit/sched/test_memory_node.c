@@ -2,6 +2,7 @@
 #include "sched/memory_node.h"
 
 #include <errno.h>
+#include <linux/mempolicy.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -48,6 +49,31 @@ static void begin__node_is_there__until_the_end(void **state)
     assert_int_equal(thread_policy(), before);
 }
 
+/* hwloc has one word for what is bound and what is only preferred. */
+static void end__operators_policy__is_given_back_as_it_was(void **state)
+{
+    (void)state;
+    static const int policies[] = {MPOL_PREFERRED, MPOL_BIND, MPOL_INTERLEAVE};
+    const unsigned long first = 1;
+    struct lks_error err = {0};
+    struct lks_memory_node *memory = NULL;
+    if (!can_choose(&memory, &err)) {
+        skip();
+    }
+    lks_memory_node_end(memory);
+    for (size_t i = 0; i < sizeof policies / sizeof policies[0]; i++) {
+        unsigned long nodes[16] = {0};
+        int policy = -1;
+        assert_int_equal(syscall(SYS_set_mempolicy, policies[i], &first, 64UL), 0);
+        assert_true(can_choose(&memory, &err));
+        lks_memory_node_end(memory);
+        assert_int_equal(syscall(SYS_get_mempolicy, &policy, nodes, 1024UL, NULL, 0UL), 0);
+        assert_int_equal(policy, policies[i]);
+        assert_int_equal(nodes[0], first);
+    }
+    assert_int_equal(syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0UL), 0);
+}
+
 static void take__memory_with_bytes__on_the_node_and_unchanged(void **state)
 {
     (void)state;
@@ -88,6 +114,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(begin__node_is_there__until_the_end),
+        cmocka_unit_test(end__operators_policy__is_given_back_as_it_was),
         cmocka_unit_test(take__memory_with_bytes__on_the_node_and_unchanged),
         cmocka_unit_test(begin__node_is_not_there__refused_by_its_number),
     };

@@ -12,6 +12,7 @@
 #include "sched/scheduler.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 
 #define MOST 4096u
@@ -277,6 +278,39 @@ static void commands_in__pace_unknown_or_known__least_or_that_many(void **state)
     assert_int_equal(lks_scheduler_commands_in(&scheduler, 100000, 8), 8);
 }
 
+static _Atomic bool g_may_end;
+
+static void hold(void *ctx, uint32_t worker, uint64_t command)
+{
+    (void)ctx;
+    (void)worker;
+    (void)command;
+    while (!atomic_load(&g_may_end)) {
+        (void)sched_yield();
+    }
+}
+
+/* Who only goes to sleep and never waits sees that commands have become dear, too. */
+static void arm__nothing_executed_for_long__pace_is_no_longer_that_of_cheap_ones(void **state)
+{
+    (void)state;
+    struct lks_scheduler *scheduler = NULL;
+    const struct lks_scheduler_options options = {.kind = LKS_EARLY, .workers = 1, .execute = hold};
+    struct lks_error err = {0};
+    assert_int_equal(lks_scheduler_new(&scheduler, &options, &err), 0);
+    scheduler->pace_ns = 1;
+    atomic_store(&scheduler->rate, 1u << RATE_SHIFT);
+    assert_true(submit_one(scheduler, 0, 1, true));
+    lks_scheduler_publish(scheduler);
+    while (lks_scheduler_commands_in(scheduler, 20000, 1) > 1) {
+        lks_scheduler_arm(scheduler);
+        lks_scheduler_disarm(scheduler);
+    }
+    atomic_store(&g_may_end, true);
+    lks_scheduler_flush(scheduler);
+    lks_scheduler_free(scheduler);
+}
+
 static void set_active__fewer__new_commands_go_to_those(void **state)
 {
     (void)state;
@@ -319,6 +353,8 @@ int main(void)
         cmocka_unit_test(switch__with_commands_under_way__flushes_first),
         cmocka_unit_test(switch__to_a_ring_of_another_size__nothing_in_it_is_done),
         cmocka_unit_test(commands_in__pace_unknown_or_known__least_or_that_many),
+        cmocka_unit_test(
+            arm__nothing_executed_for_long__pace_is_no_longer_that_of_cheap_ones),
         cmocka_unit_test(set_active__fewer__new_commands_go_to_those),
         cmocka_unit_test(free__commands_under_way__executes_them),
     };
