@@ -213,8 +213,9 @@ static int give_and_wait(struct lks_client *client, bool write,
     const uint64_t until_ns = lks_clock_monotonic_ns() + client->options.timeout_ns;
     answer->bytes = 0;
     int rc = give(client, write, command, on_answer, &waiting);
-    while (rc == LKS_CLIENT_BUSY && lks_clock_monotonic_ns() < until_ns) {
-        (void)lks_client_poll(client, client->options.timeout_ns);
+    for (uint64_t now_ns = lks_clock_monotonic_ns(); rc == LKS_CLIENT_BUSY && now_ns < until_ns;
+         now_ns = lks_clock_monotonic_ns()) {
+        (void)lks_client_poll(client, until_ns - now_ns);
         rc = give(client, write, command, on_answer, &waiting);
     }
     if (rc != 0) {
@@ -292,8 +293,9 @@ static int open_session(struct lks_client *client)
                                                           : client->attach_status;
         }
         lks_client_exchange(client);
-        if (client->session == 0) {
-            lks_client_wait(client, until_ns - now_ns);
+        const uint64_t then_ns = lks_clock_monotonic_ns(); /* attaching may have taken long */
+        if (client->session == 0 && then_ns < until_ns) {
+            lks_client_wait(client, until_ns - then_ns);
         }
     }
     return 0;

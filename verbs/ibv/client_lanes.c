@@ -26,6 +26,7 @@
 #include "verbs/ibv/client_callers.h"
 #include "verbs/ibv/client_cm.h"
 #include "verbs/ibv/client_end.h"
+#include "verbs/ibv/registration.h"
 
 #define BACKLOG 16
 #define REFUSED_NS (200 * LKS_NS_PER_MS)         /* for a refusal to be heard */
@@ -391,7 +392,8 @@ static void welcome(struct rdma_lanes *lanes, struct caller *caller)
     const int code = lks_client_ibv_end_open(&caller->end, lanes->options.area_bytes);
     if (code != 0) {
         refuse(lanes, caller, code,
-               code == -ENOMEM ? "its area cannot be locked in memory: raise `ulimit -l`, or "
+               code == -ENOMEM && lks_ibv_locked_bytes_max(lanes->options.area_bytes) != UINT64_MAX
+                               ? "its area cannot be locked in memory: raise `ulimit -l`, or "
                                  "LimitMEMLOCK= of the replica's unit"
                                : "its area cannot be registered");
         return;
@@ -426,18 +428,16 @@ static void serve_caller(struct rdma_lanes *lanes, struct caller *caller, uint64
 {
     struct lks_client_ibv_message message;
     const char *detail = "";
-    if (now_ns >= caller->deadline_ns) {
-        if (caller->state == CALLER_MEETS) {
-            say_refused(lanes, -ETIMEDOUT, "it did not finish the meeting");
-        }
-        drop_caller(lanes, caller);
-        return;
-    }
-    if (caller->state != CALLER_MEETS) {
-        return;
-    }
-    int code = lks_client_ibv_end_hear(&caller->end, &message);
+    /* Heard first: what came in time counts, however late this thread looks. */
+    int code = caller->state == CALLER_MEETS ? lks_client_ibv_end_hear(&caller->end, &message)
+                                             : -EAGAIN;
     if (code == -EAGAIN) {
+        if (now_ns >= caller->deadline_ns) {
+            if (caller->state == CALLER_MEETS) {
+                say_refused(lanes, -ETIMEDOUT, "it did not finish the meeting");
+            }
+            drop_caller(lanes, caller);
+        }
         return;
     }
     if (code == -LKS_EBROKEN) {
@@ -453,6 +453,16 @@ static void serve_caller(struct rdma_lanes *lanes, struct caller *caller, uint64
         welcome(lanes, caller);
     } else {
         attach(lanes, caller);
+    }
+}
+
+static void serve_callers(struct rdma_lanes *lanes)
+{
+    const uint64_t now_ns = lks_clock_monotonic_ns();
+    for (uint32_t i = 0; i < LKS_CLIENT_IBV_CALLERS_MAX; i++) {
+        if (lanes->callers[i].state != CALLER_NONE) {
+            serve_caller(lanes, &lanes->callers[i], now_ns);
+        }
     }
 }
 
@@ -530,13 +540,9 @@ static void *keep(void *ctx)
         for (unsigned i = 0; i < EVENTS_AT_ONCE &&
                              lks_client_ibv_next_event(lanes->channel, &event); i++) {
             on_event(lanes, &event);
+            serve_callers(lanes); /* a proof that is there already: it gives way to nobody new */
         }
-        const uint64_t now_ns = lks_clock_monotonic_ns();
-        for (uint32_t i = 0; i < LKS_CLIENT_IBV_CALLERS_MAX; i++) {
-            if (lanes->callers[i].state != CALLER_NONE) {
-                serve_caller(lanes, &lanes->callers[i], now_ns);
-            }
-        }
+        serve_callers(lanes);
     }
     return NULL;
 }

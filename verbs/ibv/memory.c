@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/utsname.h>
 
 #include "base/assert.h"
@@ -63,14 +62,10 @@ int lks_ibv_explain(const struct lks_ibv_fabric *ibv, const struct lks_ibv_piece
                                       .code = code,
                                       .bytes = piece->bytes,
                                       .backing = backing_of(ibv, piece->address),
-                                      .locked_bytes_max = UINT64_MAX,
+                                      .locked_bytes_max = lks_ibv_locked_bytes_max(piece->bytes),
                                       .ring_bytes = ibv->options.log.bytes,
                                       .abilities = ibv->abilities};
-    struct rlimit limit;
     struct utsname system;
-    if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
-        refusal.locked_bytes_max = limit.rlim_cur;
-    }
     if (uname(&system) == 0) {
         (void)sscanf(system.release, "%u.%u", &refusal.kernel_major, &refusal.kernel_minor);
     }

@@ -6,8 +6,10 @@
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <unistd.h>
 
 #define MIB (UINT64_C(1) << 20)
 /* Since this version files whose pages are written back are refused for remote writing. */
@@ -84,6 +86,38 @@ enum lks_ibv_backing lks_ibv_backing_of(int fd)
 
 /* ---- refusals ------------------------------------------------------------------------------- */
 
+#define FIRST_USER_NAMESPACE "user:[4026531837]"
+#define CAP_IPC_LOCK_BIT 14u
+
+static bool may_lock_anything(uint64_t effective)
+{
+    char name[64] = "";
+    const ssize_t length = readlink("/proc/self/ns/user", name, sizeof name - 1);
+    return length > 0 && strcmp(name, FIRST_USER_NAMESPACE) == 0 &&
+           (effective >> CAP_IPC_LOCK_BIT & 1) != 0;
+}
+
+uint64_t lks_ibv_locked_bytes_max(uint64_t bytes)
+{
+    struct rlimit limit;
+    unsigned long long pinned_kib = 0;
+    unsigned long long effective = 0;
+    char line[256];
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
+        return UINT64_MAX;
+    }
+    FILE *status = fopen("/proc/self/status", "re");
+    while (status != NULL && fgets(line, sizeof line, status) != NULL) {
+        (void)sscanf(line, "VmPin: %llu", &pinned_kib);
+        (void)sscanf(line, "CapEff: %llx", &effective);
+    }
+    if (status != NULL) {
+        (void)fclose(status);
+    }
+    const bool fits = bytes <= limit.rlim_cur && pinned_kib * 1024 <= limit.rlim_cur - bytes;
+    return fits || may_lock_anything(effective) ? UINT64_MAX : limit.rlim_cur;
+}
+
 static int no_memory(const struct lks_ibv_refusal *refusal, struct lks_error *err)
 {
     const uint64_t needed = refusal->rings * refusal->ring_bytes;
@@ -106,17 +140,18 @@ static int no_memory(const struct lks_ibv_refusal *refusal, struct lks_error *er
                              (unsigned long long)(needed / MIB));
     }
     return lks_error_set(err, refusal->code, "%s, %llu MiB, cannot be registered: locked memory is "
-                         "not limited, but this machine or RDMA device %s has no room for it: free "
-                         "memory, or choose a smaller ring (`lockstep init --ring`)",
+                         "not limited to less, but this machine or RDMA device %s has no room for "
+                         "it: free memory, or choose a smaller ring (`lockstep init --ring`)",
                          refusal->what, (unsigned long long)(refusal->bytes / MIB),
                          refusal->device);
 }
 
 static int no_file(const struct lks_ibv_refusal *refusal, struct lks_error *err)
 {
-    const bool since = refusal->kernel_major > FILES_REFUSED_MAJOR ||
-                       (refusal->kernel_major == FILES_REFUSED_MAJOR &&
-                        refusal->kernel_minor >= FILES_REFUSED_MINOR);
+    const bool since = refusal->code == -EFAULT && /* that check's answer */
+                       (refusal->kernel_major > FILES_REFUSED_MAJOR ||
+                        (refusal->kernel_major == FILES_REFUSED_MAJOR &&
+                         refusal->kernel_minor >= FILES_REFUSED_MINOR));
     return lks_error_set(err, refusal->code, "%s cannot be registered (%s): it lies in an ordinary "
                          "file, %s Linux %u.%u; put it on device DAX, tmpfs or hugetlbfs",
                          refusal->what, lks_error_text(refusal->code),

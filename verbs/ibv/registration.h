@@ -47,6 +47,11 @@ enum lks_ibv_backing {
 /* What lies behind a descriptor; -1: no file. */
 enum lks_ibv_backing lks_ibv_backing_of(int fd);
 
+/* The limit of locked memory, if that is what keeps this process from registering so many bytes
+ * more; UINT64_MAX: it is not, or there is none. (The kernel asks nothing of who may lock what they
+ * like: CAP_IPC_LOCK, in the first user namespace.) */
+uint64_t lks_ibv_locked_bytes_max(uint64_t bytes);
+
 /* A registration that the device or the kernel has refused. */
 struct lks_ibv_refusal {
     const char *what;   /* "the log" */
@@ -56,7 +61,7 @@ struct lks_ibv_refusal {
     enum lks_ibv_backing backing;
     uint32_t kernel_major;
     uint32_t kernel_minor;
-    uint64_t locked_bytes_max; /* UINT64_MAX: not limited */
+    uint64_t locked_bytes_max; /* lks_ibv_locked_bytes_max */
     uint64_t ring_bytes;       /* of the log ... */
     uint32_t rings;            /* ... and how many registrations of it this replica needs */
     struct lks_ibv_abilities abilities;
