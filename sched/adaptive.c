@@ -31,8 +31,10 @@
 #define FAR_BACKOFF 8u      /* ... is not soon worth another */
 #define OTHER_COMMANDS 1.5  /* a cost that has changed so much is that of others than before */
 
-static void start_epoch(struct lks_adaptive *a, uint64_t now_ns)
+static void start_epoch(struct lks_scheduler *scheduler, uint64_t now_ns)
 {
+    struct lks_adaptive *a = &scheduler->adaptive;
+    a->low = scheduler->low;
     a->commands = 0;
     a->busy_ns = 0;
     a->mark_ns = now_ns;
@@ -108,14 +110,26 @@ static void wait_for_trial(struct lks_adaptive *a)
     a->cost_ns[a->wanted] = 0;
 }
 
-static void end_epoch(struct lks_scheduler *scheduler)
+/* In this stretch. Workers count by what they have finished: an empty window takes commands faster
+ * than anybody executes them. */
+static uint64_t executed(struct lks_scheduler *scheduler)
+{
+    const struct lks_adaptive *a = &scheduler->adaptive;
+    if (a->level == 0) {
+        return a->commands;
+    }
+    lks_engine_now(scheduler)->advance(scheduler);
+    return scheduler->low - a->low;
+}
+
+static void end_epoch(struct lks_scheduler *scheduler, uint64_t commands)
 {
     struct lks_adaptive *a = &scheduler->adaptive;
     if (a->settling > 0) {
         a->settling--;
         return;
     }
-    const double cost = (double)a->busy_ns / (double)a->commands;
+    const double cost = (double)a->busy_ns / (double)commands;
     double *known = &a->cost_ns[a->level];
     *known = *known == 0 || cost < *known * DRIFT ? cost : *known * DRIFT;
     if (!a->trial) {
@@ -155,8 +169,12 @@ static inline void count_commands(struct lks_scheduler *scheduler, uint32_t comm
     a->mark_ns = now_ns;
     if (a->busy_ns >= EPOCH_NS_ENOUGH ||
         (a->busy_ns >= EPOCH_NS_LEAST && a->commands >= EPOCH_COMMANDS)) {
-        end_epoch(scheduler);
-        start_epoch(a, now_ns);
+        const uint64_t commands_executed = executed(scheduler);
+        if (commands_executed == 0) {
+            return; /* the stretch goes on */
+        }
+        end_epoch(scheduler, commands_executed);
+        start_epoch(scheduler, now_ns);
     }
 }
 
@@ -168,7 +186,7 @@ bool lks_adaptive_submit(struct lks_scheduler *scheduler)
             return false;
         }
         change_level(scheduler, a->wanted);
-        start_epoch(a, lks_clock_monotonic_ns());
+        start_epoch(scheduler, lks_clock_monotonic_ns());
         a->idle = false;
     }
     if (a->idle) {

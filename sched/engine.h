@@ -75,6 +75,7 @@ struct lks_adaptive {
     uint32_t stretches; /* that the trial still takes */
     uint32_t settling; /* stretches to be ignored after a change */
     uint32_t commands; /* of this stretch */
+    uint64_t low;      /* what was executed when this stretch began */
     uint64_t busy_ns;  /* of this stretch */
     uint64_t mark_ns;  /* since when time counts that busy_ns does not have yet */
     double judged_ns; /* what the best level cost when it was found to be that; 0: never */
