@@ -311,6 +311,33 @@ static void arm__nothing_executed_for_long__pace_is_no_longer_that_of_cheap_ones
     lks_scheduler_free(scheduler);
 }
 
+/* An empty window takes commands faster than anybody executes them. */
+static void adaptive__nothing_executed_yet__a_level_is_not_judged(void **state)
+{
+    (void)state;
+    struct lks_scheduler *scheduler = NULL;
+    const struct lks_scheduler_options options = {
+        .kind = LKS_ADAPTIVE, .workers = 1, .execute = hold};
+    struct lks_error err = {0};
+    atomic_store(&g_may_end, false);
+    assert_int_equal(lks_scheduler_new(&scheduler, &options, &err), 0);
+    struct lks_adaptive *adaptive = &scheduler->adaptive;
+    lks_scheduler_set_level(scheduler, 1);
+    adaptive->level = adaptive->wanted = 1;
+    adaptive->low = scheduler->low;
+    adaptive->trial = true;
+    adaptive->stretches = 3;
+    adaptive->idle = false; /* and time counts since the clock began: any stretch is long enough */
+    for (uint64_t i = 0; i < 256; i++) {
+        assert_true(submit_one(scheduler, i, 1, true));
+    }
+    assert_true(adaptive->cost_ns[1] == 0);
+    assert_int_equal(adaptive->stretches, 3);
+    atomic_store(&g_may_end, true);
+    lks_scheduler_flush(scheduler);
+    lks_scheduler_free(scheduler);
+}
+
 static void set_active__fewer__new_commands_go_to_those(void **state)
 {
     (void)state;
@@ -353,6 +380,7 @@ int main(void)
         cmocka_unit_test(switch__with_commands_under_way__flushes_first),
         cmocka_unit_test(switch__to_a_ring_of_another_size__nothing_in_it_is_done),
         cmocka_unit_test(commands_in__pace_unknown_or_known__least_or_that_many),
+        cmocka_unit_test(adaptive__nothing_executed_yet__a_level_is_not_judged),
         cmocka_unit_test(
             arm__nothing_executed_for_long__pace_is_no_longer_that_of_cheap_ones),
         cmocka_unit_test(set_active__fewer__new_commands_go_to_those),
