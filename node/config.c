@@ -215,6 +215,11 @@ static int resolve_path(const struct loader *loader, const char *key, const char
     if (text[0] == '\0') {
         return complain(loader, key, "a path must not be empty");
     }
+    const int unprintable = lks_value_unprintable(text);
+    if (unprintable >= 0) {
+        return complain(loader, key, "byte %d of the path, 0x%02x, begins no printable character: "
+                        "rename what it names", unprintable + 1, (unsigned char)text[unprintable]);
+    }
     const char *slash = strrchr(loader->file, '/');
     int length = 0;
     if (text[0] == '/' || slash == NULL) {

@@ -165,8 +165,8 @@ bool lks_config_default_snapshots(struct lks_config_replica *replica);
  */
 uint64_t lks_config_spin_ns(const struct lks_config *config, unsigned cores);
 
-/* Writes a new file (mode 0600) that _load reads back as the same. -EEXIST, errno; err says the
- * way out, and no file is left behind. */
+/* Writes a new file (mode 0600) that _load reads back as the same. -EEXIST, errno; -EINVAL: a path
+ * has characters that do not print. err says the way out, and no file is left behind. */
 int lks_config_write(const struct lks_config *config, const char *path, struct lks_error *err);
 
 #endif

@@ -131,11 +131,11 @@ static void write_rdma(FILE *out, const struct lks_config *config)
     }
 }
 
-/* A path as a YAML scalar: single quotes, doubled inside. */
-static void write_path(FILE *out, const char *path)
+/* A printable text as a YAML scalar: single quotes, doubled inside. */
+static void write_text(FILE *out, const char *text)
 {
     fputc('\'', out);
-    for (const char *at = path; *at != '\0'; at++) {
+    for (const char *at = text; *at != '\0'; at++) {
         if (*at == '\'') {
             fputc('\'', out);
         }
@@ -166,9 +166,10 @@ static void write_all(FILE *out, const struct lks_config *config)
     char text[32];
     lks_value_cluster_id_text(config->cluster_id, id);
     fprintf(out, "# One Lockstep cluster; every replica reads this same file.\n");
-    fprintf(out, "name: %s\nid: %s\n", config->name, id);
-    fprintf(out, "directory: ");
-    write_path(out, config->directory);
+    fprintf(out, "name: ");
+    write_text(out, config->name);
+    fprintf(out, "id: %s\ndirectory: ", id);
+    write_text(out, config->directory);
     fprintf(out, "fabric: %s\n", lks_config_fabric_name(config->fabric));
     if (config->fabric == LKS_CONFIG_FABRIC_RDMA) {
         write_key(out, "cluster_key", config->cluster_key);
@@ -188,10 +189,10 @@ static void write_all(FILE *out, const struct lks_config *config)
     for (uint32_t id_number = 1; id_number <= config->replicas_count; id_number++) {
         const struct lks_config_replica *replica = &config->replicas[id_number];
         fprintf(out, "  - id: %u\n    journal: ", id_number);
-        write_path(out, replica->journal);
+        write_text(out, replica->journal);
         if (replica->snapshots[0] != '\0') {
             fprintf(out, "    snapshots: ");
-            write_path(out, replica->snapshots);
+            write_text(out, replica->snapshots);
         }
         write_address(out, "listen", replica->address, replica->port);
         if (replica->rdma_port != 0) {
@@ -200,8 +201,32 @@ static void write_all(FILE *out, const struct lks_config *config)
     }
 }
 
+/* Paths of a file pass this when they are read; those of the command line have not. */
+static int check_printable(const struct lks_config *config, struct lks_error *err)
+{
+    const char *texts[1 + 2 * LKS_REPLICAS_MAX] = {config->directory};
+    for (uint32_t id = 1; id <= config->replicas_count; id++) {
+        texts[2 * id - 1] = config->replicas[id].journal;
+        texts[2 * id] = config->replicas[id].snapshots;
+    }
+    for (size_t i = 0; i <= 2 * config->replicas_count; i++) {
+        const int at = lks_value_unprintable(texts[i]);
+        if (at >= 0) {
+            return lks_error_set(err, -EINVAL, "byte %d of a path, 0x%02x, begins no printable "
+                                 "character, which a configuration cannot hold: %.*s...: rename "
+                                 "what it names", at + 1, (unsigned char)texts[i][at], at,
+                                 texts[i]);
+        }
+    }
+    return 0;
+}
+
 int lks_config_write(const struct lks_config *config, const char *path, struct lks_error *err)
 {
+    const int unfit = check_printable(config, err);
+    if (unfit != 0) {
+        return unfit;
+    }
     const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0) {
         const int code = -errno;

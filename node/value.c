@@ -163,6 +163,51 @@ int lks_value_address(const char *text, char address[LKS_ADDRESS_TEXT_MAX], uint
     return 0;
 }
 
+/* One character of UTF-8 (RFC 3629), 0 if it is none; *bytes is how long it is. */
+static uint32_t decode_utf8(const unsigned char *text, unsigned *bytes)
+{
+    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
+    const unsigned char first = text[0];
+    const unsigned following = first < 0x80                    ? 0
+                               : first >= 0xc0 && first < 0xe0 ? 1
+                               : first >= 0xe0 && first < 0xf0 ? 2
+                               : first >= 0xf0 && first < 0xf8 ? 3
+                                                               : 4;
+    if (following == 4) {
+        return 0;
+    }
+    uint32_t value = following == 0 ? first : first & (0x3fu >> following);
+    for (unsigned i = 1; i <= following; i++) {
+        if ((text[i] & 0xc0) != 0x80) {
+            return 0; /* the end of the text, too */
+        }
+        value = value << 6 | (text[i] & 0x3f);
+    }
+    *bytes = following + 1;
+    return value >= least[following] ? value : 0;
+}
+
+/* What YAML 1.1 (5.1) calls printable, but for what ends a line, tabs and byte order marks. */
+static bool is_printable(uint32_t value)
+{
+    return (value >= 0x20 && value <= 0x7e) ||
+           (value >= 0xa0 && value <= 0xd7ff && value != 0x2028 && value != 0x2029) ||
+           (value >= 0xe000 && value <= 0xfffd && value != 0xfeff) ||
+           (value >= 0x10000 && value <= 0x10ffff);
+}
+
+int lks_value_unprintable(const char *text)
+{
+    for (size_t at = 0; text[at] != '\0';) {
+        unsigned bytes = 0;
+        if (!is_printable(decode_utf8((const unsigned char *)text + at, &bytes))) {
+            return (int)at;
+        }
+        at += bytes;
+    }
+    return -1;
+}
+
 int lks_value_cluster_id(const char *text, uint8_t id[16])
 {
     uint8_t parsed[16] = {0};

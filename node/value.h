@@ -29,6 +29,11 @@ int lks_value_boolean(const char *text, bool *value);
  * port is not 1..65535; -EADDRNOTAVAIL: the address is not numeric. */
 int lks_value_address(const char *text, char address[LKS_ADDRESS_TEXT_MAX], uint16_t *port);
 
+/* Where the first character begins that a path in a configuration must not hold, or -1: what does
+ * not print (control characters, line and paragraph separators, a byte order mark) and bytes that
+ * are no UTF-8. A file with it could not be written and read back as the same. */
+int lks_value_unprintable(const char *text);
+
 /* 32 hexadecimal digits, dashes allowed. -EINVAL. */
 int lks_value_cluster_id(const char *text, uint8_t id[16]);
 

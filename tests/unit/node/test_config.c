@@ -587,12 +587,64 @@ static void write__then_load__gives_the_same_and_never_overwrites(void **state)
     assert_int_equal(rmdir(folder), 0);
 }
 
+static void write__name_of_a_dash__is_read_back(void **state)
+{
+    (void)state;
+    struct lks_config config;
+    struct lks_config loaded;
+    struct lks_error err = {0};
+    char path[96];
+    (void)snprintf(path, sizeof path, "%s/lockstep-config-%d.yaml", scratch_folder(),
+                   (int)getpid());
+    assert_int_equal(parse("name: '-'\n" ID THREE, &config, &err), 0);
+    assert_int_equal(lks_config_write(&config, path, &err), 0);
+    assert_int_equal(lks_config_load(&loaded, path, &err), 0);
+    assert_string_equal(loaded.name, "-");
+    assert_int_equal(unlink(path), 0);
+}
+
+static void parse__path_that_does_not_print__is_refused_with_its_line(void **state)
+{
+    (void)state;
+    expect_error(GOOD "directory: \"/x/a\\nb\"\n",
+                 "cluster.yaml:13: directory: byte 5 of the path, 0x0a, begins no printable "
+                 "character: rename what it names");
+    /* A plain scalar over several lines holds their ends. */
+    expect_error("name: a\n" ID "replicas: [{id: 1, listen: 127.0.0.1:1, journal: a\n\nb}]\n",
+                 "cluster.yaml:3: replicas[0].journal: byte 2 of the path, 0x0a, begins no "
+                 "printable character: rename what it names");
+    expect_error("name: a\n" ID "replicas: [{id: 1, listen: 127.0.0.1:1, journal: a, snapshots: "
+                 "\"\\x01\"}]\n",
+                 "cluster.yaml:3: replicas[0].snapshots: byte 1 of the path, 0x01, begins no "
+                 "printable character: rename what it names");
+}
+
+static void write__path_that_does_not_print__is_refused_and_leaves_no_file(void **state)
+{
+    (void)state;
+    struct lks_config config;
+    struct lks_error err = {0};
+    char path[96];
+    (void)snprintf(path, sizeof path, "%s/lockstep-config-%d.yaml", scratch_folder(),
+                   (int)getpid());
+    assert_int_equal(parse(GOOD, &config, &err), 0);
+    (void)snprintf(config.replicas[3].snapshots, sizeof config.replicas[3].snapshots,
+                   "/caf\xe9/s");
+    assert_int_equal(lks_config_write(&config, path, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "byte 5 of a path, 0xe9, begins no printable character"));
+    assert_non_null(strstr(err.text, ": /caf...: rename"));
+    assert_int_equal(access(path, F_OK), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parse__only_what_is_needed__gives_the_documented_defaults),
         cmocka_unit_test(parse__every_key__is_taken),
         cmocka_unit_test(parse__file_in_a_folder__relative_paths_begin_there),
+        cmocka_unit_test(parse__path_that_does_not_print__is_refused_with_its_line),
+        cmocka_unit_test(write__name_of_a_dash__is_read_back),
+        cmocka_unit_test(write__path_that_does_not_print__is_refused_and_leaves_no_file),
         cmocka_unit_test(parse__scheduler__each_bad_value_is_named),
         cmocka_unit_test(parse__not_yaml__names_the_line),
         cmocka_unit_test(parse__unknown_key__is_named_with_its_line),

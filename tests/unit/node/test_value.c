@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 static void size__written_forms__are_read(void **state)
@@ -110,6 +111,37 @@ static void address__anything_else__is_refused_and_nothing_changes(void **state)
     assert_int_equal(port, 77);
 }
 
+static void unprintable__what_prints__is_let_through(void **state)
+{
+    (void)state;
+    static const char *const printable[] = {
+        "", " /a b/it's ~", "/d\xc3\xa9j\xc3\xa0/\xe6\x97\xa5", "\xc2\xa0", "\xed\x9f\xbf",
+        "\xee\x80\x80", "\xef\xbf\xbd", "\xf0\x9f\x98\x80", "\xf4\x8f\xbf\xbf",
+    };
+    for (size_t i = 0; i < sizeof printable / sizeof printable[0]; i++) {
+        assert_int_equal(lks_value_unprintable(printable[i]), -1);
+    }
+}
+
+static void unprintable__anything_else__is_found_where_it_begins(void **state)
+{
+    (void)state;
+    static const char *const rest[] = {
+        "\n", "\r", "\t", "\x01", "\x1f", "\x7f",
+        "\xc2\x80", "\xc2\x85", "\xc2\x9f",             /* more control characters, next line */
+        "\xe2\x80\xa8", "\xe2\x80\xa9", "\xef\xbb\xbf", /* separators, byte order mark */
+        "\xed\xa0\x80", "\xef\xbf\xbe", "\xef\xbf\xbf",     /* no characters */
+        "\x80", "\xc3", "\xc3z", "\xe6\x97", "\xf0\x9f\x98", "\xf8\x88\x80\x80\x80", "\xff",
+        "\xc0\xaf", "\xe0\x80\xaf", "\xf0\x80\x80\xaf",     /* longer than needed */
+        "\xf4\x90\x80\x80", "\xf7\xbf\xbf\xbf",            /* beyond the last */
+    };
+    for (size_t i = 0; i < sizeof rest / sizeof rest[0]; i++) {
+        char text[16];
+        (void)snprintf(text, sizeof text, "a\xc3\xa9%s", rest[i]);
+        assert_int_equal(lks_value_unprintable(text), 3);
+    }
+}
+
 static void cluster_id__both_ways__is_the_same(void **state)
 {
     (void)state;
@@ -147,6 +179,8 @@ int main(void)
         cmocka_unit_test(texts__are_read_back_as_the_same),
         cmocka_unit_test(address__written_forms__are_read),
         cmocka_unit_test(address__anything_else__is_refused_and_nothing_changes),
+        cmocka_unit_test(unprintable__what_prints__is_let_through),
+        cmocka_unit_test(unprintable__anything_else__is_found_where_it_begins),
         cmocka_unit_test(cluster_id__both_ways__is_the_same),
         cmocka_unit_test(boolean__words__are_read),
     };
