@@ -28,7 +28,7 @@
 #define STATE_BYTES_MIN (UINT64_C(1) << 20)
 #define STATE_BYTES_MAX (UINT64_C(1) << 40)
 
-enum { KEY_RATE = 0x100 };
+enum { KEY_RATE = 0x100, KEY_SCHEDULER };
 
 /* Rows of argp's that several benchmarks have. */
 #define OPTION_JSON \
@@ -60,6 +60,7 @@ struct bench_options {
     enum lks_durability durability;
     const char *directory;
     const char *load;
+    const char *scheduler;
     bool rdma;
     const char *address;
     const char *devices[LKS_REPLICAS_MAX];
@@ -119,6 +120,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case 'L':
         options->load = argument;
+        return 0;
+    case KEY_SCHEDULER:
+        options->scheduler = argument;
         return 0;
     case 'D':
         if (lks_durability_parse(argument, &options->durability) != 0) {
@@ -435,6 +439,8 @@ static int execution_command(int argc, char **argv)
         {"rounds", 'r', "N", 0, "Of all loads and schedulers (default 5)", 0},
         {"time", 't', "MS", 0, "Of one measurement (default 500)", 0},
         {"load", 'L', "NAME", 0, "Only this one: set, \"burn 1 us\", ... (default all)", 0},
+        {"scheduler", KEY_SCHEDULER, "NAME", 0,
+         "Only this one: sequential, early, late or adaptive (default all)", 0},
         {"keys", 'k', "N", 0, "Different ones, taken evenly (default 10000)", 0},
         OPTION_REPLICAS,
         {"port", 'p', "P", 0, "First client port (default 17501)", 0},
@@ -462,6 +468,7 @@ static int execution_command(int argc, char **argv)
         .rounds = options.rounds,
         .stretch_ms = options.stretch_ms,
         .load = options.load,
+        .scheduler = options.scheduler,
         .keys = options.keys,
         .port = (uint16_t)options.port,
         .directory = options.directory,

@@ -45,6 +45,7 @@ struct execution {
     struct lks_bench_cluster with;
     uint64_t random;
     uint64_t elections; /* when both clusters were whole first */
+    int kind; /* of the cluster with workers; -1: not chosen yet */
     struct row rows[LOADS][KINDS];
 };
 
@@ -150,7 +151,11 @@ static int measure_pair(struct execution *execution, uint32_t round, size_t load
 {
     struct row *row = &execution->rows[load][kind];
     const int32_t burn_us = loads[load].burn_us;
-    int rc = set_kind(execution, lks_scheduler_kind_name(kinds[kind]), err);
+    int rc = 0;
+    if (execution->kind != (int)kind) { /* else `adaptive` would begin its trials anew */
+        rc = set_kind(execution, lks_scheduler_kind_name(kinds[kind]), err);
+        execution->kind = (int)kind;
+    }
     if (rc == 0 && round % 2 == 0) {
         rc = measure(execution, &execution->plain, burn_us, &row->reference_per_s[round], err);
     }
@@ -164,17 +169,21 @@ static int measure_pair(struct execution *execution, uint32_t round, size_t load
     return rc;
 }
 
-static bool is_wanted(const struct execution *execution, size_t load)
+static bool is_wanted(const struct execution *execution, size_t load, size_t kind)
 {
-    const char *only = execution->options->load;
-    return only == NULL || strcmp(only, loads[load].name) == 0;
+    const char *load_only = execution->options->load;
+    const char *kind_only = execution->options->scheduler;
+    return (load_only == NULL || strcmp(load_only, loads[load].name) == 0) &&
+           (kind_only == NULL || strcmp(kind_only, lks_scheduler_kind_name(kinds[kind])) == 0);
 }
 
 static int run_round(struct execution *execution, uint32_t round, struct lks_error *err)
 {
     for (size_t load = 0; load < LOADS; load++) {
-        for (size_t kind = 0; kind < KINDS && is_wanted(execution, load); kind++) {
-            const int rc = measure_pair(execution, round, load, kind, err);
+        for (size_t kind = 0; kind < KINDS; kind++) {
+            const int rc = is_wanted(execution, load, kind)
+                               ? measure_pair(execution, round, load, kind, err)
+                               : 0;
             if (rc != 0) {
                 return rc;
             }
@@ -250,9 +259,11 @@ static void print_table(struct execution *execution, uint64_t changes)
     printf("%-12s %-11s %12s %12s %8s %8s %8s\n", "load", "scheduler", "no workers", "workers",
            "ratio", "least", "most");
     for (size_t load = 0; load < LOADS; load++) {
-        for (size_t kind = 0; kind < KINDS && is_wanted(execution, load); kind++) {
-            print_row(&execution->rows[load][kind], loads[load].name,
-                      lks_scheduler_kind_name(kinds[kind]), options->rounds);
+        for (size_t kind = 0; kind < KINDS; kind++) {
+            if (is_wanted(execution, load, kind)) {
+                print_row(&execution->rows[load][kind], loads[load].name,
+                          lks_scheduler_kind_name(kinds[kind]), options->rounds);
+            }
         }
     }
     printf("changes of leader meanwhile: %" PRIu64 "\n", changes);
@@ -269,7 +280,7 @@ static void print_json(struct execution *execution, uint64_t changes)
     const char *between = "";
     for (size_t i = 0; i < LOADS * KINDS; i++) {
         struct row *row = &execution->rows[i / KINDS][i % KINDS];
-        if (!is_wanted(execution, i / KINDS)) {
+        if (!is_wanted(execution, i / KINDS, i % KINDS)) {
             continue;
         }
         printf("%s{\"load\":\"%s\",\"scheduler\":\"%s\",\"reference_per_s\":%.0f,"
@@ -280,6 +291,15 @@ static void print_json(struct execution *execution, uint64_t changes)
         between = ",";
     }
     printf("]}\n");
+}
+
+static bool is_scheduler(const char *name)
+{
+    bool is = name == NULL;
+    for (size_t kind = 0; kind < KINDS; kind++) {
+        is = is || strcmp(name, lks_scheduler_kind_name(kinds[kind])) == 0;
+    }
+    return is;
 }
 
 static bool is_load(const char *name)
@@ -301,12 +321,18 @@ int lks_bench_execution(const struct lks_bench_execution_options *options, struc
                              "--load %s: is one of set, burn 1 us, burn 5 us, burn 50 us",
                              options->load);
     }
+    if (!is_scheduler(options->scheduler)) {
+        return lks_error_set(err, -EINVAL,
+                             "--scheduler %s: is one of sequential, early, late, adaptive",
+                             options->scheduler);
+    }
     struct execution *execution = calloc(1, sizeof *execution);
     if (execution == NULL) {
         return lks_error_set(err, -ENOMEM, "out of memory");
     }
     execution->options = options;
     execution->random = 1;
+    execution->kind = -1;
     int rc = start(execution, &execution->plain, 0, err);
     rc = rc == 0 ? start(execution, &execution->with, options->workers, err) : rc;
     execution->elections = rc == 0 ? count_elections(execution) : 0;

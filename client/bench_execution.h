@@ -17,6 +17,7 @@ struct lks_bench_execution_options {
     uint32_t rounds;     /* of all loads and schedulers */
     uint32_t stretch_ms; /* of one measurement */
     const char *load;    /* only this one; NULL: all */
+    const char *scheduler; /* only this one, by name; NULL: all */
     uint32_t keys;
     uint16_t port; /* the clusters' first ones are this, and 10 above */
     const char *directory; /* where the clusters' folders are made, and removed again */

@@ -2,10 +2,11 @@
  * How many workers are worth it, found by measuring: stretches of commands are timed at the present
  * level (0: inline on the dispatcher's thread; k: k workers), now and then another level is tried
  * for some stretches, and the better one is kept. A trial that loses is not repeated soon: the time
- * until the next one doubles, and grows eightfold where it lost by far, which ends it early. When
- * commands have become dearer or cheaper by half, it is tried again soon. Others on the machine
- * only make stretches longer, so the shortest ones tell what a level costs. Runs on the
- * dispatcher's thread, between two commands.
+ * until the next one doubles, and grows eightfold where it lost by far, which ends it early. That
+ * time is counted in stretches and in what the trial took, so that trials stay cheap also where
+ * threads wait for a processor. When commands have become dearer or cheaper by half, it is tried
+ * again soon. Others on the machine only make stretches longer, so the shortest ones tell what a
+ * level costs. Runs on the dispatcher's thread, between two commands.
  *
  * Only time in which commands were at hand counts. Where the caller has nothing more to submit and
  * all is executed, the clock stands still. Of commands that the caller executes itself
@@ -29,6 +30,8 @@
 #define DRIFT 1.05          /* what is known of a level grows by this where no stretch is shorter */
 #define LOST_BY_FAR 1.5     /* a trial that costs so many times as much ... */
 #define FAR_BACKOFF 8u      /* ... is not soon worth another */
+#define REST_MOST 128u  /* patience counts also times that the lost trial took, up to so many */
+#define REST_OTHERS 8u  /* ... where commands have changed */
 #define OTHER_COMMANDS 1.5  /* a cost that has changed so much is that of others than before */
 
 static void start_epoch(struct lks_scheduler *scheduler, uint64_t now_ns)
@@ -84,6 +87,7 @@ static void judge_trial(struct lks_adaptive *a)
     } else {
         a->backoff *= ratio < LOST_BY_FAR ? 2 : FAR_BACKOFF;
         a->backoff = a->backoff < PATIENCE_MOST ? a->backoff : PATIENCE_MOST;
+        a->rest_ns = a->trial_ns * (a->backoff < REST_MOST ? a->backoff : REST_MOST);
     }
     a->patience = a->backoff;
     a->trial = false;
@@ -98,13 +102,21 @@ static void wait_for_trial(struct lks_adaptive *a)
     if (a->judged_ns != 0 && a->patience > PATIENCE_FIRST &&
         (cost > a->judged_ns * OTHER_COMMANDS || cost * OTHER_COMMANDS < a->judged_ns)) {
         a->patience = a->backoff = PATIENCE_FIRST;
+        if (a->rest_ns > REST_OTHERS * a->trial_ns) {
+            a->rest_ns = REST_OTHERS * a->trial_ns;
+        }
         a->judged_ns = cost;
     }
+    a->rest_ns -= a->rest_ns < a->busy_ns ? a->rest_ns : a->busy_ns;
     if (a->patience > 0) {
         a->patience--;
         return;
     }
+    if (a->rest_ns > 0) {
+        return;
+    }
     a->trial = true;
+    a->trial_ns = 0;
     a->stretches = TRIAL;
     a->wanted = neighbour(a);
     a->cost_ns[a->wanted] = 0;
@@ -125,6 +137,9 @@ static uint64_t executed(struct lks_scheduler *scheduler)
 static void end_epoch(struct lks_scheduler *scheduler, uint64_t commands)
 {
     struct lks_adaptive *a = &scheduler->adaptive;
+    if (a->trial) {
+        a->trial_ns += a->busy_ns;
+    }
     if (a->settling > 0) {
         a->settling--;
         return;

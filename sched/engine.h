@@ -78,6 +78,8 @@ struct lks_adaptive {
     uint64_t low;      /* what was executed when this stretch began */
     uint64_t busy_ns;  /* of this stretch */
     uint64_t mark_ns;  /* since when time counts that busy_ns does not have yet */
+    uint64_t trial_ns; /* that the trial has taken so far, or took */
+    uint64_t rest_ns;  /* of busy time until the next one may begin */
     double judged_ns; /* what the best level cost when it was found to be that; 0: never */
     double cost_ns[LKS_WORKERS_MAX + 1]; /* wall time a command at each level; 0: unknown */
 };

@@ -338,6 +338,56 @@ static void adaptive__nothing_executed_yet__a_level_is_not_judged(void **state)
     lks_scheduler_free(scheduler);
 }
 
+/* However few stretches patience has left: what a lost trial took is waited for many times. */
+static void adaptive__trial_lost__the_next_one_waits_for_what_it_took(void **state)
+{
+    (void)state;
+    struct lks_scheduler *scheduler = NULL;
+    const struct lks_scheduler_options options = {
+        .kind = LKS_ADAPTIVE, .workers = 1, .execute = hold};
+    struct lks_error err = {0};
+    atomic_store(&g_may_end, true);
+    assert_int_equal(lks_scheduler_new(&scheduler, &options, &err), 0);
+    struct lks_adaptive *adaptive = &scheduler->adaptive;
+    lks_scheduler_set_level(scheduler, 1);
+    adaptive->level = adaptive->wanted = 1;
+    adaptive->low = scheduler->low;
+    adaptive->trial = true;
+    adaptive->trial_ns = 1000;
+    adaptive->stretches = 1;
+    adaptive->cost_ns[0] = 1e-9; /* nothing is better than this */
+    adaptive->idle = false;
+    uint64_t number = 0;
+    while (adaptive->trial) {
+        assert_true(submit_one(scheduler, number++ % 64, 1, true));
+        lks_scheduler_flush(scheduler);
+    }
+    assert_int_equal(adaptive->wanted, 0);
+    assert_true(adaptive->trial_ns > 1000);
+    assert_true(adaptive->rest_ns >= 16 * adaptive->trial_ns);
+
+    adaptive->patience = 0;
+    adaptive->judged_ns = 0;
+    adaptive->rest_ns = UINT64_MAX;
+    assert_true(submit_one(scheduler, number++ % 64, 1, true)); /* in place from here on */
+    const uint64_t stretch_began_ns = adaptive->mark_ns;
+    for (unsigned stretches = 0; stretches < 3;) { /* the first one settles */
+        const uint64_t rest_ns = adaptive->rest_ns;
+        lks_scheduler_ran(scheduler, 1024);
+        stretches += adaptive->rest_ns < rest_ns;
+        assert_false(adaptive->trial);
+    }
+    adaptive->rest_ns = 1;
+    while (!adaptive->trial) {
+        lks_scheduler_ran(scheduler, 1024);
+    }
+    assert_true(adaptive->mark_ns > stretch_began_ns);
+    assert_int_equal(adaptive->trial_ns, 0);
+    assert_int_equal(adaptive->wanted, 1);
+    lks_scheduler_flush(scheduler);
+    lks_scheduler_free(scheduler);
+}
+
 static void set_active__fewer__new_commands_go_to_those(void **state)
 {
     (void)state;
@@ -381,6 +431,7 @@ int main(void)
         cmocka_unit_test(switch__to_a_ring_of_another_size__nothing_in_it_is_done),
         cmocka_unit_test(commands_in__pace_unknown_or_known__least_or_that_many),
         cmocka_unit_test(adaptive__nothing_executed_yet__a_level_is_not_judged),
+        cmocka_unit_test(adaptive__trial_lost__the_next_one_waits_for_what_it_took),
         cmocka_unit_test(
             arm__nothing_executed_for_long__pace_is_no_longer_that_of_cheap_ones),
         cmocka_unit_test(set_active__fewer__new_commands_go_to_those),
