@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "node/durability.h"
@@ -295,10 +296,25 @@ static void completed(struct lks_replica *replica, const struct lks_fabric_event
     lks_replica_op_free(replica, op);
 }
 
+/* Who reaches nobody any more serves nobody: clients go to others, and who watches over processes
+ * starts this one again. */
+static void fabric_failed(struct lks_replica *replica, int code)
+{
+    char why[LKS_ERROR_TEXT_MAX];
+    if (!lks_fabric_describe(replica->options.fabric, why, sizeof why)) {
+        (void)snprintf(why, sizeof why, "the fabric has failed: %s", lks_error_text(code));
+    }
+    lks_replica_fail(replica, code, "%s", why);
+}
+
 int lks_replica_poll_fabric(struct lks_replica *replica)
 {
     struct lks_fabric_event arrived[FABRIC_EVENTS_MAX];
     const int count = lks_fabric_poll(replica->options.fabric, arrived, FABRIC_EVENTS_MAX);
+    if (count < 0) {
+        fabric_failed(replica, count);
+        return 1;
+    }
     for (int i = 0; i < count; i++) {
         if (!lks_replica_is_peer(replica, arrived[i].peer)) {
             lks_replica_fail(replica, -EINVAL, "the fabric reports a replica %u that is no peer",

@@ -54,9 +54,9 @@ void lks_ibv_device_lost(struct lks_ibv_fabric *ibv, const char *why)
     }
     ibv->device_lost = true;
     (void)snprintf(ibv->trouble, sizeof ibv->trouble, "the device has failed (%s): start this "
-                   "replica again, when `rdma link` shows the device", why);
-    lks_log_error(ibv->options.log_sink, "RDMA device %s: %s; all connections end, and none is "
-                  "made before this replica is started again", device_name(ibv), why);
+                   "replica again; it waits until `rdma link` shows the device", why);
+    lks_log_error(ibv->options.log_sink, "RDMA device %s: %s; all connections end, and so does "
+                  "this replica", device_name(ibv), why);
     for (uint32_t id = 1; id <= ibv->replicas; id++) {
         /* (A grant or fence under way is left so for good: no revocation is called complete on a
          * device that no longer answers for what it does.) */

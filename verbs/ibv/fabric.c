@@ -147,7 +147,7 @@ static int ibv_poll(struct lks_fabric *fabric, struct lks_fabric_event *events,
         ibv->events.first++;
         count++;
     }
-    return (int)count;
+    return count == 0 && ibv->device_lost ? -LKS_EBROKEN : (int)count;
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */

@@ -77,6 +77,7 @@ struct hand {
     struct peer peers[REPLICAS];
     struct lks_fabric_event events[EVENTS_MAX];
     uint32_t events_count;
+    bool lost; /* for good */
     struct failure failure;
     bool failed;
     uint64_t calls[HAND_CALLS];
@@ -197,7 +198,7 @@ static int hand_poll(struct lks_fabric *fabric, struct lks_fabric_event *events,
     }
     hand->events_count -= count;
     memmove(hand->events, hand->events + count, hand->events_count * sizeof *hand->events);
-    return (int)count;
+    return count == 0 && hand->lost ? -LKS_EBROKEN : (int)count;
 }
 
 /* ---- doing what was posted ----------------------------------------------------------------- */
@@ -616,6 +617,11 @@ static int call_place(struct lks_fabric *fabric, uint32_t peer, const char *addr
 const char *hand_place(const struct hand_net *net, uint32_t replica, uint32_t peer)
 {
     return net->hands[replica]->peers[peer].place;
+}
+
+void hand_lose(struct hand_net *net, uint32_t replica)
+{
+    net->hands[replica]->lost = true;
 }
 
 void hand_post_slowly(struct hand_net *net)

@@ -59,6 +59,9 @@ uint32_t hand_release(struct hand_net *net, uint32_t from, uint32_t to, enum han
                       uint32_t count);
 uint32_t hand_held(const struct hand_net *net, uint32_t from, uint32_t to, enum hand_lane lane);
 
+/* From now on replica's fabric has failed for good. */
+void hand_lose(struct hand_net *net, uint32_t replica);
+
 /* The call of this kind that replica makes after `skip` others returns code, once. */
 void hand_fail(struct hand_net *net, uint32_t replica, enum hand_call call, uint32_t skip,
                int code);

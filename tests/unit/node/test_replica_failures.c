@@ -171,6 +171,27 @@ static void revoke__fails__replica_ends_with_a_reason(void **state)
     }
 }
 
+/* A leader whose device has gone ends with the reason; the others go on, and it comes back. */
+static void fabric__fails_for_good__replica_ends_with_a_reason(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(&(struct rig_options){.replicas = 3});
+    const uint32_t leader = rig_lead(rig);
+    rig_submit_many(rig, leader % 3 + 1, 200, 4);
+    rig_settle(rig);
+    hand_lose(rig->net, leader);
+    rig_step(rig, leader);
+    assert_int_equal(rig->replicas[leader].status, -LKS_EBROKEN);
+    assert_string_equal(rig->replicas[leader].err.text,
+                        "the fabric has failed: the connection is broken");
+    rig_crash(rig, leader, false);
+    rig_run(rig, 4 * RIG_ELECTION_NS);
+    assert_int_not_equal(rig_leader(rig), 0);
+    assert_int_not_equal(rig_leader(rig), leader);
+    rig_settle(rig);
+    rig_free(rig);
+}
+
 /* ---- the journal ----------------------------------------------------------------------------- */
 
 static void promise__not_durable__replica_ends_and_never_grants(void **state)
@@ -357,6 +378,7 @@ int main(void)
         cmocka_unit_test(write_inbox__too_much_outstanding__written_later),
         cmocka_unit_test(read__fails_once__read_again),
         cmocka_unit_test(revoke__fails__replica_ends_with_a_reason),
+        cmocka_unit_test(fabric__fails_for_good__replica_ends_with_a_reason),
         cmocka_unit_test(promise__not_durable__replica_ends_and_never_grants),
         cmocka_unit_test(floor__not_recorded__replica_ends),
         cmocka_unit_test(amnesia__its_end_is_not_recorded__replica_ends_and_counts_for_nothing),

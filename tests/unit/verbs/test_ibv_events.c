@@ -211,7 +211,7 @@ static void device_fatal__all_connections_end_and_none_is_made(void **state)
     happens(rig, (struct ibv_async_event){.event_type = IBV_EVENT_DEVICE_FATAL});
     assert_int_equal(rig->closed, 1u << 1 | 1u << 2 | 1u << 3);
     assert_said(rig, "RDMA device rxe7: local catastrophic error");
-    assert_said(rig, "before this replica is started again");
+    assert_said(rig, "all connections end, and so does this replica");
     assert_int_equal(rig->level, LKS_LOG_ERROR);
     assert_true(rig->ibv->device_lost);
     assert_non_null(strstr(rig->ibv->trouble, "start this replica again"));
