@@ -16,7 +16,9 @@
 #include "base/clock.h"
 #include "sched/engine.h"
 
-#define LOOK_COMMANDS 64u /* between two looks at the clock */
+#define LOOK_COMMANDS 64u /* between two looks at the clock, at least ... */
+#define LOOK_COMMANDS_MOST 512u
+#define LOOK_NS (2 * LKS_NS_PER_US) /* ... and about so long: one look costs tens of nanoseconds */
 #define EPOCH_COMMANDS 1024u
 #define EPOCH_NS_LEAST (200 * LKS_NS_PER_US) /* shorter ones are too coarse to tell */
 #define EPOCH_NS_ENOUGH (4 * LKS_NS_PER_MS)  /* of long commands fewer do */
@@ -39,16 +41,21 @@ static void start_epoch(struct lks_scheduler *scheduler, uint64_t now_ns)
     struct lks_adaptive *a = &scheduler->adaptive;
     a->low = scheduler->low;
     a->commands = 0;
+    a->look_at = a->look;
+    a->looked_ns = 0;
     a->busy_ns = 0;
     a->mark_ns = now_ns;
 }
 
 void lks_adaptive_begin(struct lks_scheduler *scheduler)
 {
+    const uint32_t look = scheduler->options.manual ? MANUAL_COMMANDS : LOOK_COMMANDS;
     scheduler->adaptive = (struct lks_adaptive){
         .most = lks_scheduler_active(scheduler),
         .patience = 2,
         .backoff = PATIENCE_FIRST,
+        .look = look,
+        .look_at = look,
         .idle = true};
     lks_scheduler_set_level(scheduler, 0);
 }
@@ -161,27 +168,30 @@ static void end_epoch(struct lks_scheduler *scheduler, uint64_t commands)
 /* Without threads there is nothing to measure: each level in turn, so that its ways are gone. */
 static void take_turns(struct lks_adaptive *a)
 {
-    if (a->commands >= MANUAL_COMMANDS) {
-        a->wanted = (a->level + 1) % (a->most + 1);
-        a->commands = 0;
-    }
+    a->wanted = (a->level + 1) % (a->most + 1);
+    a->commands = 0;
 }
 
-static inline void count_commands(struct lks_scheduler *scheduler, uint32_t commands)
+/* Cheap commands want few looks; dear ones that follow them are seen soon all the same. */
+static void set_next_look(struct lks_adaptive *a)
+{
+    const uint64_t passed_ns = a->busy_ns - a->looked_ns;
+    if (passed_ns < LOOK_NS / 2 && a->look < LOOK_COMMANDS_MOST) {
+        a->look *= 2;
+    } else if (passed_ns > LOOK_NS * 2) {
+        a->look = LOOK_COMMANDS;
+    }
+    a->look_at = a->commands + a->look;
+    a->looked_ns = a->busy_ns;
+}
+
+static void look_at_clock(struct lks_scheduler *scheduler)
 {
     struct lks_adaptive *a = &scheduler->adaptive;
-    const uint32_t looks = a->commands / LOOK_COMMANDS;
-    a->commands += commands;
-    if (__builtin_expect(scheduler->options.manual, 0)) {
-        take_turns(a);
-        return;
-    }
-    if (a->commands / LOOK_COMMANDS == looks) {
-        return;
-    }
     const uint64_t now_ns = lks_clock_monotonic_ns();
     a->busy_ns += now_ns - a->mark_ns;
     a->mark_ns = now_ns;
+    set_next_look(a);
     if (a->busy_ns >= EPOCH_NS_ENOUGH ||
         (a->busy_ns >= EPOCH_NS_LEAST && a->commands >= EPOCH_COMMANDS)) {
         const uint64_t commands_executed = executed(scheduler);
@@ -190,6 +200,20 @@ static inline void count_commands(struct lks_scheduler *scheduler, uint32_t comm
         }
         end_epoch(scheduler, commands_executed);
         start_epoch(scheduler, now_ns);
+    }
+}
+
+static inline void count_commands(struct lks_scheduler *scheduler, uint32_t commands)
+{
+    struct lks_adaptive *a = &scheduler->adaptive;
+    a->commands += commands;
+    if (__builtin_expect(a->commands < a->look_at, 1)) {
+        return;
+    }
+    if (scheduler->options.manual) {
+        take_turns(a);
+    } else {
+        look_at_clock(scheduler);
     }
 }
 

@@ -138,6 +138,9 @@ static void early_publish(struct lks_scheduler *scheduler)
         return;
     }
     scheduler->held = 0;
+    if (__builtin_expect(scheduler->resting, 0)) {
+        lks_pace_begin(scheduler);
+    }
     for (uint64_t left = early->to_wake; left != 0; left &= left - 1) {
         struct early_queue *queue = early->queues[__builtin_ctzll(left)];
         /* Release: items and meetings, to the acquire load in run_queue. */
@@ -309,6 +312,7 @@ static bool early_work(struct lks_scheduler *scheduler, struct lks_worker *worke
 }
 
 const struct lks_engine lks_early_engine = {
+    .backlog_least = BACKLOG_WORTH_ASKING,
     .submit = early_submit,
     .publish = early_publish,
     .advance = early_advance,

@@ -23,7 +23,7 @@
 #define PACKETS 8u             /* away from one victim at a time */
 #define PACKET_COMMANDS 256u   /* in one of them */
 #define SCAN_MOST 512u         /* how far into its queue a victim looks for what to give */
-#define BACKLOG_WORTH_ASKING 4u
+#define BACKLOG_WORTH_ASKING 3u /* one under way, the next one, and one to be given */
 
 /* In `what` of an item: the component in the low 16 bits. */
 #define ITEM_SHARED (1u << 16) /* of a concurrent class: never conflicts with another such */

@@ -370,8 +370,9 @@ static void ask(struct lks_scheduler *scheduler, struct lks_worker *worker)
     struct early_queue *queue = early->queues[worker->id];
     /* Relaxed: published by the compare-and-swap below. */
     atomic_store_explicit(&queue->wanted, wanted(scheduler, worker), memory_order_relaxed);
-    uint64_t deepest =
-        lks_scheduler_commands_in(scheduler, WORTH_ASKING_NS, BACKLOG_WORTH_ASKING) - 1;
+    const uint64_t worth =
+        lks_scheduler_commands_in(scheduler, WORTH_ASKING_NS, BACKLOG_WORTH_ASKING);
+    uint64_t deepest = (worth > BACKLOG_WORTH_ASKING ? worth : BACKLOG_WORTH_ASKING) - 1;
     uint32_t victim = UINT32_MAX;
     for (uint32_t i = 0; i < scheduler->options.workers; i++) {
         const uint64_t depth = lks_early_engine.depth(scheduler, i);

@@ -34,6 +34,7 @@ struct lks_worker {
     _Atomic uint64_t stolen;
     _Atomic uint64_t given;
     _Atomic uint64_t waited;
+    _Atomic uint64_t dependent;
     _Atomic uint64_t parks;
     _Atomic uint64_t idle_ns;
     _Atomic uint64_t idle_since_ns; /* 0: it has work; not yet in idle_ns */
@@ -41,6 +42,8 @@ struct lks_worker {
 };
 
 struct lks_engine {
+    /* A worker that is idle finds something to take where so many wait. */
+    uint32_t backlog_least;
     /* Dispatcher. False: no room. Not called with LKS_ACCESS_ALL, nor with words beyond the limit.
      * */
     bool (*submit)(struct lks_scheduler *scheduler, uint64_t command, const lks_access *words,
@@ -75,6 +78,9 @@ struct lks_adaptive {
     uint32_t stretches; /* that the trial still takes */
     uint32_t settling; /* stretches to be ignored after a change */
     uint32_t commands; /* of this stretch */
+    uint32_t look;     /* commands between two looks at the clock */
+    uint32_t look_at;  /* what `commands` is at the next one */
+    uint64_t looked_ns; /* what busy_ns was at the last one */
     uint64_t low;      /* what was executed when this stretch began */
     uint64_t busy_ns;  /* of this stretch */
     uint64_t mark_ns;  /* since when time counts that busy_ns does not have yet */
@@ -105,9 +111,10 @@ struct lks_scheduler {
     _Alignas(64) uint64_t head; /* the next ticket */
     uint64_t low;               /* every ticket below it is executed */
     uint64_t window;
-    uint64_t pace_low;      /* what was executed when it last waited, when that was, */
+    uint64_t pace_low;      /* what was executed when it last looked, when that was, */
     uint64_t pace_since_ns; /* and how long a command took before */
     double pace_ns;
+    bool resting; /* all is executed, and nothing was published since: no time of any command */
     uint32_t held; /* the newest commands, not published yet */
 
     /* Relaxed counters, written by the dispatcher. */
@@ -116,7 +123,6 @@ struct lks_scheduler {
     _Atomic uint64_t everything;
     _Atomic uint64_t refused;
     _Atomic uint64_t synchronised;
-    _Atomic uint64_t dependent;
     _Atomic uint64_t switches;
 
     _Alignas(64) _Atomic uint32_t dispatcher_parked; /* see sched/park.h */
@@ -141,15 +147,14 @@ static inline void lks_worker_execute(struct lks_worker *worker, uint64_t comman
     lks_counter_add(&worker->executed, 1);
 }
 
-/* About how many commands a worker executes in `ns`: at least `least`, which it also is where their
+/* About how many commands a worker executes in `ns`, begun ones included; `unknown` where their
  * pace is not known. */
 static inline uint64_t lks_scheduler_commands_in(const struct lks_scheduler *scheduler,
-                                                 uint64_t ns, uint64_t least)
+                                                 uint64_t ns, uint64_t unknown)
 {
     /* Relaxed: a weight, nothing depends on it. */
     const uint64_t rate = atomic_load_explicit(&scheduler->rate, memory_order_relaxed);
-    const uint64_t commands = (rate * ns) >> RATE_SHIFT;
-    return commands > least ? commands : least;
+    return rate == 0 ? unknown : (rate * ns + (UINT64_C(1) << RATE_SHIFT) - 1) >> RATE_SHIFT;
 }
 
 /* The engine of the kind that is in force. Dispatcher. */
@@ -181,6 +186,11 @@ static inline void *lks_scheduler_take(struct lks_scheduler *scheduler, uint32_t
 int lks_worker_start(struct lks_worker *worker);
 void lks_worker_join(struct lks_worker *worker);
 
+/* wait.c: the pace of commands. After a rest time counts from here on; and how long one takes by
+ * now. Dispatcher. */
+void lks_pace_begin(struct lks_scheduler *scheduler);
+double lks_pace_measure(struct lks_scheduler *scheduler);
+
 /* Between publishing and waking: see sched/park.h. */
 static inline void lks_wake_fence(void)
 {
@@ -188,7 +198,7 @@ static inline void lks_wake_fence(void)
 }
 
 /* After publishing something for `worker`, and lks_wake_fence: wakes it. If `backlog` commands wait
- * there, wakes another one as well, who may steal. Any thread. */
+ * there, and that is worth it, wakes another one as well, who may steal. Any thread. */
 void lks_worker_wake(struct lks_scheduler *scheduler, uint32_t worker, uint64_t backlog);
 /* A worker has nothing left to do: the dispatcher may be asleep until then. */
 void lks_dispatcher_wake(struct lks_scheduler *scheduler);

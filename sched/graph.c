@@ -189,6 +189,9 @@ static void graph_publish(struct lks_scheduler *scheduler)
         lks_graph_insert_held(scheduler);
     }
     scheduler->held = 0;
+    if (__builtin_expect(scheduler->resting, 0)) {
+        lks_pace_begin(scheduler);
+    }
     for (uint64_t left = graph->to_wake_lanes; left != 0; left &= left - 1) {
         lks_ring_publish(&graph->lane[__builtin_ctzll(left)]->queue);
     }
@@ -224,20 +227,55 @@ static void graph_advance(struct lks_scheduler *scheduler)
     }
 }
 
-/* A taken node is executed before work() returns. */
+/* A taken node is executed before work() returns. What it made ready beside, or found ready in a
+ * lane, goes to the inboxes: in its own ring nobody might come by it, where none may steal or all
+ * sleep. And a worker that went to sleep while it held a lane is told of what it left there. */
 static void graph_leave(struct lks_scheduler *scheduler, struct lks_worker *worker)
 {
-    (void)scheduler;
-    (void)worker;
+    struct lks_graph *graph = scheduler->graph;
+    const uint32_t active = lks_scheduler_active(scheduler);
+    uint32_t places[TAKE_AT_ONCE];
+    uint64_t to_wake = 0;
+    for (;;) {
+        const uint32_t count =
+            lks_ring_take(&graph->queues[worker->id]->ready, places, TAKE_AT_ONCE, 1);
+        if (count == 0 && lks_ring_depth(&graph->queues[worker->id]->ready) == 0) {
+            break; /* (Else a thief was faster.) */
+        }
+        for (uint32_t i = 0; i < count; i++) {
+            const uint32_t to = (graph->next_left++) % active;
+            lks_ring_add(&graph->queues[to]->inbox, places[i]);
+            to_wake |= UINT64_C(1) << to;
+        }
+    }
+    for (uint64_t left = to_wake; left != 0; left &= left - 1) {
+        lks_ring_publish(&graph->queues[__builtin_ctzll(left)]->inbox);
+    }
+    for (uint32_t i = 0; graph->walks && i < graph->lanes; i++) {
+        to_wake |= lks_ring_depth(&graph->lane[i]->queue) > 0 ? UINT64_C(1) << i % active : 0;
+    }
+    lks_wake_fence();
+    for (uint64_t left = to_wake; left != 0; left &= left - 1) {
+        lks_worker_wake(scheduler, (uint32_t)__builtin_ctzll(left), 0);
+    }
 }
 
 static uint64_t graph_depth(const struct lks_scheduler *scheduler, uint32_t worker)
 {
-    const struct queues *queues = scheduler->graph->queues[worker];
-    return lks_ring_depth(&queues->ready) + lks_ring_depth(&queues->inbox);
+    const struct lks_graph *graph = scheduler->graph;
+    const struct queues *queues = graph->queues[worker];
+    uint64_t depth = lks_ring_depth(&queues->ready) + lks_ring_depth(&queues->inbox);
+    const uint32_t lanes = worker == scheduler->options.workers
+                               ? 0
+                               : atomic_load_explicit(&graph->walked, memory_order_relaxed);
+    for (uint32_t i = worker; i < lanes; i += scheduler->options.workers) {
+        depth += lks_ring_depth(&graph->lane[i]->queue); /* not inserted yet */
+    }
+    return depth;
 }
 
 const struct lks_engine lks_graph_engine = {
+    .backlog_least = 1,
     .submit = lks_graph_submit,
     .publish = graph_publish,
     .advance = graph_advance,

@@ -109,6 +109,7 @@ struct lks_graph {
      * published. */
     _Alignas(64) uint64_t to_wake;
     uint64_t to_wake_lanes;
+    uint32_t next_left; /* whose turn it is to get what the helper leaves */
 };
 
 static inline struct cell *graph_cell(struct lks_graph *graph, uint32_t place, uint32_t k)

@@ -167,7 +167,7 @@ static void send_to_lanes(struct lks_graph *graph, const struct node *node, uint
 }
 
 /* True: the node is ready, and nobody else hands it out. The accesses of other lanes are theirs. */
-static bool insert_on_lane(struct lks_graph *graph, uint32_t item)
+static bool insert_on_lane(struct lks_graph *graph, uint32_t item, struct lks_worker *worker)
 {
     const uint32_t place = item >> LKS_ACCESS_MAX;
     struct node *node = &graph->nodes[place];
@@ -176,8 +176,16 @@ static bool insert_on_lane(struct lks_graph *graph, uint32_t item)
     const uint64_t out = ticket >= graph->window ? ticket - graph->window + 1 : 0;
     const struct insertion in = {graph, ticket, out > graph->base ? out : graph->base, place};
     uint32_t not_waiting = 0;
+    uint32_t waiting = 0;
     for (uint32_t left = item & ((1u << LKS_ACCESS_MAX) - 1); left != 0; left &= left - 1) {
-        not_waiting += !insert_access(&in, (uint32_t)__builtin_ctz(left));
+        if (insert_access(&in, (uint32_t)__builtin_ctz(left))) {
+            waiting++;
+        } else {
+            not_waiting++;
+        }
+    }
+    if (waiting > 0) {
+        lks_counter_add(&worker->dependent, 1);
     }
     return give_tokens(node, not_waiting);
 }
@@ -195,7 +203,7 @@ bool lks_graph_walk(struct lks_graph *graph, uint32_t lane, struct lks_worker *w
     const uint32_t most = worker->scheduler->options.manual ? 1 : WALK_AT_ONCE;
     const uint32_t count = lks_ring_take(&of->queue, items, most, 1);
     for (uint32_t i = 0; i < count; i++) {
-        if (insert_on_lane(graph, items[i])) {
+        if (insert_on_lane(graph, items[i], worker)) {
             lks_ring_add(ready, items[i] >> LKS_ACCESS_MAX);
         }
     }
@@ -203,7 +211,10 @@ bool lks_graph_walk(struct lks_graph *graph, uint32_t lane, struct lks_worker *w
     atomic_store_explicit(&of->busy, false, memory_order_release);
     lks_ring_publish(ready);
     lks_wake_fence();
-    lks_worker_wake(worker->scheduler, worker->id, lks_ring_depth(ready));
+    const uint64_t depth = lks_ring_depth(ready);
+    /* It goes on with one of them itself, unless it is the helper, who may go away. */
+    const bool stays = worker->id < worker->scheduler->options.workers;
+    lks_worker_wake(worker->scheduler, worker->id, depth - (stays && depth > 0));
     return count > 0;
 }
 
@@ -238,7 +249,7 @@ static inline void insert_here(struct lks_scheduler *scheduler, uint64_t ticket)
         hand_out(scheduler, place, home); /* nobody else knows of it: pending is not used */
         return;
     }
-    lks_counter_add(&scheduler->dependent, 1);
+    lks_counter_add(&lks_scheduler_helper(scheduler)->dependent, 1);
     if (give_tokens(node, cells - waiting)) {
         hand_out(scheduler, place, home);
     }

@@ -82,6 +82,7 @@ static uint64_t inline_depth(const struct lks_scheduler *scheduler, uint32_t wor
 }
 
 const struct lks_engine lks_inline_engine = {
+    .backlog_least = 1,
     .submit = inline_submit,
     .publish = inline_nothing,
     .advance = inline_nothing,
@@ -314,6 +315,7 @@ int lks_scheduler_new(struct lks_scheduler **scheduler, const struct lks_schedul
     made->window = checked.window;
     made->head = 1;
     made->low = 1;
+    made->resting = true;
     atomic_init(&made->active, checked.workers);
     rc = make_workers(made);
     if (rc == 0 && checked.workers > 0) {
@@ -422,6 +424,10 @@ uint64_t lks_scheduler_applied(struct lks_scheduler *scheduler)
     engine->advance(scheduler);
     LKS_ASSERT(scheduler->low <= scheduler->head);
     atomic_store_explicit(&scheduler->applied, scheduler->low - 1, memory_order_relaxed);
+    if (scheduler->low == scheduler->head && !scheduler->resting) {
+        (void)lks_pace_measure(scheduler);
+        scheduler->resting = true;
+    }
     if (scheduler->low == scheduler->head && kind_now(scheduler) == LKS_ADAPTIVE) {
         lks_adaptive_idle(scheduler);
     }
@@ -513,9 +519,11 @@ void lks_scheduler_statistics(const struct lks_scheduler *scheduler,
         .everything = read_counter(&scheduler->everything),
         .refused = read_counter(&scheduler->refused),
         .synchronised = read_counter(&scheduler->synchronised),
-        .dependent = read_counter(&scheduler->dependent),
         .switches = read_counter(&scheduler->switches),
     };
+    for (uint32_t i = 0; i < scheduler->executors; i++) {
+        statistics->dependent += read_counter(&scheduler->workers[i]->dependent);
+    }
 }
 
 /* What it has been idle, until now. */
@@ -545,7 +553,7 @@ void lks_scheduler_worker_statistics(const struct lks_scheduler *scheduler, uint
         .executed = read_counter(&of->executed),
         .stolen = read_counter(&of->stolen),
         .given = read_counter(&of->given),
-        .waited = read_counter(&of->waited),
+        .waited = read_counter(&of->waited) + read_counter(&of->dependent),
         .parked = read_counter(&of->parks),
         .idle_ns = idle_ns_of(of),
         .depth = engine->depth(scheduler, worker),

@@ -175,7 +175,7 @@ struct lks_scheduler_statistics {
     uint64_t everything;   /* commands that conflicted with all */
     uint64_t refused;      /* submits that found no room */
     uint64_t synchronised; /* early: commands for which several workers met */
-    uint64_t dependent;    /* late, hybrid: commands that had to wait for others */
+    uint64_t dependent;    /* late, hybrid: commands that had to wait for others, once a lane */
     uint64_t switches;     /* adaptive: how often it changed its mind */
 };
 
@@ -183,7 +183,9 @@ struct lks_worker_statistics {
     uint64_t executed; /* commands */
     uint64_t stolen;   /* of these: taken from another worker */
     uint64_t given;    /* early: commands handed to idle workers */
-    uint64_t waited;   /* early: how often a command had to wait for another worker */
+    /* early: how often a command had to wait for another worker; late and hybrid: commands that it
+     * inserted and that had to wait for others. */
+    uint64_t waited;
     uint64_t parked;   /* how often it went to sleep */
     uint64_t idle_ns;  /* spent without work, spinning or asleep, until now */
     uint64_t depth;    /* commands in its queues now, about */

@@ -160,6 +160,12 @@ static void place_workers(struct lks_topology_plan *plan, const struct candidate
             plan->crowded = true;
         }
     }
+    if (plan->crowded) {
+        place(&plan->dispatcher, NULL, 0,
+              "cores are shared: it would wait for whoever comes to its own");
+    } else if (plan->workers == 0) {
+        place(&plan->dispatcher, NULL, 0, "without workers the system places it");
+    }
 }
 
 /* More replicas than cores. */

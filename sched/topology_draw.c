@@ -31,8 +31,6 @@ void lks_topology_plan_print(const struct lks_topology_plan *plan, FILE *to)
                       "turns, and the core thread is\nnot pinned; fewer workers, or the scheduler "
                       "`adaptive`, may be faster\n",
                       plan->cpus, (plan->workers + 1) * plan->places, plan->places);
-    } else if (plan->workers == 0) {
-        (void)fprintf(to, "without workers the core thread is not pinned\n");
     }
 }
 

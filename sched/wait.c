@@ -57,24 +57,45 @@ static bool wait_awake(struct lks_scheduler *scheduler, uint64_t until)
 /* How long a command takes now, from how many were executed since the last time that any were.
  * Where none was for longer than one used to take, it takes at least that long by now: cheap ones
  * that went before would else keep others from taking a part of the dear ones. */
-static double measure_pace(struct lks_scheduler *scheduler)
+double lks_pace_measure(struct lks_scheduler *scheduler)
 {
     const uint64_t now_ns = lks_clock_monotonic_ns();
     const uint64_t executed = scheduler->low - scheduler->pace_low;
     const double passed_ns = (double)(now_ns - scheduler->pace_since_ns);
-    if (executed == 0 && (scheduler->pace_ns == 0 || passed_ns <= scheduler->pace_ns)) {
+    const double usual_ns = scheduler->pace_ns > 0 ? scheduler->pace_ns : (double)SLEEP_LEAST_NS;
+    if (executed == 0 && passed_ns <= usual_ns) {
         return scheduler->pace_ns;
     }
     scheduler->pace_ns = executed > 0 ? passed_ns / (double)executed : passed_ns;
     const double each_ns = scheduler->pace_ns * lks_scheduler_active(scheduler) + 1;
+    const uint32_t rate = (uint32_t)((double)(1u << RATE_SHIFT) / each_ns);
     /* Relaxed: see lks_scheduler_commands_in. */
-    atomic_store_explicit(&scheduler->rate, (uint32_t)((double)(1u << RATE_SHIFT) / each_ns),
-                          memory_order_relaxed);
+    atomic_store_explicit(&scheduler->rate, rate > 0 ? rate : 1, memory_order_relaxed);
     if (executed > 0) {
         scheduler->pace_low = scheduler->low;
         scheduler->pace_since_ns = now_ns;
     }
     return scheduler->pace_ns;
+}
+
+void lks_pace_begin(struct lks_scheduler *scheduler)
+{
+    scheduler->resting = false;
+    scheduler->pace_low = scheduler->low;
+    scheduler->pace_since_ns = lks_clock_monotonic_ns();
+}
+
+/* Commands may have turned out dear after they were published, with nobody awake to take some. */
+static void share_backlogs(struct lks_scheduler *scheduler)
+{
+    const struct lks_engine *engine = lks_engine_now(scheduler);
+    lks_wake_fence();
+    for (uint32_t i = 0; i < scheduler->options.workers; i++) {
+        const uint64_t depth = engine->depth(scheduler, i);
+        if (depth > 0) {
+            lks_worker_wake(scheduler, i, depth);
+        }
+    }
 }
 
 static void sleep_until_half(struct lks_scheduler *scheduler, uint64_t until, double pace_ns)
@@ -85,6 +106,7 @@ static void sleep_until_half(struct lks_scheduler *scheduler, uint64_t until, do
         lks_park_cancel(&scheduler->dispatcher_parked);
         return;
     }
+    share_backlogs(scheduler);
     lks_park_wait(&scheduler->dispatcher_parked,
                   half_ns < SLEEP_LEAST_NS  ? SLEEP_LEAST_NS
                   : half_ns > SLEEP_MOST_NS ? SLEEP_MOST_NS
@@ -100,7 +122,7 @@ void lks_scheduler_wait(struct lks_scheduler *scheduler)
         return;
     }
     /* Spinning is for what is near; a sleep costs tens of microseconds on both sides. */
-    const double pace_ns = measure_pace(scheduler);
+    const double pace_ns = lks_pace_measure(scheduler);
     const double near_ns = pace_ns * (double)(until + 1 - scheduler->low);
     const bool spins = scheduler->options.help || near_ns < 4 * (double)scheduler->options.spin_ns;
     const bool awake = spins && wait_awake(scheduler, until);
@@ -115,7 +137,8 @@ void lks_scheduler_wait(struct lks_scheduler *scheduler)
 void lks_scheduler_arm(struct lks_scheduler *scheduler)
 {
     if (!scheduler->options.manual) {
-        (void)measure_pace(scheduler);
+        (void)lks_pace_measure(scheduler);
+        share_backlogs(scheduler);
         lks_park_announce(&scheduler->dispatcher_parked);
     }
 }

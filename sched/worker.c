@@ -11,9 +11,10 @@
 /* An idle worker looks again after this long even if nobody wakes it: a net, not a path. */
 #define SLEEP_LONGEST_NS (50 * LKS_NS_PER_MS)
 #define SPINS_PER_LOOK 32
-/* A queue that is longer than this is worth waking somebody who may steal from it. */
+/* A queue that takes its worker longer than this is worth waking somebody who may steal from it:
+ * that takes as long. And how long a queue is that, where the pace of commands is not known. */
+#define WORTH_A_THIEF_NS (100 * LKS_NS_PER_US)
 #define BACKLOG_WORTH_A_THIEF 8u
-#define WORTH_A_THIEF_NS (100 * LKS_NS_PER_US) /* what it takes to wake one */
 #define MUCH 4u /* of the window: a quarter */
 
 static bool work_once(struct lks_worker *worker)
@@ -132,16 +133,34 @@ void lks_worker_join(struct lks_worker *worker)
     LKS_ASSERT(rc == 0);
 }
 
+static uint64_t worth_a_thief(const struct lks_scheduler *scheduler)
+{
+    /* Relaxed: a weight; another engine's does no harm. */
+    const struct lks_engine *engine =
+        atomic_load_explicit(&scheduler->engine, memory_order_relaxed);
+    const uint64_t commands =
+        lks_scheduler_commands_in(scheduler, WORTH_A_THIEF_NS, BACKLOG_WORTH_A_THIEF);
+    return commands > engine->backlog_least ? commands : engine->backlog_least;
+}
+
+/* It looks for work: what has just come it takes itself. */
+static bool is_idle(const struct lks_scheduler *scheduler, uint32_t worker)
+{
+    /* Relaxed: a hint; who looks once more for all (share_backlogs in wait.c) sees it later. */
+    return worker < scheduler->options.workers &&
+           atomic_load_explicit(&scheduler->workers[worker]->idle_since_ns,
+                                memory_order_relaxed) != 0;
+}
+
 void lks_worker_wake(struct lks_scheduler *scheduler, uint32_t worker, uint64_t backlog)
 {
     if (scheduler->options.manual) {
         return;
     }
-    if (worker < scheduler->options.workers) {
-        (void)lks_park_wake(&scheduler->workers[worker]->parked);
-    }
-    if (scheduler->options.no_steal ||
-        backlog < lks_scheduler_commands_in(scheduler, WORTH_A_THIEF_NS, BACKLOG_WORTH_A_THIEF)) {
+    const bool woken = worker < scheduler->options.workers &&
+                       lks_park_wake(&scheduler->workers[worker]->parked);
+    if (scheduler->options.no_steal || backlog < worth_a_thief(scheduler) ||
+        (backlog == 1 && (woken || is_idle(scheduler, worker)))) {
         return;
     }
     const uint32_t active = lks_scheduler_active(scheduler);

@@ -7,8 +7,10 @@
 #include <cmocka.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "sched/class_map.h"
-#include "sched/engine.h"
+#include "sched/graph.h"
+#include "sched/park.h"
 #include "sched/scheduler.h"
 
 #include <errno.h>
@@ -266,7 +268,7 @@ static void switch__to_a_ring_of_another_size__nothing_in_it_is_done(void **stat
     lks_scheduler_free(scheduler);
 }
 
-static void commands_in__pace_unknown_or_known__least_or_that_many(void **state)
+static void commands_in__pace_unknown_or_known__as_told_or_that_many(void **state)
 {
     (void)state;
     struct lks_scheduler scheduler = {.window = 64};
@@ -274,8 +276,99 @@ static void commands_in__pace_unknown_or_known__least_or_that_many(void **state)
     atomic_store(&scheduler.rate, 1u << RATE_SHIFT); /* 1 ns each */
     assert_int_equal(lks_scheduler_commands_in(&scheduler, 20000, 4), 20000);
     atomic_store(&scheduler.rate, (1u << RATE_SHIFT) / 50000);
-    assert_int_equal(lks_scheduler_commands_in(&scheduler, 100000, 1), 1);
-    assert_int_equal(lks_scheduler_commands_in(&scheduler, 100000, 8), 8);
+    assert_int_equal(lks_scheduler_commands_in(&scheduler, 100000, 8), 2);
+    atomic_store(&scheduler.rate, 1); /* a millisecond and more */
+    assert_int_equal(lks_scheduler_commands_in(&scheduler, 100000, 8), 1);
+}
+
+/* What went before a rest says nothing about the commands behind it, nor does the rest. */
+static void publish__after_a_rest__pace_begins_there(void **state)
+{
+    (void)state;
+    static const enum lks_scheduler_kind kinds[] = {LKS_EARLY, LKS_LATE};
+    for (size_t i = 0; i < LKS_COUNT_OF(kinds); i++) {
+        struct lks_scheduler *scheduler = new_scheduler(kinds[i], 1);
+        scheduler->pace_since_ns = 0; /* the rest began with the clock */
+        const uint64_t begun_ns = lks_clock_monotonic_ns();
+        assert_true(submit_one(scheduler, 0, 1, true));
+        steps(scheduler, 0, 2);
+        assert_true(atomic_load(&scheduler->rate) == 0);
+        assert_int_equal(lks_scheduler_applied(scheduler), 1);
+        assert_true(scheduler->pace_since_ns >= begun_ns);
+        assert_true(scheduler->pace_ns <= (double)(lks_clock_monotonic_ns() - begun_ns));
+        assert_true(atomic_load(&scheduler->rate) > 0);
+        lks_scheduler_free(scheduler);
+    }
+}
+
+/* The helper goes away: what it found ready, and does not execute, others get. */
+static void leave__ready_at_the_helper__workers_execute_it(void **state)
+{
+    (void)state;
+    struct lks_scheduler *scheduler = new_scheduler(LKS_HYBRID, 2);
+    struct lks_worker *helper = lks_scheduler_helper(scheduler);
+    scheduler->options.no_steal = true;
+    for (uint64_t i = 0; i < 6; i++) {
+        assert_true(submit_one(scheduler, i, 0, false)); /* all of one lane, and none waits */
+    }
+    lks_scheduler_publish(scheduler);
+    struct lks_ring *ready = &scheduler->graph->queues[helper->id]->ready;
+    for (uint32_t walked = 1; walked <= 4; walked++) {
+        assert_true(lks_graph_walk(scheduler->graph, 0, helper));
+        assert_int_equal(lks_ring_depth(ready), walked);
+    }
+    lks_graph_engine.leave(scheduler, helper);
+    assert_int_equal(lks_ring_depth(ready), 0);
+    steps(scheduler, 0, 20);
+    steps(scheduler, 1, 20);
+    assert_int_equal(lks_scheduler_applied(scheduler), 6);
+    for (uint32_t i = 0; i < log_of.count; i++) {
+        assert_true(log_of.worker[i] < 2);
+    }
+    lks_scheduler_free(scheduler);
+}
+
+/* A worker may have gone to sleep over a lane that the helper held. */
+static void leave__lane_not_walked_to_its_end__its_worker_is_woken(void **state)
+{
+    (void)state;
+    struct lks_scheduler *scheduler = new_scheduler(LKS_HYBRID, 2);
+    assert_true(submit_one(scheduler, 0, 0, true));
+    assert_true(submit_one(scheduler, 1, 0, true));
+    lks_scheduler_publish(scheduler);
+    assert_true(lks_graph_walk(scheduler->graph, 0, lks_scheduler_helper(scheduler)));
+    for (uint32_t i = 0; i < 2; i++) {
+        lks_park_announce(&scheduler->workers[i]->parked);
+    }
+    scheduler->options.manual = false; /* workers are asleep, as it seems */
+    lks_graph_engine.leave(scheduler, lks_scheduler_helper(scheduler));
+    scheduler->options.manual = true;
+    assert_int_equal(atomic_load(&scheduler->workers[0]->parked), 0);
+    lks_scheduler_free(scheduler);
+    assert_int_equal(log_of.count, 2);
+}
+
+/* Also where workers insert. */
+static void statistics__hybrid__counts_who_waited_and_what_waits_in_lanes(void **state)
+{
+    (void)state;
+    struct lks_scheduler *scheduler = new_scheduler(LKS_HYBRID, 1);
+    struct lks_scheduler_statistics all;
+    struct lks_worker_statistics of;
+    for (uint64_t i = 0; i < 3; i++) {
+        assert_true(submit_one(scheduler, i, 7, true));
+    }
+    lks_scheduler_publish(scheduler);
+    lks_scheduler_worker_statistics(scheduler, 0, &of);
+    assert_int_equal(of.depth, 3);
+    while (lks_graph_walk(scheduler->graph, 0, scheduler->workers[0])) {
+    }
+    lks_scheduler_statistics(scheduler, &all);
+    lks_scheduler_worker_statistics(scheduler, 0, &of);
+    assert_int_equal(all.dependent, 2);
+    assert_int_equal(of.waited, 2);
+    assert_int_equal(of.depth, 1);
+    lks_scheduler_free(scheduler);
 }
 
 static _Atomic bool g_may_end;
@@ -388,6 +481,28 @@ static void adaptive__trial_lost__the_next_one_waits_for_what_it_took(void **sta
     lks_scheduler_free(scheduler);
 }
 
+/* A look at the clock costs more than commands of a few nanoseconds do. */
+static void adaptive__cheap_commands__looks_at_the_clock_less_often(void **state)
+{
+    (void)state;
+    struct lks_scheduler *scheduler = NULL;
+    const struct lks_scheduler_options options = {
+        .kind = LKS_ADAPTIVE, .workers = 1, .execute = hold};
+    struct lks_error err = {0};
+    assert_int_equal(lks_scheduler_new(&scheduler, &options, &err), 0);
+    struct lks_adaptive *adaptive = &scheduler->adaptive;
+    lks_scheduler_ran(scheduler, 1);
+    const uint32_t look = adaptive->look;
+    while (adaptive->look != look * 8) {
+        adaptive->rest_ns = UINT64_MAX; /* no trial */
+        lks_scheduler_ran(scheduler, adaptive->look_at - adaptive->commands);
+    }
+    adaptive->mark_ns = 0; /* all the time since the clock began */
+    lks_scheduler_ran(scheduler, look * 8);
+    assert_int_equal(adaptive->look, look);
+    lks_scheduler_free(scheduler);
+}
+
 static void set_active__fewer__new_commands_go_to_those(void **state)
 {
     (void)state;
@@ -429,7 +544,12 @@ int main(void)
         cmocka_unit_test(submit__same_key_twice__one_access),
         cmocka_unit_test(switch__with_commands_under_way__flushes_first),
         cmocka_unit_test(switch__to_a_ring_of_another_size__nothing_in_it_is_done),
-        cmocka_unit_test(commands_in__pace_unknown_or_known__least_or_that_many),
+        cmocka_unit_test(commands_in__pace_unknown_or_known__as_told_or_that_many),
+        cmocka_unit_test(publish__after_a_rest__pace_begins_there),
+        cmocka_unit_test(leave__ready_at_the_helper__workers_execute_it),
+        cmocka_unit_test(leave__lane_not_walked_to_its_end__its_worker_is_woken),
+        cmocka_unit_test(statistics__hybrid__counts_who_waited_and_what_waits_in_lanes),
+        cmocka_unit_test(adaptive__cheap_commands__looks_at_the_clock_less_often),
         cmocka_unit_test(adaptive__nothing_executed_yet__a_level_is_not_judged),
         cmocka_unit_test(adaptive__trial_lost__the_next_one_waits_for_what_it_took),
         cmocka_unit_test(

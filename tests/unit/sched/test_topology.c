@@ -29,7 +29,8 @@ static void make__any_number__each_on_a_thread_of_its_own_then_none(void **state
     for (size_t i = 0; i < 4; i++) {
         plan_for(&(struct lks_topology_options){.workers = counts[i]});
         assert_true(g_plan.cores >= 1);
-        assert_true(g_plan.dispatcher.cpu >= 0);
+        assert_int_equal(g_plan.dispatcher.cpu, lks_topology_plan_core_cpu(&g_plan));
+        assert_int_equal(g_plan.dispatcher.cpu >= 0, counts[i] > 0 && counts[i] < g_plan.cpus);
         assert_int_equal(g_plan.crowded, counts[i] + 1 > g_plan.cpus);
         for (uint32_t w = 0; w < counts[i]; w++) {
             const int cpu = g_plan.worker[w].cpu;
@@ -153,7 +154,7 @@ static void print__crowded__warns(void **state)
     lks_topology_plan_print(&g_plan, to);
     lks_topology_plan_draw(&(struct lks_topology_drawing){"replica 1", &g_plan, NULL}, 1, to);
     (void)fclose(to);
-    assert_non_null(strstr(text, "core thread"));
+    assert_non_null(strstr(text, "core thread       -      -      -  cores are shared"));
     assert_non_null(strstr(text, "worker 62"));
     assert_non_null(strstr(text, "warning: 16 hardware threads for 64 threads"));
     assert_non_null(strstr(text, "replica 1: 8 cores"));

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/assert.h"
+#include "sched/engine.h"
 #include "sched/scheduler.h"
 
 #include <semaphore.h>
@@ -99,11 +100,73 @@ static void armed__both_run_out_at_once__woken(void **state)
     wake_each_time(LKS_HYBRID, 1, true);
 }
 
+/* What lks_worker_wake of worker 0 does to worker 1, which sleeps. */
+static bool wakes_a_thief(struct lks_scheduler *scheduler, uint64_t backlog)
+{
+    atomic_store(&scheduler->workers[0]->parked, 0);
+    atomic_store(&scheduler->workers[1]->parked, 1);
+    lks_worker_wake(scheduler, 0, backlog);
+    return atomic_load(&scheduler->workers[1]->parked) == 0;
+}
+
+static void worker_wake__backlog_by_pace__a_thief_is_woken(void **state)
+{
+    (void)state;
+    struct lks_worker workers[2] = {{.id = 0}, {.id = 1}};
+    struct lks_scheduler scheduler = {.options = {.workers = 2},
+                                      .workers = {&workers[0], &workers[1]}};
+    atomic_init(&scheduler.engine, &lks_graph_engine);
+    atomic_init(&scheduler.active, 2);
+    assert_false(wakes_a_thief(&scheduler, 7)); /* pace not known */
+    assert_true(wakes_a_thief(&scheduler, 8));
+    atomic_store(&scheduler.rate, 1u << RATE_SHIFT); /* 1 ns each */
+    assert_false(wakes_a_thief(&scheduler, 99999));
+    assert_true(wakes_a_thief(&scheduler, 100000));
+    atomic_store(&scheduler.rate, 1); /* a millisecond and more, and worker 0 is at one */
+    assert_false(wakes_a_thief(&scheduler, 0));
+    assert_true(wakes_a_thief(&scheduler, 1));
+    atomic_store(&workers[0].idle_since_ns, 1); /* no, it takes this one itself */
+    assert_false(wakes_a_thief(&scheduler, 1));
+    assert_true(wakes_a_thief(&scheduler, 2));
+    atomic_store(&scheduler.engine, &lks_early_engine); /* gives the third one at the soonest */
+    assert_false(wakes_a_thief(&scheduler, 2));
+    assert_true(wakes_a_thief(&scheduler, 3));
+    scheduler.options.no_steal = true;
+    assert_false(wakes_a_thief(&scheduler, 3));
+}
+
+/* Commands have turned out long only after they were published. */
+static void arm__long_commands_behind_one_another__a_sleeping_worker_is_woken(void **state)
+{
+    (void)state;
+    struct lks_scheduler *scheduler = NULL;
+    const struct lks_scheduler_options options = {
+        .kind = LKS_LATE, .workers = 2, .slots = 1024, .manual = true, .execute = execute};
+    struct lks_error err = {0};
+    assert_int_equal(lks_scheduler_new(&scheduler, &options, &err), 0);
+    for (uint64_t i = 0; i < 2; i++) {
+        const lks_access word = lks_access_of(i * 2, true); /* both fall to worker 0 */
+        assert_true(lks_scheduler_submit(scheduler, i, &word, 1));
+    }
+    lks_scheduler_publish(scheduler);
+    atomic_store(&scheduler->rate, 1);
+    atomic_store(&scheduler->workers[1]->parked, 1);
+    scheduler->options.manual = false; /* workers are threads, as it seems: one at work, the other
+                                        * asleep */
+    lks_scheduler_arm(scheduler);
+    lks_scheduler_disarm(scheduler);
+    scheduler->options.manual = true;
+    assert_int_equal(atomic_load(&scheduler->workers[1]->parked), 0);
+    lks_scheduler_free(scheduler);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(armed__all_of_one_worker__woken),
         cmocka_unit_test(armed__both_run_out_at_once__woken),
+        cmocka_unit_test(worker_wake__backlog_by_pace__a_thief_is_woken),
+        cmocka_unit_test(arm__long_commands_behind_one_another__a_sleeping_worker_is_woken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
