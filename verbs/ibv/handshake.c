@@ -14,6 +14,7 @@
 #include "base/clock.h"
 
 #define REFUSED_NS (UINT64_C(200) * LKS_NS_PER_MS)
+#define SNAPSHOTS_BYTES_MAX (UINT64_C(1) << 50) /* of a peer: chunks are counted in 64 bits */
 
 int lks_ibv_make_request(const struct lks_ibv_fabric *ibv, uint32_t to,
                          enum lks_ibv_request_kind kind, struct lks_ibv_request *request)
@@ -58,6 +59,22 @@ int lks_ibv_check_request(const struct lks_ibv_fabric *ibv, const void *data, si
         return -LKS_ESIZE;
     }
     return 0;
+}
+
+const char *lks_ibv_refusal_hint(int status)
+{
+    switch (status) {
+    case -EACCES:
+        return "compare `cluster_key` in the files of both";
+    case -LKS_ECLUSTER:
+        return "compare `id` and `replicas` in the files of both";
+    case -LKS_ESIZE:
+        return "compare `ring` in the files of both";
+    case -ENODEV:
+        return "its device has failed: its log says more";
+    default:
+        return "";
+    }
 }
 
 /* Proof of the key in this kind of message with this body, on this link. */
@@ -130,6 +147,10 @@ static int take_hello(struct lks_ibv_fabric *ibv, uint32_t id,
         *detail = "its shared words or inboxes have another size";
         return -LKS_ESIZE;
     }
+    if (regions[LKS_FABRIC_SNAPSHOTS].bytes > SNAPSHOTS_BYTES_MAX) {
+        *detail = "its snapshot area is too large";
+        return -LKS_ESIZE;
+    }
     memcpy(peer->link.regions, regions, sizeof peer->link.regions);
     memcpy(peer->hello, message->body.hello.hello, sizeof peer->hello);
     return 0;
@@ -178,7 +199,8 @@ void lks_ibv_handshake_hear(struct lks_ibv_fabric *ibv, uint32_t peer,
     const char *detail = "";
     int code = 0;
     if (message->kind == LKS_IBV_REFUSE) {
-        lks_ibv_complain(ibv, peer, message->status, "it refuses this replica", "");
+        lks_ibv_complain(ibv, peer, message->status, "it refuses this replica",
+                         lks_ibv_refusal_hint(message->status));
         lks_ibv_link_close(ibv, peer);
         return;
     }

@@ -403,6 +403,8 @@ int lks_ibv_make_request(const struct lks_ibv_fabric *ibv, uint32_t to,
 /* Whether a request (or an answer) fits this replica and cluster; detail says what does not. */
 int lks_ibv_check_request(const struct lks_ibv_fabric *ibv, const void *data, size_t bytes,
                           struct lks_ibv_request *request, const char **detail);
+/* What a person compares whose replica is refused so; "": nothing more to say. A constant. */
+const char *lks_ibv_refusal_hint(int status);
 /* Dialing side, connected: sends the proof. */
 void lks_ibv_handshake_begin(struct lks_ibv_fabric *ibv, uint32_t peer, uint64_t now_ns);
 /* Takes PROOF, WELCOME, HELLO and REFUSE. */

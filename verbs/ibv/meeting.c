@@ -281,7 +281,8 @@ static void on_rejected(struct lks_ibv_fabric *ibv, uint32_t peer, int reason, c
         link->probed = known || reason != REJECT_BY_CONSUMER ||
                        lks_clock_monotonic_ns() >= link->probe_end_ns;
     } else if (known) {
-        lks_ibv_complain(ibv, peer, why.status, "it refuses this replica", "");
+        lks_ibv_complain(ibv, peer, why.status, "it refuses this replica",
+                         lks_ibv_refusal_hint(why.status));
     }
     lks_ibv_link_close(ibv, peer);
 }

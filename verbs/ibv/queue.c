@@ -28,16 +28,33 @@ void lks_ibv_queue_fini(struct lks_ibv_queue *queue)
     queue->operations = NULL;
 }
 
+static bool has_generation(const struct lks_ibv_peer *peer, uint16_t generation)
+{
+    bool found = peer->link.queue.generation == generation ||
+                 peer->grant.queue.generation == generation;
+    for (uint32_t i = 0; i < LKS_IBV_PATHS; i++) {
+        found = found || peer->paths[i].queue.generation == generation;
+    }
+    return found;
+}
+
+/* None that another queue pair of this peer has: a connection may outlast as many grants as there
+ * are generations, and completions are told apart by them. */
+static uint16_t next_generation(struct lks_ibv_fabric *ibv, uint32_t peer)
+{
+    do {
+        ibv->last_generation++;
+    } while (ibv->last_generation == 0 ||
+             has_generation(&ibv->peers[peer], ibv->last_generation));
+    return ibv->last_generation;
+}
+
 void lks_ibv_queue_begin(struct lks_ibv_fabric *ibv, struct lks_ibv_queue *queue,
                          struct ibv_qp *qp)
 {
     LKS_ASSERT(queue->first == queue->next);
     LKS_ASSERT(qp != NULL);
-    ibv->last_generation++;
-    if (ibv->last_generation == 0) {
-        ibv->last_generation = 1;
-    }
-    queue->generation = ibv->last_generation;
+    queue->generation = next_generation(ibv, queue->peer);
     queue->qp = qp;
     queue->unsignalled = 0;
     queue->chained = 0;

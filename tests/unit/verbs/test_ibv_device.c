@@ -28,6 +28,7 @@ static void handshake__another_cluster_key__refused_and_both_say_why(void **stat
     assert_int_equal(pair_start(pair, 2, "guess", 4096), 0);
     pair_await_lines(pair, 1, "it does not know the cluster key");
     pair_await_lines(pair, 2, "it refuses this replica");
+    pair_await_lines(pair, 2, "compare `cluster_key`");
     assert_false(pair->connected[1]);
     assert_false(pair->connected[2]);
 }

@@ -115,6 +115,66 @@ static void make_request__again__another_challenge(void **state)
     assert_memory_not_equal(other.challenge, rig->request.challenge, sizeof other.challenge);
 }
 
+/* ---- a queue pair made of functions ---------------------------------------------------------- */
+
+static struct lks_ibv_message g_said; /* the last message that was sent */
+
+static int post_send(struct ibv_qp *qp, struct ibv_send_wr *request, struct ibv_send_wr **bad)
+{
+    (void)qp;
+    (void)bad;
+    assert_int_equal(request->opcode, IBV_WR_SEND);
+    assert_int_equal(request->sg_list->length, sizeof g_said);
+    memcpy(&g_said, (const void *)(uintptr_t)request->sg_list->addr, sizeof g_said);
+    return 0;
+}
+
+/* What replica 2 would have to send for its proof. */
+static void prove(const struct rig *rig, struct lks_ibv_message *message)
+{
+    const struct lks_ibv_link *link = &rig->here->peers[2].link;
+    struct lks_hmac hmac;
+    lks_hmac_init(&hmac, rig->here->rdma.cluster_key, sizeof rig->here->rdma.cluster_key);
+    lks_hmac_update(&hmac, rig->here->options.cluster_id, sizeof rig->here->options.cluster_id);
+    lks_hmac_update(&hmac, &link->request, sizeof link->request);
+    lks_hmac_update(&hmac, &link->answer, sizeof link->answer);
+    lks_hmac_update(&hmac, &message->kind, sizeof message->kind);
+    lks_hmac_update(&hmac, &message->body, sizeof message->body);
+    lks_hmac_finish(&hmac, message->proof);
+}
+
+/* A number that counting chunks by it would never end with. */
+static void hear__snapshot_area_beyond_all_bounds__refused(void **state)
+{
+    struct rig *rig = *state;
+    struct lks_ibv_link *link = &rig->here->peers[2].link;
+    struct ibv_context context = {.ops.post_send = post_send};
+    struct ibv_qp qp = {.context = &context};
+    struct lks_ibv_message hello = {.kind = LKS_IBV_HELLO};
+    struct lks_ibv_remote *regions = hello.body.hello.regions;
+    link->queue.peer = 2;
+    link->queue.inline_max = LKS_FABRIC_INLINE_MAX;
+    assert_int_equal(lks_ibv_queue_init(&link->queue, 16), 0);
+    lks_ibv_queue_begin(rig->here, &link->queue, &qp);
+    link->state = LKS_IBV_LINK_WELCOMED;
+    regions[LKS_FABRIC_SNAPSHOTS].bytes = UINT64_MAX;
+    prove(rig, &hello);
+    lks_ibv_handshake_hear(rig->here, 2, &hello);
+    assert_int_equal(link->state, LKS_IBV_LINK_REFUSED);
+    assert_int_equal(g_said.kind, LKS_IBV_REFUSE);
+    assert_int_equal(g_said.status, -LKS_ESIZE);
+    lks_ibv_queue_fini(&link->queue);
+}
+
+static void refusal_hint__what_to_compare(void **state)
+{
+    (void)state;
+    assert_non_null(strstr(lks_ibv_refusal_hint(-EACCES), "cluster_key"));
+    assert_non_null(strstr(lks_ibv_refusal_hint(-LKS_ECLUSTER), "`id`"));
+    assert_non_null(strstr(lks_ibv_refusal_hint(-LKS_ESIZE), "ring"));
+    assert_string_equal(lks_ibv_refusal_hint(-ENOMEM), "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -123,6 +183,8 @@ int main(void)
         TEST(check_request__short_or_none__ebadmsg),
         TEST(check_request__foreign__refused_by_what_differs),
         TEST(make_request__again__another_challenge),
+        TEST(hear__snapshot_area_beyond_all_bounds__refused),
+        TEST(refusal_hint__what_to_compare),
 #undef TEST
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

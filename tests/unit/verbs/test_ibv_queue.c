@@ -187,6 +187,21 @@ static void post__device_refuses__ends_with_an_error(void **state)
     expect(rig, 3, -LKS_EBROKEN);
 }
 
+/* As many grants may come and go on one connection as there are numbers. */
+static void begin__after_all_generations__none_that_the_peer_still_has(void **state)
+{
+    struct rig *rig = *state;
+    struct lks_ibv_peer *peer = &rig->ibv->peers[2];
+    const uint16_t mine = rig->queue->generation;
+    const uint16_t taken[] = {(uint16_t)(mine + 1), (uint16_t)(mine + 2), (uint16_t)(mine + 3)};
+    peer->link.queue.generation = taken[0];
+    peer->grant.queue.generation = taken[1];
+    peer->paths[2].queue.generation = taken[2];
+    rig->ibv->last_generation = UINT16_MAX; /* next: 0, which is none, then mine, its own last */
+    lks_ibv_queue_begin(rig->ibv, rig->queue, &rig->qp);
+    assert_int_equal(rig->queue->generation, taken[2] + 1);
+}
+
 static void abandon__everything_ends(void **state)
 {
     struct rig *rig = *state;
@@ -328,6 +343,7 @@ int main(void)
         TEST(completed__ends_all_before_it),
         TEST(completed__refused__told_once_then_broken_in_order),
         TEST(post__device_refuses__ends_with_an_error),
+        TEST(begin__after_all_generations__none_that_the_peer_still_has),
         TEST(abandon__everything_ends),
         TEST(post__copy__by_the_device_or_from_a_slot),
         TEST(post__more_follows__one_doorbell_for_all),
