@@ -21,6 +21,7 @@
 #define ANSWER_MAX_NS (60 * LKS_NS_PER_S)
 #define OK_REPLY "+OK\r\n"
 #define OK_BYTES 5u
+#define NO_LEADER "-CLUSTERDOWN "
 #define REFUSAL_MAX 96u
 #define LOOPS 4u
 #define WARM_UP 10u /* share of the samples that are made and not counted: a tenth */
@@ -83,8 +84,12 @@ static int say(const struct clients *clients, int rc, const char *way, struct lk
 {
     const uint32_t leader = clients->cluster.survey.leader;
     if (rc == -EBADMSG && clients->refusal[0] != '\0') {
-        return lks_error_set(err, rc, "replica %u over %s answered '%s' to a SET", leader, way,
-                             clients->refusal);
+        const bool unled = strncmp(clients->refusal, NO_LEADER, sizeof NO_LEADER - 1) == 0;
+        return lks_error_set(err, rc, "replica %u over %s answered '%s' to a SET%s", leader, way,
+                             clients->refusal,
+                             unled ? ": it lost its leadership under way; where processors are "
+                                     "few, a longer --election-timeout keeps it"
+                                   : "");
     }
     return lks_error_set(err, rc, "replica %u over %s: %s", leader, way,
                          lks_client_status_text(rc));
@@ -300,6 +305,8 @@ static int start(struct clients *clients, struct lks_error *err)
     const struct lks_cluster_options cluster = {.directory = options->directory,
                                                 .replicas = options->replicas,
                                                 .port = options->port,
+                                                .election_timeout_ns =
+                                                    options->election_timeout_ns,
                                                 .fabric = options->rdma ? LKS_CONFIG_FABRIC_RDMA
                                                                         : LKS_CONFIG_FABRIC_SHM,
                                                 .fabric_given = options->rdma,

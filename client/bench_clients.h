@@ -18,6 +18,7 @@ struct lks_bench_clients_options {
     uint32_t outstanding; /* of the second pair of loops, at most 64 */
     uint32_t spin_us;     /* the fabric's client looks so long before it sleeps */
     uint16_t port;
+    uint64_t election_timeout_ns; /* 0: that of a new cluster */
     const char *directory; /* where the cluster's folder is made, and removed again */
     bool rdma;            /* the fabric is RDMA, over the device of: */
     const char *address;  /* numeric; NULL: this machine's first device */

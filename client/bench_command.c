@@ -35,6 +35,9 @@ enum { KEY_RATE = 0x100, KEY_SCHEDULER };
     {"json", 'j', NULL, 0, "One JSON object on the last line", 0}
 #define OPTION_DIRECTORY \
     {"dir", 'd', "D", 0, "Where folders of clusters are made (default /dev/shm)", 0}
+#define OPTION_ELECTION_TIMEOUT \
+    {"election-timeout", 'E', "TIME", 0, \
+     "Of the replicas (default 25ms; over software RDMA 500ms)", 0}
 #define OPTION_REPLICAS \
     {"replicas", 'n', "N", 0, "1, 3, 5 or 7 (default 3)", 0}
 
@@ -253,7 +256,7 @@ static int failover_command(int argc, char **argv)
         {"fabric", 'f', "NAME", 0, "shm or rdma (default shm)", 0},
         {"address", 'a', "A", 0, "rdma: numeric address of the RDMA device (default: of the first)",
          0},
-        {"election-timeout", 'E', "TIME", 0, "Of the replicas (default 25ms)", 0},
+        OPTION_ELECTION_TIMEOUT,
         {"ring", 'R', "SIZE", 0, "Of the log (default 64M)", 0},
         {"port", 'p', "P", 0, "First client port (default 17101)", 0},
         OPTION_DIRECTORY,
@@ -388,6 +391,7 @@ static int client_command(int argc, char **argv)
         {"address", 'a', "A", 0, "rdma: numeric address of the RDMA device (default: of the first)",
          0},
         {"spin", 'u', "US", 0, "The fabric's client looks so long before it sleeps (default 0)", 0},
+        OPTION_ELECTION_TIMEOUT,
         OPTION_REPLICAS,
         {"port", 'p', "P", 0, "First client port (default 17401)", 0},
         OPTION_DIRECTORY,
@@ -414,6 +418,7 @@ static int client_command(int argc, char **argv)
         .outstanding = options.pipelined,
         .spin_us = options.spin_us,
         .port = (uint16_t)options.port,
+        .election_timeout_ns = options.election_timeout_ns,
         .directory = options.directory,
         .rdma = options.rdma,
         .address = options.address,

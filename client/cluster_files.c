@@ -7,6 +7,9 @@
 #include "client/progress.h"
 #include "client/rdma_address.h"
 #include "node/assembly.h"
+#include "node/client_lanes.h"
+#include "node/client_wire.h"
+#include "node/replica.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +24,12 @@
 
 #define RDMA_PORTS_APART 100u
 #define HEARTBEATS_PER_TIMEOUT 5u
+/* Processors that do an adapter's work take tens of milliseconds for one permission, and what waits
+ * for a processor meanwhile is no dead leader. */
+#define SOFTWARE_TIMEOUT_NS (500 * LKS_NS_PER_MS)
+#define LANE_MESSAGES_BYTES (UINT64_C(96) << 10) /* of a client over RDMA, beside its area */
+#define OTHER_MESSAGES_BYTES (UINT64_C(1) << 20) /* of a replica, beside inboxes and scratch */
+#define SNAPSHOTS_PART_BYTES (UINT64_C(64) << 20)
 
 int lks_cluster_config_path(const char *directory, char path[LKS_CONFIG_PATH_MAX],
                             struct lks_error *err)
@@ -80,6 +89,21 @@ static int choose_rdma(struct lks_config *made, const struct lks_cluster_options
     return 0;
 }
 
+static void set_timing(struct lks_config *made, uint64_t election_timeout_ns)
+{
+    made->election_timeout_ns = election_timeout_ns;
+    made->heartbeat_ns = election_timeout_ns / HEARTBEATS_PER_TIMEOUT;
+}
+
+/* A device that is not there yet is taken for an adapter. */
+static bool is_software_rdma(const struct lks_config *config)
+{
+    struct lks_durability_adapter adapter = {0};
+    struct lks_error ignored = {0};
+    return config->fabric == LKS_CONFIG_FABRIC_RDMA &&
+           lks_assembly_find_adapter(config, 1, &adapter, &ignored) == 0 && !adapter.hardware;
+}
+
 int lks_cluster_new_config(struct lks_config *config, const struct lks_cluster_options *options,
                            char path[LKS_CONFIG_PATH_MAX], struct lks_error *err)
 {
@@ -111,13 +135,14 @@ int lks_cluster_new_config(struct lks_config *config, const struct lks_cluster_o
         (void)snprintf(replica->address, sizeof replica->address, "127.0.0.1");
         replica->port = (uint16_t)(first_port + id - 1);
     }
-    if (options->election_timeout_ns != 0) {
-        made.election_timeout_ns = options->election_timeout_ns;
-        made.heartbeat_ns = options->election_timeout_ns / HEARTBEATS_PER_TIMEOUT;
-    }
     int rc = lks_cluster_config_path(options->directory, path, err);
     if (rc == 0 && options->fabric == LKS_CONFIG_FABRIC_RDMA) {
         rc = choose_rdma(&made, options, err);
+    }
+    if (options->election_timeout_ns != 0) {
+        set_timing(&made, options->election_timeout_ns);
+    } else if (rc == 0 && is_software_rdma(&made)) {
+        set_timing(&made, SOFTWARE_TIMEOUT_NS);
     }
     if (rc == 0) {
         rc = lks_config_write(&made, path, err);
@@ -281,24 +306,39 @@ int lks_cluster_check_journal(const struct lks_config *config, uint32_t replica,
 }
 
 /* What RDMA will want of the limit on locked memory: the ring once to be read, and once for each
- * peer to be written. */
+ * peer to be written; messages; clients. */
 static void print_locked_memory(const struct lks_config *config)
 {
     struct rlimit limit = {0};
     char ring[32];
+    char messages[32];
+    char clients[32];
     char all[32];
+    char part[32];
     char allowed[32];
     (void)getrlimit(RLIMIT_MEMLOCK, &limit);
-    const uint64_t needed = config->replicas_count * config->ring_bytes;
+    const uint64_t messages_bytes = (LKS_REPLICAS_MAX - 1) * (uint64_t)LKS_REPLICA_INBOX_BYTES +
+                                    LKS_REPLICA_SCRATCH_BYTES + OTHER_MESSAGES_BYTES;
+    const uint64_t clients_bytes =
+        config->takes_clients
+            ? LKS_LANE_NUMBER_MAX * (LKS_CLIENT_AREA_BYTES + LANE_MESSAGES_BYTES)
+            : 0;
+    const uint64_t needed =
+        config->replicas_count * config->ring_bytes + messages_bytes + clients_bytes;
     const bool unlimited = limit.rlim_cur == RLIM_INFINITY;
-    printf("  locked memory: %u x %s for the ring is %s, and some for messages; the limit here is "
-           "%s%s\n",
+    printf("  locked memory: %u x %s for the ring, %s for messages, up to %s for clients over "
+           "RDMA: %s; snapshots that peers install from here come on top, %s at a time; the limit "
+           "here is %s%s\n",
            config->replicas_count, lks_value_size_text(config->ring_bytes, ring, sizeof ring),
+           lks_value_size_text(messages_bytes, messages, sizeof messages),
+           lks_value_size_text(clients_bytes, clients, sizeof clients),
            lks_value_size_text(needed, all, sizeof all),
+           lks_value_size_text(SNAPSHOTS_PART_BYTES, part, sizeof part),
            unlimited ? "none" : lks_value_size_text(limit.rlim_cur, allowed, sizeof allowed),
-           unlimited || limit.rlim_cur > needed
+           unlimited || limit.rlim_cur >= needed
                ? ""
-               : ": raise it (ulimit -l, LimitMEMLOCK= of its unit)");
+               : ": raise it (ulimit -l, LimitMEMLOCK= of its unit), unless the replica runs as "
+                 "root");
 }
 
 int lks_cluster_print_medium(const struct lks_config *config, uint32_t replica,

@@ -125,7 +125,7 @@ static const struct argp_option option_table[] = {
      "With --fabric rdma: the address of the RDMA port (default: of the first device)", 1},
     {"election-timeout", KEY_ELECTION_TIMEOUT, "TIME", 0,
      "A leader silent this long is suspicious; heartbeats come five times as often (default "
-     "25ms)", 1},
+     "25ms; over software RDMA 500ms)", 1},
     {0},
 };
 

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -228,6 +229,23 @@ static void init__existing_cluster__is_not_overwritten(void **state)
            {{"init", "%D/c/cluster.yaml"}, 1, "exist"},
            {{"init", "%D/c/cluster.yaml", "--replica", "1"}, 1, "exist"},
            {{"init", "%D/c/cluster.yaml", "--replica", "5"}, 2, "1 to 3"});
+}
+
+/* Rings are not all of it: messages and clients are locked, too. */
+static void init__over_rdma__budget_of_locked_memory_and_the_limit(void **state)
+{
+    struct fixture *fixture = *state;
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_MEMLOCK, &before), 0);
+    struct rlimit low = before;
+    low.rlim_cur = before.rlim_max < (83u << 20) ? before.rlim_max : 83u << 20;
+    assert_int_equal(setrlimit(RLIMIT_MEMLOCK, &low), 0);
+    EXPECT(fixture, {{"init", "--dir", "%D/c", "--ring", "1M", "--fabric", "rdma", "--rdma",
+                      "10.0.0.1"}, 0, NULL});
+    assert_int_equal(setrlimit(RLIMIT_MEMLOCK, &before), 0);
+    assert_non_null(strstr(fixture->out, "3 x 1M for the ring, 14M for messages, up to 67M for "
+                                         "clients over RDMA: 84M;"));
+    assert_non_null(strstr(fixture->out, ": raise it (ulimit -l"));
 }
 
 static void serve__wrong_arguments__exit_2(void **state)
@@ -518,6 +536,7 @@ int main(void)
         TEST(no_command__exits_2),
         TEST(init__wrong_arguments__exit_2),
         TEST(init__existing_cluster__is_not_overwritten),
+        TEST(init__over_rdma__budget_of_locked_memory_and_the_limit),
         TEST(serve__wrong_arguments__exit_2),
         TEST(status__wrong_arguments__exit_2_and_no_cluster_3),
         TEST(scheduler__wrong_arguments__exit_2_and_no_cluster_1),
