@@ -18,6 +18,7 @@ struct arguments {
     const char *workload; /* a name for the table */
     const char *json;
     const char *suite; /* a group; NULL: all */
+    const char *given; /* an option that the suite's rows choose themselves; NULL: none */
     const char *plots;
     double floor_speedup; /* of the same workload; 0: not measured */
     bool one;
@@ -85,10 +86,24 @@ static const struct lks_contestant *contestant(struct argp_state *state, const c
         at++;
     }
     if (at->name == NULL) {
-        argp_error(state, "--scheduler %s: none has this name; see the first column of the suite",
-                   name);
+        char names[256] = "";
+        for (at = lks_contestants; at->name != NULL; at++) {
+            const size_t length = strlen(names);
+            (void)snprintf(names + length, sizeof names - length, " %s", at->name);
+        }
+        argp_error(state, "--scheduler %s: none has this name; there are%s", name, names);
     }
     return at;
+}
+
+static double skew(struct argp_state *state, const char *text)
+{
+    char *end = NULL;
+    const double theta = strtod(text, &end);
+    if (*text == '\0' || *end != '\0' || !(theta >= 0 && theta <= 10)) {
+        argp_error(state, "--zipf %s: a number from 0 to 10 is expected, such as 0.99", text);
+    }
+    return theta;
 }
 
 static error_t parse_load(int key, char *text, struct argp_state *state)
@@ -100,7 +115,7 @@ static error_t parse_load(int key, char *text, struct argp_state *state)
     case OPTION_ACCESSES: load->accesses = number(state, "accesses", text, LKS_ACCESS_MAX); break;
     case OPTION_WRITES: load->write_percent = number(state, "writes", text, 100); break;
     case OPTION_CONFLICT: load->conflict_percent = number(state, "conflict", text, 100); break;
-    case OPTION_ZIPF: load->zipf = strtod(text, NULL); break;
+    case OPTION_ZIPF: load->zipf = skew(state, text); break;
     case OPTION_SKEW: load->skew_percent = number(state, "skew", text, 100); break;
     case OPTION_SEVERAL: load->several_percent = number(state, "several", text, 100); break;
     case OPTION_LIST: load->list = number(state, "list", text, 1u << 24); break;
@@ -112,10 +127,28 @@ static error_t parse_load(int key, char *text, struct argp_state *state)
     return 0;
 }
 
+/* The name of an option that each row of the suite sets for itself; NULL: another one. */
+static const char *of_one_alone(int key)
+{
+    switch (key) {
+    case 'w': return "workers";
+    case OPTION_HELP: return "dispatcher-helps";
+    case OPTION_NO_STEAL: return "no-steal";
+    case OPTION_IN_TURNS: return "in-turns";
+    case OPTION_COST: return "cost";
+    case OPTION_CONFLICT: return "conflict";
+    case OPTION_SKEW: return "skew";
+    case OPTION_COMMANDS: return "commands";
+    default: return NULL;
+    }
+}
+
 static error_t parse(int key, char *text, struct argp_state *state)
 {
     struct arguments *arguments = state->input;
     struct lks_measure_options *measure = &arguments->measure;
+    const char *given = of_one_alone(key);
+    arguments->given = given != NULL ? given : arguments->given;
     switch (key) {
     case 's':
         arguments->one = true;
@@ -151,11 +184,53 @@ static error_t parse(int key, char *text, struct argp_state *state)
 static void check(const struct arguments *arguments)
 {
     const struct lks_load_options *load = &arguments->load;
-    if (load->keys == 0 || load->accesses == 0 || load->log_entries == 0 ||
+    if (load->keys == 0 || load->accesses == 0 || load->log_entries == 0 || load->commands == 0 ||
         (load->log_entries & (load->log_entries - 1)) != 0 || arguments->measure.repeats == 0) {
-        (void)fprintf(stderr, "keys %u, accesses %u, log %u, repeats %u: all from 1, and the log a "
-                              "power of two\n",
-                      load->keys, load->accesses, load->log_entries, arguments->measure.repeats);
+        (void)fprintf(stderr, "keys %u, accesses %u, log %u, commands %llu, repeats %u: all from 1, "
+                              "and the log a power of two\n",
+                      load->keys, load->accesses, load->log_entries,
+                      (unsigned long long)load->commands, arguments->measure.repeats);
+        exit(2);
+    }
+    if (load->classes == 0 || (load->classes & (load->classes - 1)) != 0) {
+        (void)fprintf(stderr, "--classes %u: a power of two from 1 is expected\n", load->classes);
+        exit(2);
+    }
+    if (load->several_percent > 0 && load->classes == 1) {
+        (void)fprintf(stderr, "--several %u: commands of two classes want --classes 2 or more\n",
+                      load->several_percent);
+        exit(2);
+    }
+}
+
+/* Whether something is asked for that a rival does not have. */
+static bool of_ours(const struct lks_measure_options *measure)
+{
+    return measure->in_turns || measure->help || measure->no_steal || measure->pin ||
+           measure->lanes != 0 || measure->window != 0;
+}
+
+/* What has no effect is refused: figures would be taken for others than they are. */
+static void check_together(const struct arguments *arguments)
+{
+    const struct lks_contestant *one = arguments->measure.contestant;
+    const char *problem = NULL;
+    if (arguments->one && (arguments->plots != NULL || arguments->suite != NULL ||
+                           arguments->quick)) {
+        problem = "--scheduler measures one: --plots, --quick and --suite are of the suite";
+    } else if (arguments->draw != NULL && !arguments->topology) {
+        problem = "--draw is of --topology: for figures say --plots";
+    } else if (arguments->one && one->rival != NULL && of_ours(&arguments->measure)) {
+        problem = "--in-turns, --dispatcher-helps, --no-steal, --lanes, --window and --pin are of "
+                  "our schedulers";
+    }
+    if (problem != NULL) {
+        (void)fprintf(stderr, "%s\n", problem);
+        exit(2);
+    }
+    if (!arguments->one && !arguments->topology && arguments->given != NULL) {
+        (void)fprintf(stderr, "--%s: the suite sets that for each row; to measure one, say which: "
+                              "--scheduler NAME\n", arguments->given);
         exit(2);
     }
 }
@@ -260,30 +335,35 @@ static bool run_point(const struct arguments *defaults, const struct lks_suite_r
     return equal;
 }
 
+static void check_group(const char *group)
+{
+    const char *last = "";
+    for (const struct lks_suite_row *row = lks_suite; row->group != NULL; row++) {
+        if (group == NULL || strcmp(group, row->group) == 0) {
+            return;
+        }
+    }
+    (void)fprintf(stderr, "--suite %s: there is no such group; there are", group);
+    for (const struct lks_suite_row *row = lks_suite; row->group != NULL; row++) {
+        (void)fprintf(stderr, "%s%s", strcmp(row->group, last) == 0 ? "" : " ",
+                      strcmp(row->group, last) == 0 ? "" : row->group);
+        last = row->group;
+    }
+    (void)fprintf(stderr, "\n");
+    exit(2);
+}
+
 static bool run_suite(const struct arguments *a, FILE *json)
 {
     struct lks_plots *plots = a->plots == NULL ? NULL : lks_plots_new(a->plots);
     bool equal = true;
-    bool any = false;
     for (const struct lks_suite_row *row = lks_suite; row->group != NULL; row++) {
         if (a->suite != NULL && strcmp(a->suite, row->group) != 0) {
             continue;
         }
-        any = true;
         for (uint32_t i = 0; i < row->count || (i == 0 && row->knob == LKS_KNOB_NONE); i++) {
             equal &= run_point(a, row, i, json, plots);
         }
-    }
-    if (!any) {
-        (void)fprintf(stderr, "--suite %s: there is no such group; there are", a->suite);
-        const char *last = "";
-        for (const struct lks_suite_row *row = lks_suite; row->group != NULL; row++) {
-            (void)fprintf(stderr, "%s%s", strcmp(row->group, last) == 0 ? "" : " ",
-                          strcmp(row->group, last) == 0 ? "" : row->group);
-            last = row->group;
-        }
-        (void)fprintf(stderr, "\n");
-        exit(2);
     }
     return (plots == NULL || lks_plots_draw(plots) == 0) && equal;
 }
@@ -325,14 +405,13 @@ int main(int argc, char **argv)
         .measure = {.workers = 2, .repeats = 9},
         .workload = "given",
     };
+    argp_err_exit_status = 2;
     if (argp_parse(&argp, argc, argv, 0, NULL, &arguments) != 0) {
         return 2;
     }
     check(&arguments);
-    if (arguments.one && (arguments.plots != NULL || arguments.suite != NULL)) {
-        (void)fprintf(stderr, "--scheduler measures one: --plots and --suite are of the suite\n");
-        return 2;
-    }
+    check_together(&arguments);
+    check_group(arguments.suite);
     if (arguments.topology) {
         return print_topology(&arguments);
     }

@@ -202,9 +202,8 @@ void lks_measure(struct lks_load *load, const struct lks_measure_options *option
     const bool ours = options->contestant->rival == NULL;
     struct lks_scheduler *scheduler = ours ? make_scheduler(load, options) : NULL;
     const long online = sysconf(_SC_NPROCESSORS_ONLN);
-    const double threads = options->workers + (options->contestant->kind == LKS_SEQUENTIAL && ours
-                                                   ? 0
-                                                   : 1);
+    const double threads =
+        options->contestant->kind == LKS_SEQUENTIAL && ours ? 1 : options->workers + 1;
     const double most = options->in_turns ? 1 : (double)online;
     const double cores = threads < most ? threads : most;
     *measurement = (struct lks_measurement){.equal = true};

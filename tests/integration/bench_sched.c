@@ -83,10 +83,44 @@ static void plots__no_gnuplot__says_what_to_install(void **state)
     assert_int_equal(shell(*state, "grep -q 'install gnuplot-nox' said"), 0);
 }
 
-static void suite__unknown_group__names_those_there_are(void **state)
+/* What would be left out of a measurement in silence, or measured as something else. */
+static void options__without_effect_or_sense__refused_with_the_way_out(void **state)
 {
-    assert_int_equal(shell(*state, "\"$BENCH\" --suite none > table 2> said"), 2);
-    assert_int_equal(shell(*state, "grep -q 'suite none: .* overhead cheap costs ' said"), 0);
+    static const struct {
+        const char *options;
+        const char *said;
+    } cases[] = {
+        {"--cost 1000", "--cost: the suite sets that .* --scheduler NAME"},
+        {"-s late --commands 0", "commands 0, .* all from 1"},
+        {"-s late --zipf x", "--zipf x: a number from 0 to 10"},
+        {"-s late --zipf -1", "--zipf -1: a number from 0 to 10"},
+        {"-s late --zipf nan", "--zipf nan: a number from 0 to 10"},
+        {"-s early --classes 3", "--classes 3: a power of two"},
+        {"-s early --classes 1 --several 5", "--several 5: .* --classes 2"},
+        {"-s cbase --in-turns", "are of our schedulers"},
+        {"-s fastest", "--scheduler fastest: .* floor sequential early late hybrid adaptive cbase"},
+        {"-s late --quick", "--quick .* of the suite"},
+        {"--draw figure.svg", "--draw is of --topology"},
+        {"--suite none", "suite none: .* overhead cheap costs "},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char command[400];
+        snprintf(command, sizeof command,
+                 "\"$BENCH\" %s > table 2> said; test $? = 2 && ! test -s table && "
+                 "tr '\\n' ' ' < said | grep -q -e '%s'",
+                 cases[i].options, cases[i].said);
+        assert_int_equal(shell(*state, command), 0);
+    }
+}
+
+/* One thread: wall time is not times two. */
+static void sequential__wall_overhead__of_one_core(void **state)
+{
+    assert_int_equal(
+        shell(*state, "\"$BENCH\" -s sequential --commands 20000 --repeats 1 --json > out && "
+                      "jq -e '.[0] | (.wall_overhead_ns - (.ns_per_command - .sequential_ns)) "
+                      "| fabs < 0.1' out > verdict"),
+        0);
 }
 
 int main(void)
@@ -95,8 +129,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(suite__json__array_of_what_is_promised, set_up, tear_down),
         cmocka_unit_test_setup_teardown(suite__plots__well_formed_figure, set_up, tear_down),
         cmocka_unit_test_setup_teardown(plots__no_gnuplot__says_what_to_install, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(suite__unknown_group__names_those_there_are, set_up,
-                                        tear_down),
+        cmocka_unit_test_setup_teardown(
+            options__without_effect_or_sense__refused_with_the_way_out, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(sequential__wall_overhead__of_one_core, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
