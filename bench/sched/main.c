@@ -186,8 +186,8 @@ static void check(const struct arguments *arguments)
     const struct lks_load_options *load = &arguments->load;
     if (load->keys == 0 || load->accesses == 0 || load->log_entries == 0 || load->commands == 0 ||
         (load->log_entries & (load->log_entries - 1)) != 0 || arguments->measure.repeats == 0) {
-        (void)fprintf(stderr, "keys %u, accesses %u, log %u, commands %llu, repeats %u: all from 1, "
-                              "and the log a power of two\n",
+        (void)fprintf(stderr, "keys %u, accesses %u, log %u, commands %llu, repeats %u: all from "
+                              "1, and the log a power of two\n",
                       load->keys, load->accesses, load->log_entries,
                       (unsigned long long)load->commands, arguments->measure.repeats);
         exit(2);
