@@ -37,6 +37,7 @@ if(TARGET lks_verbs_ibv)
   add_library(lks_ibv_pair STATIC unit/verbs/ibv_pair.c)
   target_link_libraries(lks_ibv_pair PUBLIC lks_verbs_ibv PkgConfig::CMOCKA)
   lks_test(unit/verbs/test_ibv_device.c lks_ibv_pair)
+  lks_test(unit/verbs/test_ibv_reconnections.c lks_ibv_pair)
   lks_test(unit/verbs/test_ibv_faults.c lks_ibv_pair)
   target_link_options(unit_verbs_test_ibv_faults PRIVATE LINKER:--wrap=ibv_dereg_mr
     LINKER:--wrap=ibv_create_qp LINKER:--wrap=ibv_alloc_pd)
