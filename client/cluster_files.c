@@ -28,7 +28,10 @@
  * for a processor meanwhile is no dead leader. */
 #define SOFTWARE_TIMEOUT_NS (500 * LKS_NS_PER_MS)
 #define LANE_MESSAGES_BYTES (UINT64_C(96) << 10) /* of a client over RDMA, beside its area */
-#define OTHER_MESSAGES_BYTES (UINT64_C(1) << 20) /* of a replica, beside inboxes and scratch */
+/* Of a replica, beside inboxes and scratch; of an adapter's: slots where little goes inline, and
+ * queues, which its driver locks too. */
+#define SOFTWARE_MESSAGES_BYTES (UINT64_C(1) << 20)
+#define ADAPTER_MESSAGES_BYTES (UINT64_C(96) << 20)
 #define SNAPSHOTS_PART_BYTES (UINT64_C(64) << 20)
 
 int lks_cluster_config_path(const char *directory, char path[LKS_CONFIG_PATH_MAX],
@@ -318,7 +321,9 @@ static void print_locked_memory(const struct lks_config *config)
     char allowed[32];
     (void)getrlimit(RLIMIT_MEMLOCK, &limit);
     const uint64_t messages_bytes = (LKS_REPLICAS_MAX - 1) * (uint64_t)LKS_REPLICA_INBOX_BYTES +
-                                    LKS_REPLICA_SCRATCH_BYTES + OTHER_MESSAGES_BYTES;
+                                    LKS_REPLICA_SCRATCH_BYTES +
+                                    (is_software_rdma(config) ? SOFTWARE_MESSAGES_BYTES
+                                                              : ADAPTER_MESSAGES_BYTES);
     const uint64_t clients_bytes =
         config->takes_clients
             ? LKS_LANE_NUMBER_MAX * (LKS_CLIENT_AREA_BYTES + LANE_MESSAGES_BYTES)

@@ -214,6 +214,8 @@ void lks_early_answer(struct lks_scheduler *scheduler, struct lks_worker *worker
     /* Relaxed: the thief stored it before its compare-and-swap of request. */
     const uint32_t limit = atomic_load_explicit(&thief->wanted, memory_order_relaxed);
     LKS_ASSERT(limit > 0 && limit <= PACKET_COMMANDS);
+    /* Acquire: as in run_queue. What the thief counted may have come since that looked. */
+    queue->tail_seen = atomic_load_explicit(&queue->tail, memory_order_acquire);
     if (g.packet != NULL && fill_packet(&g, limit)) {
         g.packet->away = true;
         g.packet->victim = worker->id;

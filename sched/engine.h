@@ -98,7 +98,8 @@ struct lks_scheduler {
     _Atomic bool stop;
     _Atomic uint32_t active;
     /* About how many commands a worker executes in 2^RATE_SHIFT ns; 0: not known. Written by the
-     * dispatcher when it waits, read by who weighs what moving work costs: relaxed. */
+     * dispatcher when it waits or finds all executed, read by who weighs what moving work costs:
+     * relaxed. */
     _Atomic uint32_t rate;
     uint32_t executors; /* workers + 1 */
     struct lks_early *early; /* NULL where the kind cannot be switched to */
@@ -140,9 +141,17 @@ static inline void lks_counter_add(_Atomic uint64_t *counter, uint64_t value)
                           memory_order_relaxed);
 }
 
+/* worker.c: its idle time is over. That worker. */
+void lks_worker_has_work(struct lks_worker *worker);
+
 static inline void lks_worker_execute(struct lks_worker *worker, uint64_t command)
 {
     const struct lks_scheduler_options *options = &worker->scheduler->options;
+    /* Relaxed: its own, on the line of `executed`. */
+    if (__builtin_expect(
+            atomic_load_explicit(&worker->idle_since_ns, memory_order_relaxed) != 0, 0)) {
+        lks_worker_has_work(worker);
+    }
     options->execute(options->ctx, worker->id, command);
     lks_counter_add(&worker->executed, 1);
 }

@@ -72,6 +72,17 @@ static void tell_dispatcher(const struct lks_worker *worker)
     }
 }
 
+void lks_worker_has_work(struct lks_worker *worker)
+{
+    const uint64_t since_ns = atomic_load_explicit(&worker->idle_since_ns, memory_order_relaxed);
+    if (since_ns != 0) {
+        const uint64_t idle_ns = atomic_load_explicit(&worker->idle_ns, memory_order_relaxed) +
+                                 lks_clock_monotonic_ns() - since_ns;
+        atomic_store_explicit(&worker->idle_since_ns, 0, memory_order_relaxed);
+        atomic_store_explicit(&worker->idle_ns, idle_ns, memory_order_release);
+    }
+}
+
 static void wait_for_work(struct lks_worker *worker)
 {
     const uint64_t begun_ns = lks_clock_monotonic_ns();
@@ -88,10 +99,7 @@ static void wait_for_work(struct lks_worker *worker)
             lks_park_wait(&worker->parked, SLEEP_LONGEST_NS);
         }
     }
-    const uint64_t idle_ns = atomic_load_explicit(&worker->idle_ns, memory_order_relaxed) +
-                             lks_clock_monotonic_ns() - begun_ns;
-    atomic_store_explicit(&worker->idle_since_ns, 0, memory_order_relaxed);
-    atomic_store_explicit(&worker->idle_ns, idle_ns, memory_order_release);
+    lks_worker_has_work(worker);
 }
 
 static void *run(void *argument)

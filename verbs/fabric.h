@@ -293,8 +293,8 @@ static inline int lks_fabric_read(struct lks_fabric *fabric, uint32_t peer,
 }
 
 /* Fills up to events_max events in the order in which they happened; returns how many, or
- * -LKS_EBROKEN once the fabric has failed for good, behind its last event; lks_fabric_describe then
- * says why, and only lks_fabric_free makes sense any more. A peer's
+ * -LKS_EBROKEN once the fabric has failed for good: what was under way has no event then,
+ * lks_fabric_describe says why, and only lks_fabric_free makes sense any more. A peer's
  * DISCONNECTED and its next CONNECTED never come out of one call: what is posted while a batch is
  * worked off cannot reach a connection that its poster does not know of. */
 static inline int lks_fabric_poll(struct lks_fabric *fabric, struct lks_fabric_event *events,

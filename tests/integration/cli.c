@@ -238,13 +238,13 @@ static void init__over_rdma__budget_of_locked_memory_and_the_limit(void **state)
     struct rlimit before;
     assert_int_equal(getrlimit(RLIMIT_MEMLOCK, &before), 0);
     struct rlimit low = before;
-    low.rlim_cur = before.rlim_max < (83u << 20) ? before.rlim_max : 83u << 20;
+    low.rlim_cur = before.rlim_max < (178u << 20) ? before.rlim_max : 178u << 20;
     assert_int_equal(setrlimit(RLIMIT_MEMLOCK, &low), 0);
     EXPECT(fixture, {{"init", "--dir", "%D/c", "--ring", "1M", "--fabric", "rdma", "--rdma",
                       "10.0.0.1"}, 0, NULL});
     assert_int_equal(setrlimit(RLIMIT_MEMLOCK, &before), 0);
-    assert_non_null(strstr(fixture->out, "3 x 1M for the ring, 14M for messages, up to 67M for "
-                                         "clients over RDMA: 84M;"));
+    assert_non_null(strstr(fixture->out, "3 x 1M for the ring, 109M for messages, up to 67M for "
+                                         "clients over RDMA: 179M;"));
     assert_non_null(strstr(fixture->out, ": raise it (ulimit -l"));
 }
 

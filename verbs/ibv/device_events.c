@@ -59,7 +59,7 @@ void lks_ibv_device_lost(struct lks_ibv_fabric *ibv, const char *why)
                   "this replica", device_name(ibv), why);
     for (uint32_t id = 1; id <= ibv->replicas; id++) {
         /* (A grant or fence under way is left so for good: no revocation is called complete on a
-         * device that no longer answers for what it does.) */
+         * device that no longer answers for what it does. Poll hands out nothing from here on.) */
         lks_ibv_link_close(ibv, id);
     }
 }

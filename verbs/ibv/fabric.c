@@ -139,6 +139,9 @@ static int ibv_poll(struct lks_fabric *fabric, struct lks_fabric_event *events,
     if (ibv->look || ibv->polls == 0) {
         look_around(ibv);
     }
+    if (ibv->device_lost) { /* what it says of operations from here on means nothing */
+        return -LKS_EBROKEN;
+    }
     (void)lks_ibv_take_completions(ibv);
     advance(ibv);
     uint32_t count = 0;
@@ -147,7 +150,7 @@ static int ibv_poll(struct lks_fabric *fabric, struct lks_fabric_event *events,
         ibv->events.first++;
         count++;
     }
-    return count == 0 && ibv->device_lost ? -LKS_EBROKEN : (int)count;
+    return (int)count;
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */

@@ -69,7 +69,7 @@ const char *lks_ibv_refusal_hint(int status)
     case -LKS_ECLUSTER:
         return "compare `id` and `replicas` in the files of both";
     case -LKS_ESIZE:
-        return "compare `ring` in the files of both";
+        return "compare `ring` in the files of both, and their versions";
     case -ENODEV:
         return "its device has failed: its log says more";
     default:

@@ -404,6 +404,38 @@ static void arm__nothing_executed_for_long__pace_is_no_longer_that_of_cheap_ones
     lks_scheduler_free(scheduler);
 }
 
+/* A worker at a long command is asked for what came meanwhile. */
+static void steal__published_since_the_victim_looked__given(void **state)
+{
+    (void)state;
+    struct lks_scheduler *scheduler = NULL;
+    const struct lks_scheduler_options options = {
+        .kind = LKS_EARLY, .workers = 2, .window = 64, .slots = 1024, .classes = 32,
+        .manual = true, .execute = note};
+    struct lks_error err = {0};
+    uint64_t own[32]; /* identities of worker 0 */
+    uint32_t count = 0;
+    log_of.count = 0;
+    assert_int_equal(lks_scheduler_new(&scheduler, &options, &err), 0);
+    for (uint64_t identity = 0; identity < 32; identity++) {
+        if (lks_early_owners(scheduler->early, identity) == 1) {
+            own[count++] = identity;
+        }
+    }
+    assert_true(count >= 8);
+    assert_true(submit_one(scheduler, 0, own[0], true));
+    steps(scheduler, 0, 1);
+    for (uint32_t i = 1; i < 8; i++) {
+        assert_true(submit_one(scheduler, i, own[i], true));
+    }
+    steps(scheduler, 1, 1); /* asks */
+    steps(scheduler, 0, 1); /* answers, without having looked since */
+    steps(scheduler, 1, 1);
+    assert_int_equal(log_of.worker[log_of.count - 1], 1);
+    lks_scheduler_flush(scheduler);
+    lks_scheduler_free(scheduler);
+}
+
 /* An empty window takes commands faster than anybody executes them. */
 static void adaptive__nothing_executed_yet__a_level_is_not_judged(void **state)
 {
@@ -550,6 +582,7 @@ int main(void)
         cmocka_unit_test(leave__lane_not_walked_to_its_end__its_worker_is_woken),
         cmocka_unit_test(statistics__hybrid__counts_who_waited_and_what_waits_in_lanes),
         cmocka_unit_test(adaptive__cheap_commands__looks_at_the_clock_less_often),
+        cmocka_unit_test(steal__published_since_the_victim_looked__given),
         cmocka_unit_test(adaptive__nothing_executed_yet__a_level_is_not_judged),
         cmocka_unit_test(adaptive__trial_lost__the_next_one_waits_for_what_it_took),
         cmocka_unit_test(
