@@ -59,6 +59,9 @@ static bool wait_awake(struct lks_scheduler *scheduler, uint64_t until)
  * that went before would else keep others from taking a part of the dear ones. */
 double lks_pace_measure(struct lks_scheduler *scheduler)
 {
+    if (scheduler->options.manual) {
+        return 0; /* without threads no clock has a say in who executes what: a seed decides */
+    }
     const uint64_t now_ns = lks_clock_monotonic_ns();
     const uint64_t executed = scheduler->low - scheduler->pace_low;
     const double passed_ns = (double)(now_ns - scheduler->pace_since_ns);

@@ -293,10 +293,31 @@ static void publish__after_a_rest__pace_begins_there(void **state)
         assert_true(submit_one(scheduler, 0, 1, true));
         steps(scheduler, 0, 2);
         assert_true(atomic_load(&scheduler->rate) == 0);
+        scheduler->options.manual = false; /* as if a thread had made the steps */
         assert_int_equal(lks_scheduler_applied(scheduler), 1);
+        scheduler->options.manual = true;
         assert_true(scheduler->pace_since_ns >= begun_ns);
         assert_true(scheduler->pace_ns <= (double)(lks_clock_monotonic_ns() - begun_ns));
         assert_true(atomic_load(&scheduler->rate) > 0);
+        lks_scheduler_free(scheduler);
+    }
+}
+
+/* The simulator's runs are the seed's alone: what steals how much must not hang on time. */
+static void manual__commands_of_any_kind__no_pace_is_measured(void **state)
+{
+    (void)state;
+    for (int kind = LKS_SEQUENTIAL; kind <= LKS_ADAPTIVE; kind++) {
+        struct lks_scheduler *scheduler = new_scheduler((enum lks_scheduler_kind)kind, 2);
+        for (uint64_t i = 0; i < 500; i++) {
+            assert_true(submit_one(scheduler, i, i % 8, true));
+            steps(scheduler, 0, 2);
+            steps(scheduler, 1, 2);
+            lks_scheduler_flush(scheduler);
+            assert_int_equal(lks_scheduler_applied(scheduler), i + 1);
+        }
+        assert_true(scheduler->pace_ns == 0);
+        assert_true(atomic_load(&scheduler->rate) == 0);
         lks_scheduler_free(scheduler);
     }
 }
@@ -578,6 +599,7 @@ int main(void)
         cmocka_unit_test(switch__to_a_ring_of_another_size__nothing_in_it_is_done),
         cmocka_unit_test(commands_in__pace_unknown_or_known__as_told_or_that_many),
         cmocka_unit_test(publish__after_a_rest__pace_begins_there),
+        cmocka_unit_test(manual__commands_of_any_kind__no_pace_is_measured),
         cmocka_unit_test(leave__ready_at_the_helper__workers_execute_it),
         cmocka_unit_test(leave__lane_not_walked_to_its_end__its_worker_is_woken),
         cmocka_unit_test(statistics__hybrid__counts_who_waited_and_what_waits_in_lanes),
